@@ -1,0 +1,1 @@
+//! Queues, memory, files and threads of xfer: moves bytes.

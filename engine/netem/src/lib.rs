@@ -1,0 +1,1 @@
+//! Pure model of a network link: rate, delay, loss, reorder, duplicate, corrupt.

@@ -1,0 +1,1 @@
+//! Runs the xfer protocol: workers, sources, sinks, connections.

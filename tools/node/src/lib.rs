@@ -1,0 +1,1 @@
+//! A node: serves roots over gRPC control and engine data.

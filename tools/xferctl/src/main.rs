@@ -1,0 +1,3 @@
+//! The xfer tool: copies, serves, lists, diagnoses.
+
+fn main() {}

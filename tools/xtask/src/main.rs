@@ -1,0 +1,3 @@
+//! Development verbs: demo, test, gen, tidy, lab, sim, long, ci.
+
+fn main() {}
