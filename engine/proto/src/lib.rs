@@ -8,4 +8,7 @@
 
 extern crate alloc;
 
+pub mod limits;
+pub mod space;
 pub mod time;
+pub mod wire;
