@@ -2,8 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod engine;
 pub mod error;
 pub mod sink;
 pub mod source;
 
+pub use api::*;
+pub use engine::{Engine, Transfer};
 pub use error::{Class, Error, Side};
