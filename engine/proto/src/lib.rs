@@ -8,6 +8,8 @@
 
 extern crate alloc;
 
+pub mod ack;
+pub mod claim;
 pub mod limits;
 pub mod space;
 pub mod time;

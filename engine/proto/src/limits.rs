@@ -1,5 +1,7 @@
 //! Every bound of the protocol, by name. What a peer can make grow stops at one of these.
 
+use core::time::Duration;
+
 /// Bytes of a manifest name, components and slashes (PATH_MAX less the terminating NUL).
 pub const NAME_LEN_MAX: usize = 4_095;
 /// Bytes of one component of a name (NAME_MAX).
@@ -25,6 +27,16 @@ pub const CHUNK_DIGESTS_MAX: usize = PAGE_ENTRIES_MAX;
 /// Extents of one chunk in codec `extents`.
 pub const CHUNK_EXTENTS_MAX: usize = 4_096;
 
+/// How far back from the largest accepted number single numbers are remembered.
+pub const NUMBERS_REMEMBERED: u64 = 65_536;
+/// Ack-eliciting packets after which an ACK is due.
+pub const ACK_PACKETS: u32 = 64;
+/// Least time between two ACKs of a path.
+pub const ACK_SPACING: Duration = Duration::from_micros(100);
+/// Least that an ACK waits for more packets.
+pub const ACK_DELAY_MIN: Duration = Duration::from_millis(1);
+/// Most that an ACK waits for more packets.
+pub const ACK_DELAY_MAX: Duration = Duration::from_millis(25);
 /// Ranges of one ACK frame.
 pub const ACK_RANGES_MAX: usize = 64;
 /// Chunks between a window's base and its limit.
