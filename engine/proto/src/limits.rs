@@ -46,6 +46,13 @@ pub const WINDOW_WORDS_MAX: usize = WINDOW_CHUNKS_MAX as usize / 64;
 /// Control stream bytes an end buffers ahead of what it consumed.
 pub const STREAM_WINDOW: u64 = 262_144;
 
+/// Holes of the control stream that an end keeps track of.
+pub const STREAM_RANGES_MAX: usize = 256;
+/// Trains that a path keeps in its log.
+pub const SENT_TRAINS_MAX: usize = 16_384;
+/// How many numbers later a lost packet is forgotten, so that a late ACK of it is no longer known as spurious.
+pub const LATE_ACK_NUMBERS: u64 = 4_096;
+
 /// log2 of the smallest chunk.
 pub const CHUNK_LOG2_MIN: u8 = 16;
 /// log2 of the largest chunk.
