@@ -8,4 +8,8 @@
 
 extern crate alloc;
 
+pub mod cc;
+pub mod mtu;
+pub mod pacing;
+pub mod rtt;
 pub mod time;
