@@ -9,9 +9,13 @@
 extern crate alloc;
 
 pub mod ack;
+pub mod cc;
 pub mod claim;
 pub mod limits;
+pub mod mtu;
+pub mod pacing;
 pub mod ranges;
+pub mod rtt;
 pub mod sent;
 pub mod space;
 pub mod stream;
