@@ -53,6 +53,11 @@ pub const SENT_TRAINS_MAX: usize = 16_384;
 /// How many numbers later a lost packet is forgotten, so that a late ACK of it is no longer known as spurious.
 pub const LATE_ACK_NUMBERS: u64 = 4_096;
 
+/// Lost ranges that one lease keeps apart.
+pub const LEASE_RANGES_MAX: usize = 64;
+/// Claim tables kept for reuse.
+pub const SPARE_CLAIM_MAPS: usize = 64;
+
 /// log2 of the smallest chunk.
 pub const CHUNK_LOG2_MIN: u8 = 16;
 /// log2 of the largest chunk.
