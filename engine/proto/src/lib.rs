@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+pub mod crypto;
 pub mod limits;
 pub mod space;
 pub mod time;
