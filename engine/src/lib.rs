@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod crypto;
 pub mod engine;
 pub mod error;
 pub mod sink;

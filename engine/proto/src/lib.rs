@@ -11,6 +11,7 @@ extern crate alloc;
 pub mod ack;
 pub mod cc;
 pub mod claim;
+pub mod crypto;
 pub mod incoming;
 pub mod limits;
 pub mod mtu;
