@@ -162,6 +162,14 @@ pub fn packet_key<C: Crypto>(
     made
 }
 
+/// Eight bytes that nobody foresees who does not know `seed`; another eight for each `n`.
+pub(crate) fn draw(seed: &[u8; 32], n: u64) -> u64 {
+    let hkdf = Hkdf::<Sha256>::from_prk(seed).expect("a seed has the length of a SHA-256");
+    let mut okm = [0; 8];
+    hkdf.expand_multi_info(&[b"xfer draw", &n.to_le_bytes()], &mut okm).expect("far below 255 blocks");
+    u64::from_le_bytes(okm)
+}
+
 /// The two secrets that a handshake yields; overwritten when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secrets {

@@ -58,6 +58,40 @@ pub const LEASE_RANGES_MAX: usize = 64;
 /// Claim tables kept for reuse.
 pub const SPARE_CLAIM_MAPS: usize = 64;
 
+/// RTT that is assumed before anything was measured.
+pub const INITIAL_RTT: Duration = Duration::from_millis(100);
+/// No timer is finer than this.
+pub const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
+/// Numbers between two that are left out, on average.
+pub const SKIP_EVERY: u64 = 4_096;
+/// The reordering window in eighths of the RTT grows up to this.
+pub const REORDER_EIGHTHS_MAX: u32 = 8;
+/// Doublings of the probe timeout.
+pub const PROBE_BACKOFF_MAX: u32 = 6;
+/// Probe timeouts in a row after which all in flight on the only path counts as lost.
+pub const PROBE_TIMEOUTS_FORSAKE: u32 = 3;
+/// A dead path is probed at least this often ...
+pub const DEAD_PROBE_EVERY: Duration = Duration::from_millis(250);
+/// ... for this long, ...
+pub const DEAD_PROBE_FAST_FOR: Duration = Duration::from_secs(60);
+/// ... then this often.
+pub const DEAD_PROBE_EVERY_LATER: Duration = Duration::from_secs(2);
+/// A challenge is repeated after this, doubling.
+pub const CHALLENGE_RESEND: Duration = Duration::from_millis(250);
+/// Challenges sent for one path before it is given up for a while.
+pub const CHALLENGES_MAX: u32 = 6;
+/// An end with nothing to send sends PING this often.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// A peer that was silent for this long is lost.
+pub const IDLE: Duration = Duration::from_secs(10);
+/// A packet of an unknown path id costs key derivations: at most one such attempt in this time.
+pub const UNKNOWN_PATH_EVERY: Duration = Duration::from_millis(1);
+/// Transfers of a connection at once, each direction.
+pub const TRANSFERS_MAX: usize = 16;
+
+/// Bytes of the longest WINDOW frame.
+pub const WINDOW_FRAME_MAX: usize = 18 + 8 * WINDOW_WORDS_MAX;
+
 /// log2 of the smallest chunk.
 pub const CHUNK_LOG2_MIN: u8 = 16;
 /// log2 of the largest chunk.

@@ -49,6 +49,7 @@ impl Lease {
 #[derive(Debug)]
 pub struct Outgoing {
     id: TransferId,
+    chunk_log2: u8,
     base: u32,
     limit: u32,
     pages: u32,
@@ -61,10 +62,11 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Nothing is granted yet.
-    pub fn new(id: TransferId) -> Self {
+    /// Nothing is granted yet; chunks have `1 << chunk_log2` bytes.
+    pub fn new(id: TransferId, chunk_log2: u8) -> Self {
         Outgoing {
             id,
+            chunk_log2,
             base: 0,
             limit: 0,
             pages: 0,
@@ -78,6 +80,11 @@ impl Outgoing {
     /// The transfer.
     pub const fn id(&self) -> TransferId {
         self.id
+    }
+
+    /// log2 of the chunk size.
+    pub const fn chunk_log2(&self) -> u8 {
+        self.chunk_log2
     }
 
     /// Chunks below this are granted.
@@ -214,7 +221,7 @@ mod tests {
 
     #[test]
     fn each_chunk_is_accepted_once_whatever_the_order() {
-        let mut outgoing = Outgoing::new(TransferId(1));
+        let mut outgoing = Outgoing::new(TransferId(1), 20);
         assert_eq!(take(&mut outgoing, 0, 8, &[]), []);
         (0..8).for_each(|chunk| outgoing.offer(chunk, 0, 100));
         assert_eq!(take(&mut outgoing, 0, 8, &[0b1010]), [1, 3]);
@@ -229,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_peer_cannot_make_up_news() {
-        let mut outgoing = Outgoing::new(TransferId(1));
+        let mut outgoing = Outgoing::new(TransferId(1), 20);
         take(&mut outgoing, 0, 2, &[]);
         outgoing.offer(1, 0, 100);
         assert_eq!(take(&mut outgoing, 0, 2, &[u64::MAX]), [1]);
@@ -238,7 +245,7 @@ mod tests {
 
     #[test]
     fn leases_go_out_once_and_come_back_first() {
-        let mut outgoing = Outgoing::new(TransferId(1));
+        let mut outgoing = Outgoing::new(TransferId(1), 20);
         take(&mut outgoing, 0, 4, &[]);
         outgoing.offer(0, 0, 100);
         outgoing.offer(1, 0, 100);

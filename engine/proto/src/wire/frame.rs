@@ -308,12 +308,7 @@ impl Frame<'_> {
                 w.u64(ack.largest);
                 w.bytes(ack.ranges);
             }
-            Frame::Stream { offset, bytes } => {
-                w.u8(STREAM);
-                w.u64(*offset);
-                w.u16(bytes.len() as u16);
-                w.bytes(bytes);
-            }
+            Frame::Stream { .. } => self.encode_split(&[], w),
             Frame::Credit(end) => {
                 w.u8(CREDIT);
                 w.u64(*end);
@@ -339,6 +334,19 @@ impl Frame<'_> {
                 w.u16(text.len() as u16);
                 w.bytes(text.as_bytes());
             }
+        }
+    }
+
+    /// Appends a STREAM frame whose bytes lie in two halves; any other frame as it is.
+    pub fn encode_split(&self, second: &[u8], w: &mut Writer<'_>) {
+        if let Frame::Stream { offset, bytes } = self {
+            w.u8(STREAM);
+            w.u64(*offset);
+            w.u16((bytes.len() + second.len()) as u16);
+            w.bytes(bytes);
+            w.bytes(second);
+        } else {
+            self.encode(w);
         }
     }
 
