@@ -147,7 +147,7 @@ fn check_content(sources: &Sources, target: &Path, summary: &Summary) -> Outcome
     };
     println!("demo: tree digest, read again from disk by a reader of its own:");
     same("destination", &received)?;
-    same("source", &sources.tree.digest()?)?;
+    same("source", sources.digest()?)?;
     same("summary of the copy", summary.digest.as_deref().unwrap_or("null"))?;
     if summary.verified { Ok(()) } else { Err(Failure::new("the copy reports `verified: false`")) }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -19,6 +20,8 @@ use super::sources::Sources;
 const READY_MAX: Duration = Duration::from_secs(20);
 /// How long one copy may take, as `cp` reads it: a demo that hangs is a failure.
 const COPY_MAX: &str = "10m";
+/// What asks a node to end.
+const SIGTERM: i32 = 15;
 /// The node's log in the scratch folder.
 const LOG: &str = "node.log";
 /// The last lines of the node's log that are shown when something fails.
@@ -75,12 +78,15 @@ impl Node {
     /// Asks the node to end and waits for it.
     ///
     /// # Errors
-    /// It ended with another status than 0.
+    /// It ended otherwise than with status 0 or by the signal that asked.
     pub(crate) fn stop(mut self) -> Outcome {
         let script = format!("kill -TERM {}", self.child.id());
         Command::new("sh").args(["-c", &script]).status().doing("start sh")?;
         let status = self.child.wait().doing("wait for the node")?;
-        if status.success() { Ok(()) } else { Err(self.failure(&format!("the node {}", ended(status)))) }
+        if status.success() || status.signal() == Some(SIGTERM) {
+            return Ok(());
+        }
+        Err(self.failure(&format!("the node {}", ended(status))))
     }
 
     fn failure(&self, what: &str) -> Failure {

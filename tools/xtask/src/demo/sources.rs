@@ -1,5 +1,6 @@
 //! What the demo copies: real files that it did not make.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub(crate) struct Sources {
     pub(crate) roots: Vec<PathBuf>,
     /// Everything below, each root under its last component.
     pub(crate) tree: Tree,
+    /// The tree digest, once it was asked for.
+    digest: OnceCell<String>,
 }
 
 impl Sources {
@@ -33,16 +36,24 @@ impl Sources {
         let sysroot = workspace::sysroot()?;
         let registry = workspace::cargo_home().map(|home| home.join("registry/src"));
         let toolchain = [sysroot.join("lib"), sysroot.join("bin")];
-        let system =
-            ["/usr/include", "/usr/share", "/usr/libexec", "/usr/lib/gcc", "/usr/lib/x86_64-linux-gnu"];
+        let system = ["include", "lib/gcc", "lib/x86_64-linux-gnu", "libexec", "share"];
+        let system = system.map(|dir| Path::new("/usr").join(dir));
         let documents = sysroot.join("share/doc");
-        let candidates = toolchain
-            .into_iter()
-            .chain(registry)
-            .chain(system.map(PathBuf::from))
-            .chain([documents])
-            .filter(|dir| dir.is_dir());
+        let candidates = toolchain.into_iter().chain(registry).chain(system).chain([documents]);
+        let candidates = candidates.filter(|dir| dir.is_dir());
         Sources::pick(candidates, BYTES_MIN, FILES_MIN)
+    }
+
+    /// The tree digest of the sources, read once: nothing here changes them.
+    ///
+    /// # Errors
+    /// Something cannot be read.
+    pub(crate) fn digest(&self) -> Outcome<&str> {
+        if let Some(digest) = self.digest.get() {
+            return Ok(digest);
+        }
+        let digest = self.tree.digest()?;
+        Ok(self.digest.get_or_init(|| digest))
     }
 
     /// Takes candidates until both minima are reached; a last component that was taken is not taken again.
@@ -51,7 +62,7 @@ impl Sources {
         bytes_min: u64,
         files_min: usize,
     ) -> Outcome<Sources> {
-        let mut sources = Sources { roots: Vec::new(), tree: Tree::default() };
+        let mut sources = Sources { roots: Vec::new(), tree: Tree::default(), digest: OnceCell::new() };
         let mut names = BTreeSet::<OsString>::new();
         for root in candidates {
             let Some(name) = root.file_name() else {
