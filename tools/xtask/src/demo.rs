@@ -11,10 +11,12 @@ mod sources;
 use std::fs::{self, File, FileTimes, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
+use crate::json::Json;
 use crate::setup;
-use crate::step::{Doing, Failure, Outcome, Step};
+use crate::step::{Doing, Failure, Outcome, Step, output};
 use crate::tree::{Entry, Tree};
 use crate::workspace::{self, Programs};
 
@@ -77,6 +79,7 @@ fn run_as_root(dir: Option<&Path>) -> Outcome {
 /// Everything between the first thing made and the clean-up.
 fn show(programs: &Programs, sources: &Sources, guard: &mut Guard) -> Outcome {
     let scratch = guard.scratch().to_path_buf();
+    refuse_foreign_lab(&programs.lab)?;
     let target = scratch.join("received");
     fs::create_dir(&target).doing(format_args!("create {}", target.display()))?;
     guard.lab_may_be_up()?;
@@ -97,6 +100,18 @@ fn show(programs: &Programs, sources: &Sources, guard: &mut Guard) -> Outcome {
     }
     println!("demo: a rerun with --compare digest mended that one file");
     node.stop()
+}
+
+/// A lab that is up already belongs to somebody: the demo would take it down with its own.
+fn refuse_foreign_lab(lab: &Path) -> Outcome {
+    let info = output(Command::new(lab).args(["info", "--json"])).and_then(|text| Json::parse(&text));
+    match info {
+        Ok(info) if !info.get("hosts").items().is_empty() => {
+            Err(Failure::new("a lab is up already; `cargo xtask lab down` takes it down"))
+        }
+        // No lab: what `info` says then is its own affair.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 fn print_summary(summary: &Summary) {

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::step::{Doing, Failure, Outcome};
 
 use super::Finding;
+use super::files::Files;
 
 /// Where the exceptions are written, below the workspace root.
 const FILE: &str = "tools/xtask/tidy.txt";
@@ -53,9 +54,10 @@ impl Excuses {
         excuse.map(|excuse| excuse.used = true).is_some()
     }
 
-    /// Entries that excused nothing.
-    pub(super) fn unused(&self) -> Vec<Finding> {
-        let unused = self.all.iter().filter(|excuse| !excuse.used);
+    /// Entries that excused nothing in a file that is there.
+    pub(super) fn unused(&self, files: &Files) -> Vec<Finding> {
+        let there = |path: &str| files.sources.iter().any(|source| source.path == path);
+        let unused = self.all.iter().filter(|excuse| !excuse.used && there(&excuse.path));
         let finding = |excuse: &Excuse| Finding {
             file: FILE.to_owned(),
             line: excuse.line,
@@ -68,6 +70,7 @@ impl Excuses {
 
 #[cfg(test)]
 mod tests {
+    use super::super::files::Source;
     use super::*;
 
     #[test]
@@ -79,7 +82,9 @@ mod tests {
         assert!(excuses.covers(&finding("a/b.rs", "unsafe")));
         assert!(!excuses.covers(&finding("a/b.rs", "lines")));
         assert!(!excuses.covers(&finding("b.rs", "unsafe")));
-        let unused = excuses.unused();
+        assert!(excuses.unused(&Files::default()).is_empty());
+        let files = Files { sources: vec![Source::new("c.rs", "")], ..Files::default() };
+        let unused = excuses.unused(&files);
         assert_eq!((unused.len(), unused[0].line), (1, 4));
     }
 
