@@ -19,6 +19,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     Step::cargo("format", ["fmt", "--all", "--check"]).run()?;
     Step::cargo("lints", ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
         .run()?;
+    test::lint_no_std()?;
     Step::cargo("docs", ["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run()?;
     generate::run(&["--check".to_owned()])?;
     if long::has_deny() {

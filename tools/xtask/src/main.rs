@@ -85,6 +85,9 @@ fn main() -> ExitCode {
         print_verbs();
         return ExitCode::SUCCESS;
     }
+    if let Err(failure) = setup::put_sbin_on_path() {
+        return finish(Err(failure));
+    }
     if name == demo::GUARD_VERB {
         return finish(demo::guard(rest));
     }

@@ -1,11 +1,13 @@
 //! Set-up of the machine: installs what a verb needs and is missing, and gets the right to make network namespaces.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::step::{Failure, Outcome, Step};
+use crate::step::{Doing, Failure, Outcome, Step};
 
 /// Where Debian keeps programs that are not on an ordinary user's PATH.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -19,7 +21,7 @@ pub(crate) struct Need {
 
 #[derive(Clone, Copy)]
 enum Probe {
-    /// A program on PATH or in an sbin folder.
+    /// A program on PATH.
     Program(&'static str),
     /// A module that a Python 3 can import.
     PythonModule(&'static str),
@@ -86,11 +88,35 @@ pub(crate) fn python_with(module: &str) -> Option<PathBuf> {
     candidates.into_iter().flatten().find(|python| imports(python))
 }
 
-/// The file that `name` runs, looked for on PATH and in the sbin folders.
+/// The file that `name` runs, looked for on PATH.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(SBIN.iter().map(PathBuf::from));
-    folders.map(|folder| folder.join(name)).find(|file| is_program(file))
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| is_program(file))
+}
+
+/// Starts this program again with the sbin folders on PATH, if they are not there yet: an ordinary user's PATH, which
+/// `su` hands on to root, lacks them, and the lab needs what is in them.
+///
+/// # Errors
+/// This program cannot be started again.
+pub(crate) fn put_sbin_on_path() -> Outcome {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let Some(longer) = with_sbin(&path) else { return Ok(()) };
+    let exe = std::env::current_exe().doing("find the path of xtask")?;
+    let cause = Command::new(&exe).args(std::env::args_os().skip(1)).env("PATH", longer).exec();
+    Err(Failure::new(format!("start {} again: {cause}", exe.display())))
+}
+
+/// `path` and the sbin folders that it lacks; none when it has all.
+fn with_sbin(path: &OsStr) -> Option<OsString> {
+    let mut folders: Vec<PathBuf> = std::env::split_paths(path).collect();
+    let before = folders.len();
+    for folder in SBIN.map(PathBuf::from) {
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    if folders.len() == before { None } else { std::env::join_paths(folders).ok() }
 }
 
 fn is_program(file: &Path) -> bool {
@@ -115,7 +141,16 @@ pub(crate) fn root_prefix() -> Outcome<Vec<String>> {
             "needs root, and there is no sudo: log in as root and run the same command",
         ));
     };
-    let kept = ["PATH", "HOME", "CARGO", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR", "TERM"];
+    let kept = [
+        "PATH",
+        "HOME",
+        "CARGO",
+        "CARGO_HOME",
+        "RUSTUP_HOME",
+        "RUSTUP_TOOLCHAIN",
+        "CARGO_TARGET_DIR",
+        "TERM",
+    ];
     let mut words = vec![sudo.display().to_string(), "env".to_owned()];
     words.extend(kept.iter().filter_map(|key| Some(format!("{key}={}", std::env::var(key).ok()?))));
     Ok(words)
@@ -138,7 +173,7 @@ pub(crate) fn as_root(program: &str) -> Outcome<Step> {
 pub(crate) fn check_namespaces() -> Outcome {
     let mut probe = root_prefix()?;
     probe.extend(["unshare", "--net", "--mount", "true"].map(str::to_owned));
-    let made = Command::new(&probe[0]).args(&probe[1..]).stdin(Stdio::inherit()).status();
+    let made = Command::new(&probe[0]).args(&probe[1..]).stderr(Stdio::null()).status();
     if made.is_ok_and(|status| status.success()) {
         return Ok(());
     }
@@ -157,6 +192,13 @@ mod tests {
         assert!(find_program("sh").is_some());
         assert!(find_program("xfer-no-such-program").is_none());
         assert!(!is_program(Path::new("/proc/version")));
+    }
+
+    #[test]
+    fn sbin_is_added_once() {
+        let longer = with_sbin(OsStr::new("/bin:/usr/sbin")).unwrap();
+        assert_eq!(longer, "/bin:/usr/sbin:/usr/local/sbin:/sbin");
+        assert_eq!(with_sbin(&longer), None);
     }
 
     #[test]

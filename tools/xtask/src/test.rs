@@ -48,11 +48,24 @@ fn workspace_tests(filter: Option<&str>) -> Outcome {
 
 /// Builds and runs the program without std: a use of std by the protocol fails the build.
 fn no_std() -> Outcome {
+    no_std_cargo("protocol without std", "run")?.run()
+}
+
+/// Format and lints of the program without std, which is not a member of the workspace.
+///
+/// # Errors
+/// It has findings.
+pub(crate) fn lint_no_std() -> Outcome {
+    let dir = workspace::root().join(NO_STD);
+    Step::cargo("format of the program without std", ["fmt", "--check"]).dir(&dir).run()?;
+    no_std_cargo("lints of the program without std", "clippy")?.args(["--", "-D", "warnings"]).run()
+}
+
+/// A cargo command on the program without std; its profile aborts on panic, so it has a target folder of its own.
+fn no_std_cargo(name: &str, verb: &str) -> Outcome<Step> {
     let target = workspace::target_dir()?.join("no-std");
-    Step::cargo("protocol without std", ["run", "--locked", "--target-dir"])
-        .args([&target])
-        .dir(&workspace::root().join(NO_STD))
-        .run()
+    let step = Step::cargo(name, [verb, "--locked", "--target-dir"]).args([&target]);
+    Ok(step.dir(&workspace::root().join(NO_STD)))
 }
 
 /// The Python reference over the golden vectors.

@@ -43,8 +43,9 @@ unsafe impl GlobalAlloc for Arena {
             let start = (base.addr() + used).next_multiple_of(layout.align()) - base.addr();
             start.checked_add(layout.size()).filter(|end| *end <= ARENA_BYTES).map(|end| (start, end))
         };
-        let reserved =
-            self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, |used| place(used).map(|(_, end)| end));
+        let reserved = self
+            .used
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| place(used).map(|(_, end)| end));
         reserved.ok().and_then(place).map_or(core::ptr::null_mut(), |(start, _)| base.wrapping_add(start))
     }
 
