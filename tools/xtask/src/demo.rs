@@ -46,12 +46,12 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let dir = dir.map(|dir| fs::canonicalize(dir).doing(format_args!("find {dir}"))).transpose()?;
     if !built {
         setup::ensure(setup::LAB)?;
+        setup::check_namespaces()?;
         workspace::build_release(&["xferctl", "xfer-lab"])?;
         if !setup::is_root() {
             return run_as_root(dir.as_deref());
         }
     }
-    setup::check_namespaces()?;
     let started = Instant::now();
     let programs = workspace::programs()?;
     let sources = Sources::collect(dir.as_deref())?;

@@ -172,7 +172,9 @@ pub(crate) fn as_root(program: &str) -> Outcome<Step> {
 /// Names the right that is missing and why it is needed.
 pub(crate) fn check_namespaces() -> Outcome {
     let mut probe = root_prefix()?;
-    probe.extend(["unshare", "--net", "--mount", "true"].map(str::to_owned));
+    // In a chroot, whose root is no mount point, only an unchanged propagation works.
+    let words = ["unshare", "--net", "--mount", "--propagation", "unchanged", "true"];
+    probe.extend(words.map(str::to_owned));
     let made = Command::new(&probe[0]).args(&probe[1..]).stderr(Stdio::null()).status();
     if made.is_ok_and(|status| status.success()) {
         return Ok(());
