@@ -55,7 +55,7 @@ pub(crate) fn ensure(needs: &[Need]) -> Outcome {
         )));
     }
     let blocked = |_| Failure::new(format!("missing: {list}; as root run: apt-get install {list}"));
-    for (name, args) in [("apt update", vec!["update", "-q"]), ("apt install", install_args(&missing))] {
+    for (name, args) in [("apt update", vec!["update", "-qq"]), ("apt install", install_args(&missing))] {
         let apt = as_root("apt-get").map_err(blocked)?.env("DEBIAN_FRONTEND", "noninteractive");
         apt.named(name).args(args).run()?;
     }
@@ -66,7 +66,7 @@ pub(crate) fn ensure(needs: &[Need]) -> Outcome {
 }
 
 fn install_args<'a>(packages: &[&'a str]) -> Vec<&'a str> {
-    ["install", "-q", "-y", "--no-install-recommends"].into_iter().chain(packages.iter().copied()).collect()
+    ["install", "-qq", "-y", "--no-install-recommends"].into_iter().chain(packages.iter().copied()).collect()
 }
 
 fn present(need: &Need) -> bool {
@@ -213,7 +213,7 @@ mod tests {
     fn apt_is_asked_for_the_packages_only() {
         assert_eq!(
             install_args(&["iproute2", "python3"])[1..],
-            ["-q", "-y", "--no-install-recommends", "iproute2", "python3"]
+            ["-qq", "-y", "--no-install-recommends", "iproute2", "python3"]
         );
     }
 }
