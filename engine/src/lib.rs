@@ -1,1 +1,14 @@
 //! Runs the xfer protocol: workers, sources, sinks, connections.
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod crypto;
+pub mod engine;
+pub mod error;
+pub mod sink;
+pub mod source;
+
+pub use api::*;
+pub use engine::{Engine, Transfer};
+pub use error::{Class, Error, Side};

@@ -1,0 +1,295 @@
+//! What an application says to an engine and hears from it: values only. `Engine` carries them out.
+
+use crate::error::Error;
+use crate::sink::{Action, Sink};
+use crate::source::Source;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use xfer_proto::wire::Durability;
+
+/// Ciphers of a connection (PROTOCOL.md#tickets).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suite {
+    /// AES-128-GCM.
+    Aes128Gcm,
+    /// ChaCha20-Poly1305, for CPUs without AES instructions.
+    ChaCha20Poly1305,
+    /// AES-128-GCM for control, plain content: private fabrics only.
+    Plain,
+}
+
+/// Who sends content on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The end that connects.
+    OpenerSends,
+    /// The end that admitted the ticket.
+    OpenerReceives,
+}
+
+/// The secret of one connection and what it permits. Both ends hold the same.
+#[derive(Clone)]
+pub struct Ticket {
+    /// 32 random bytes.
+    pub secret: [u8; 32],
+    /// Ciphers.
+    pub suite: Suite,
+    /// Who sends.
+    pub direction: Direction,
+}
+
+impl std::fmt::Debug for Ticket {
+    /// Never shows the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ticket")
+            .field("suite", &self.suite)
+            .field("direction", &self.direction)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How workers wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Poll {
+    /// Spin a short bounded time, then sleep until something is due.
+    #[default]
+    Adaptive,
+    /// Spin while a connection lives.
+    Busy,
+}
+
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Addresses to receive on; empty for an engine that only connects. A port of 0 lets the kernel choose.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads; `None`: one a queue up to the size of the affinity mask.
+    pub workers: Option<usize>,
+    /// Cores to pin workers to, of those in the affinity mask; empty: all of the mask.
+    pub cores: Vec<usize>,
+    /// How workers wait.
+    pub poll: Poll,
+    /// Memory for chunk buffers, in bytes.
+    pub memory_max: u64,
+    /// Segmented sends (GSO) and coalesced receives (GRO), where the kernel has them.
+    pub offloads: bool,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            listen: Vec::new(),
+            workers: None,
+            cores: Vec::new(),
+            poll: Poll::Adaptive,
+            memory_max: 64 << 20,
+            offloads: true,
+        }
+    }
+}
+
+/// How a path's rate is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CongestionControl {
+    /// BBR version 3 with tolerance for random loss.
+    #[default]
+    Bbr,
+    /// CUBIC (RFC 9438).
+    Cubic,
+    /// Yields to all others (RFC 6817).
+    Ledbat,
+    /// The rate that the operator asserts.
+    Fixed,
+}
+
+/// What both ends set for a transfer, each for itself.
+#[derive(Clone, Debug)]
+pub struct TransferConfig {
+    /// log2 of the chunk size; the opener's counts.
+    pub chunk_log2: u8,
+    /// Whether content is verified by BLAKE3 digests; the opener's counts.
+    pub digests: bool,
+    /// How the rate of paths is found.
+    pub congestion: CongestionControl,
+    /// Cap of the whole transfer in bits a second (with [`CongestionControl::Fixed`]: the rate of each path).
+    pub rate_max: Option<u64>,
+}
+
+impl Default for TransferConfig {
+    fn default() -> Self {
+        TransferConfig { chunk_log2: 20, digests: true, congestion: CongestionControl::Bbr, rate_max: None }
+    }
+}
+
+/// What this end does in a transfer.
+pub enum Role {
+    /// Sends content.
+    Send(Arc<dyn Source>),
+    /// Receives content.
+    Receive(Arc<dyn Sink>),
+}
+
+/// A ticket that the engine shall admit one connection with.
+pub struct Admission {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// How long the ticket waits for its connection; 60 s at most.
+    pub lifetime: Duration,
+    /// What this end does.
+    pub role: Role,
+    /// Settings of this end.
+    pub config: TransferConfig,
+}
+
+/// A pair of addresses that a path shall use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PathPair {
+    /// Address of this end.
+    pub local: IpAddr,
+    /// Address of the other end.
+    pub remote: SocketAddr,
+}
+
+/// A connection to be made.
+pub struct Connect {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// Pairs to use at once, the first one first; at least one.
+    pub paths: Vec<PathPair>,
+    /// Pairs to use when one of `paths` dies.
+    pub standby: Vec<PathPair>,
+    /// What this end does.
+    pub role: Role,
+    /// Settings of the transfer.
+    pub config: TransferConfig,
+    /// How long no path may answer before connecting fails (`Temporary`, naming each pair).
+    pub timeout: Duration,
+}
+
+/// What happened in a transfer. Delivered in order by a bounded queue: whoever does not read it slows the transfer down.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The connection stands.
+    Connected,
+    /// A path became usable.
+    PathUp(PathPair),
+    /// A path stopped answering or lost its link; its chunks go over the others.
+    PathDown(PathPair, String),
+    /// An object ended.
+    File(FileEnd),
+    /// Something was left out or is degraded.
+    Warning {
+        /// The object, if it is about one.
+        name: Option<Vec<u8>>,
+        /// What and why.
+        text: String,
+    },
+    /// The transfer ended; nothing follows.
+    Finished(Box<Outcome>),
+}
+
+/// How an object ended.
+#[derive(Clone, Debug)]
+pub struct FileEnd {
+    /// Number in the manifest; ends come in any order of these.
+    pub object: u32,
+    /// Name in the manifest.
+    pub name: Vec<u8>,
+    /// Directories are told apart: they count neither as files nor in digests.
+    pub is_directory: bool,
+    /// What became of it.
+    pub action: Action,
+    /// Content bytes moved by this run.
+    pub bytes: u64,
+    /// Content bytes taken over from an earlier run.
+    pub reused: u64,
+    /// Content bytes that were there already.
+    pub skipped: u64,
+    /// BLAKE3 root, when known.
+    pub digest: Option<[u8; 32]>,
+    /// Why it failed.
+    pub error: Option<Error>,
+}
+
+/// The stage that held a transfer up (PRODUCT.md, `limited_by`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are PRODUCT.md's")]
+pub enum Stage {
+    Source,
+    Hash,
+    SenderCpu,
+    Path,
+    ReceiverCpu,
+    Sink,
+    RateLimit,
+    #[default]
+    None,
+}
+
+/// Counters of one path.
+#[derive(Clone, Debug)]
+pub struct PathReport {
+    /// Addresses.
+    pub pair: PathPair,
+    /// Whether it carries now.
+    pub up: bool,
+    /// Content bytes that were acknowledged (sender) or received (receiver) on it.
+    pub bytes: u64,
+    /// Smoothed round trip.
+    pub rtt: Duration,
+    /// Packets declared lost, as a fraction of those sent.
+    pub loss: f64,
+    /// Largest datagram in bytes.
+    pub mtu: u16,
+    /// Congestion window in bytes.
+    pub window: u64,
+    /// Packets sent and received.
+    pub packets_sent: u64,
+    /// Packets received.
+    pub packets_received: u64,
+}
+
+/// Totals of a transfer so far.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Content bytes moved by this run (accepted by the receiver).
+    pub bytes: u64,
+    /// Content bytes taken over from partial files.
+    pub reused_bytes: u64,
+    /// Content bytes of objects that were there already.
+    pub skipped_bytes: u64,
+    /// Content bytes listed so far.
+    pub total_bytes: u64,
+    /// Files that ended: copied or resumed.
+    pub files: u64,
+    /// Files that were there already.
+    pub skipped: u64,
+    /// Files that failed.
+    pub failed: u64,
+    /// Files listed so far.
+    pub total_files: u64,
+    /// Whether listing goes on.
+    pub scanning: bool,
+    /// Bytes of all datagrams sent and received.
+    pub wire_bytes: u64,
+    /// Content bytes sent again.
+    pub retransmitted_bytes: u64,
+    /// Each path, in the order they were opened.
+    pub paths: Vec<PathReport>,
+    /// What holds the transfer up just now.
+    pub limited_by: Stage,
+}
+
+/// How a transfer ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Why it failed as a whole; files' own failures are events.
+    pub error: Option<Error>,
+    /// Totals.
+    pub progress: Progress,
+    /// Whether all content was verified by digest.
+    pub verified: bool,
+    /// What the receiver promised about durability, when it completed.
+    pub durability: Option<Durability>,
+}

@@ -1,0 +1,98 @@
+//! Stages 1 and 2, read and hash: where content comes from.
+//!
+//! In: the user's list of sources, then the receiver's decisions and the chunks that it granted. Out: manifest pages and stored chunk
+//! bytes with their digests. Everything here may block and runs on I/O threads; nothing here knows packets.
+
+use crate::error::Error;
+use xfer_proto::space::Piece;
+use xfer_proto::wire::{Codec, Decision, Entry};
+
+/// What a chunk holds: the values that storage needs to read or write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkPlan {
+    /// Chunk of the transfer's address space.
+    pub chunk: u32,
+    /// Bytes of its data, gaps between packed objects included.
+    pub plain_len: u32,
+    /// The objects' parts in it, in order.
+    pub pieces: Vec<Piece>,
+}
+
+impl ChunkPlan {
+    /// Whether it is part of an object that has more than one chunk, so that its digest is a chaining value.
+    pub fn is_subtree(&self) -> bool {
+        matches!(self.pieces[..], [only] if u64::from(only.len) < only.object_size)
+    }
+}
+
+/// How a chunk's stored bytes were made, and the digests of its plain bytes (PROTOCOL.md#chunk-entries).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// Form of the stored bytes.
+    pub codec: Codec,
+    /// How many stored bytes there are.
+    pub stored_len: u32,
+    /// One chaining value, or a root for each piece; empty without digests.
+    pub digests: Vec<[u8; 32]>,
+}
+
+/// A chunk that was read. Objects that could no longer be read as listed are zeros in it and are withdrawn.
+#[derive(Clone, Debug)]
+pub struct ReadChunk {
+    /// How the bytes in the buffer were made.
+    pub encoding: Encoding,
+    /// Objects to withdraw, each once, with the reason.
+    pub withdrawn: Vec<(u32, Error)>,
+}
+
+/// Something that is not sent and not an error: a FIFO, a socket, a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Its name relative to the destination.
+    pub name: Vec<u8>,
+    /// What was left out and why.
+    pub text: String,
+}
+
+/// A run of objects to be listed.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The objects, in manifest order.
+    pub entries: Vec<Entry>,
+    /// Nothing follows.
+    pub last: bool,
+    /// What was left out.
+    pub notices: Vec<Notice>,
+    /// Named sources or tree members that could not be listed: each counts as a failed file.
+    pub errors: Vec<Error>,
+}
+
+/// Where a transfer's content comes from. Called from I/O threads only.
+pub trait Source: Send + Sync {
+    /// Lists the next objects, at most `PAGE_ENTRIES_MAX` entries whose `encoded_len_max` sum to at most 48 KiB. `first_object` is the
+    /// number of the first of them. Called by one thread at a time; not again after a listing that was the last.
+    ///
+    /// # Errors
+    /// Ends the transfer.
+    fn list(&self, first_object: u32) -> Result<Listing, Error>;
+
+    /// Tells what the receiver wants of objects `first_object ..`, in order, before any of their chunks is read.
+    fn decided(&self, first_object: u32, decisions: &[Decision]);
+
+    /// Reads a chunk, digests its plain bytes and leaves its stored bytes at the start of `buffer`, which holds a full chunk.
+    /// Chunks are mostly asked for in order, by several threads at once; `attempt` above 0 reads one again.
+    ///
+    /// # Errors
+    /// Ends the transfer; an object's own failure is in [`ReadChunk::withdrawn`].
+    fn read(&self, plan: &ChunkPlan, attempt: u8, buffer: &mut [u8]) -> Result<ReadChunk, Error>;
+
+    /// The size of the open object, once its end was read.
+    fn open_size(&self, object: u32) -> Option<u64>;
+
+    /// All chunks of the object were accepted, or it was withdrawn, skipped or failed: it will not be read again. Returns its
+    /// BLAKE3 root when it is known and wanted. An object that changed while it was read is an error that fails the object.
+    ///
+    /// # Errors
+    /// The object changed since it was listed.
+    fn end(&self, object: u32) -> Result<Option<[u8; 32]>, Error>;
+}
