@@ -16,7 +16,7 @@ fn steady() {
         let mut l = Link::new(wire(loss, rtt), &[plan(Algorithm::Bbr, 0)]);
         l.run(s(20_000));
         let eight: Vec<_> = (5..=10).map(|i| format!("{:.0}", l.goodput(0, s(i*rtt), s((i+1)*rtt)))).collect();
-        println!("loss {loss} rtt {rtt}: 5-10 s {:.2} 5-20 s {:.2} lost {:.2} startup {eight:?}", l.goodput(0, s(5000), s(10_000)), l.goodput(0, s(5000), s(20_000)), l.lost(0));
+        println!("loss {loss} rtt {rtt}: 5-10 s {:.2} 5-20 s {:.2} lost {:.2} startup {eight:?} 90% at {:.2}", l.goodput(0, s(5000), s(10_000)), l.goodput(0, s(5000), s(20_000)), l.lost(0), (0..4000).find(|&m| l.goodput(0, s(m), s(m+10)) >= 90.0).unwrap_or(0) as f64 / rtt as f64);
     }
 }
 #[test]
@@ -36,4 +36,15 @@ fn alone() {
         l.run(s(20_000));
         println!("{a:?} alone {:.1} {:.1}", l.goodput(0, s(1000), s(5_000)), l.goodput(0, s(5000), s(20_000)));
     }
+}
+#[test]
+fn one() {
+    let loss = std::env::var("L").unwrap().parse().unwrap();
+    let mut l = Link::new(wire(loss, 50), &[plan(Algorithm::Bbr, 0)]);
+    l.run(s(8_000));
+}
+#[test]
+fn two() {
+    let mut l = Link::new(wire(0, 50), &[plan(Algorithm::Bbr, 0), plan(Algorithm::Bbr, 2000)]);
+    l.run(s(30_000));
 }

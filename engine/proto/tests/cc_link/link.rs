@@ -48,6 +48,7 @@ struct Train {
 struct Arrival {
     train: u64,
     packets: u64,
+    at: Time,
 }
 
 #[derive(Debug)]
@@ -108,7 +109,7 @@ impl Flow {
     }
 
     /// Takes what the peer acknowledged off the books; the sample lacks its losses.
-    fn credit(&mut self, now: Time, arrivals: &[Arrival]) -> AckSample {
+    fn credit(&mut self, now: Time, back: Duration, arrivals: &[Arrival]) -> AckSample {
         let mut acked = 0;
         let mut newest: Option<(Time, SendSnapshot)> = None;
         for arrival in arrivals {
@@ -122,7 +123,9 @@ impl Flow {
             }
         }
         self.in_flight -= acked;
-        let rtt = newest.map(|(sent, _)| now.since(sent));
+        // The receiver reports how long it held the newest packet back.
+        let held = arrivals.last().map_or(Duration::ZERO, |newest| (now - back).since(newest.at));
+        let rtt = newest.map(|(sent, _)| now.since(sent) - held);
         if let Some(rtt) = rtt {
             self.rtt.sample(now, rtt, Duration::ZERO);
         }
@@ -296,7 +299,7 @@ impl Link {
         }
         if passed > 0 {
             let arrival = self.busy_until + self.wire.rtt / 2;
-            self.schedule(arrival, index, Event::Data(Arrival { train, packets: passed }));
+            self.schedule(arrival, index, Event::Data(Arrival { train, packets: passed, at: arrival }));
         }
     }
 
@@ -340,7 +343,7 @@ impl Link {
     fn take_ack(&mut self, now: Time, index: usize, arrivals: &[Arrival]) {
         let flow = &mut self.flows[index];
         flow.last_ack = now;
-        let mut sample = flow.credit(now, arrivals);
+        let mut sample = flow.credit(now, self.wire.rtt / 2, arrivals);
         let (lost, newest) = flow.declare_losses(false);
         sample.lost_bytes = lost;
         sample.in_flight = flow.in_flight;

@@ -13,8 +13,6 @@ use crate::time::Time;
 const QUEUE_PERCENT: u64 = 25;
 /// What remains of a bound after a congested round, in percent (BBRBeta).
 pub(super) const BETA_PERCENT: u64 = 70;
-/// Loss rate that is tolerated, in percent (BBRLossThresh).
-const LOSS_PERCENT: u64 = 2;
 /// How long a minimum RTT is believed (MinRTTFilterLen).
 const MIN_RTT_SPAN: Duration = Duration::from_secs(10);
 /// After so long without an empty queue, one is made (ProbeRTTInterval).
@@ -37,6 +35,7 @@ pub(super) struct RoundSignals {
 struct Undo {
     bw_lo: u64,
     inflight_lo: u64,
+    inflight_hi: u64,
 }
 
 /// Degree of ACK aggregation: bytes acknowledged beyond what the bandwidth explains.
@@ -72,7 +71,7 @@ pub(super) struct Model {
     pub(super) signals: RoundSignals,
     aggregation: Aggregation,
     undo: Undo,
-    has_rtt: bool,
+    pub(super) has_rtt: bool,
 }
 
 impl Model {
@@ -97,7 +96,7 @@ impl Model {
             next_loss_round: 0,
             signals: RoundSignals::default(),
             aggregation: Aggregation::default(),
-            undo: Undo { bw_lo: u64::MAX, inflight_lo: u64::MAX },
+            undo: Undo { bw_lo: u64::MAX, inflight_lo: u64::MAX, inflight_hi: 0 },
             has_rtt: false,
         }
     }
@@ -173,7 +172,8 @@ impl Model {
     pub(super) fn on_loss(&mut self, delivered: u64) {
         if !self.signals.lost {
             self.next_loss_round = delivered;
-            self.undo = Undo { bw_lo: self.bw_lo, inflight_lo: self.inflight_lo };
+            let (bw_lo, inflight_lo, inflight_hi) = (self.bw_lo, self.inflight_lo, self.inflight_hi);
+            self.undo = Undo { bw_lo, inflight_lo, inflight_hi };
         }
         self.signals.lost = true;
     }
@@ -220,8 +220,7 @@ impl Model {
 
     /// BBRIsInflightTooHigh, with the stated change.
     pub(super) fn inflight_too_high(&self, sample: &RateSample) -> bool {
-        let lossy = sample.lost > percent(sample.sent_in_flight, LOSS_PERCENT);
-        self.signals.marked || (lossy && self.signals.queued)
+        self.signals.marked || (sample.lost > 0 && self.signals.queued)
     }
 
     /// BBRAdaptLowerBoundsFromCongestion, at the end of a loss round outside of probes.
@@ -244,6 +243,7 @@ impl Model {
         self.signals.lost = false;
         self.bw_lo = self.bw_lo.max(self.undo.bw_lo);
         self.inflight_lo = self.inflight_lo.max(self.undo.inflight_lo);
+        self.inflight_hi = self.inflight_hi.max(self.undo.inflight_hi);
     }
 
     /// BBRUpdateACKAggregation.
