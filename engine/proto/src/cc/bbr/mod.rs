@@ -33,6 +33,9 @@ const UP_WINDOW_GAIN: u64 = 225;
 /// How far a probe may go beyond the long-term bound, percent: as far as it exceeds the bandwidth. A bound that
 /// could not be probed would hold a small flow small beside a large one.
 const UP_BOUND: u64 = 120;
+/// Growth of the window in start-up, percent of what is acknowledged. A little more than doubling makes up for
+/// what the first round of a paced initial window and random loss take away.
+const STARTUP_GROWTH: u64 = 115;
 /// Part of the estimated bandwidth that is used (BBRPacingMarginPercent is 1): keeps queues empty.
 const PACING_MARGIN: u64 = 99;
 /// Smallest window in packets (BBRMinPipeCwnd).
@@ -248,7 +251,7 @@ impl Bbr {
         if self.full.reached {
             self.window = grown.min(aim);
         } else if self.window < aim || self.sampler.delivered() < self.initial_window {
-            self.window = grown;
+            self.window = self.window.saturating_add(percent(acked, STARTUP_GROWTH));
         }
         if self.phase == Phase::ProbeRtt {
             self.window = self.window.min(self.probe_rtt_window());
