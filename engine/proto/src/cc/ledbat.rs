@@ -85,9 +85,14 @@ enum Slowdown {
     Unplanned,
     At(Time),
     /// Window at the minimum until then; when it began.
-    Low { began: Time, until: Time },
+    Low {
+        began: Time,
+        until: Time,
+    },
     /// Slow start back to the threshold.
-    Back { began: Time },
+    Back {
+        began: Time,
+    },
 }
 
 /// LEDBAT++ for one path.
@@ -231,7 +236,8 @@ impl Controller for Ledbat {
         if sample.ce_marked && !self.in_recovery(sample.newest_sent_time) {
             self.on_congestion(sample.now);
         }
-        if self.slow_down(sample.now) || self.in_recovery(sample.newest_sent_time) || sample.acked_bytes == 0 {
+        if self.slow_down(sample.now) || self.in_recovery(sample.newest_sent_time) || sample.acked_bytes == 0
+        {
             return;
         }
         if !sample.app_limited_now && !rate.app_limited {
@@ -367,15 +373,9 @@ mod tests {
     fn base_delay_forgets_after_ten_spans() {
         let mut control = ledbat();
         round(&mut control, 100, 0, Some(10));
-        for i in 1..=11 {
-            assert_eq!(control.delays.queue() > Duration::from_millis(4), i > 5 && i <= 10, "{i}");
-            round(&mut control, 100 + i * 60_000, 0, Some(if i < 5 { 10 } else { 15 }));
-        }
-        let mut late = ledbat();
-        round(&mut late, 100, 0, Some(10));
         for i in 1..=10 {
-            round(&mut late, 100 + i * 60_000, 0, Some(15));
+            round(&mut control, 100 + i * 60_000, 0, Some(15));
+            assert_eq!(control.delays.queue(), Duration::from_millis(if i < 10 { 5 } else { 0 }), "{i}");
         }
-        assert_eq!(late.delays.queue(), Duration::ZERO);
     }
 }

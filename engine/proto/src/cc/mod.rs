@@ -152,7 +152,12 @@ mod tests {
     use super::*;
 
     fn all() -> [Algorithm; 4] {
-        [Algorithm::Bbr, Algorithm::Cubic, Algorithm::Ledbat, Algorithm::Fixed { bytes_per_second: 125_000_000 }]
+        [
+            Algorithm::Bbr,
+            Algorithm::Cubic,
+            Algorithm::Ledbat,
+            Algorithm::Fixed { bytes_per_second: 125_000_000 },
+        ]
     }
 
     #[test]
@@ -174,7 +179,11 @@ mod tests {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            if state & 7 == 0 { [0, 1, u64::MAX - 1, u64::MAX][(state >> 8) as usize & 3] } else { state >> (state & 63) }
+            if state & 7 == 0 {
+                [0, 1, u64::MAX - 1, u64::MAX][(state >> 8) as usize & 3]
+            } else {
+                state >> (state & 63)
+            }
         };
         for algorithm in all() {
             let mut control = new(algorithm, next(), next(), Some(Duration::from_nanos(next())), next());
@@ -182,7 +191,12 @@ mod tests {
                 let now = Time::from_nanos(next());
                 let snapshot = match next() & 1 {
                     0 => control.on_sent(now, next(), next()),
-                    _ => SendSnapshot { delivered: next(), lost: next(), in_flight: next(), ..Default::default() },
+                    _ => SendSnapshot {
+                        delivered: next(),
+                        lost: next(),
+                        in_flight: next(),
+                        ..Default::default()
+                    },
                 };
                 match next() & 7 {
                     0 => control.on_loss(now, next(), next(), Time::from_nanos(next())),

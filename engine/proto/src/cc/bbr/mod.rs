@@ -175,7 +175,7 @@ impl Bbr {
         let sample = self.sampler.on_ack(ack, self.model.min_rtt);
         self.model.on_rate(&sample, self.sampler.delivered());
         self.model.on_signals(ack);
-        if self.model.loss_round_start && self.model.congested() && !self.phase.tries_more() {
+        if self.model.loss_round_start && self.model.congested(&sample) && !self.phase.tries_more() {
             self.model.adapt_lower_bounds(self.window);
         }
         self.model.on_acked(ack.now, ack.acked_bytes, self.window);
@@ -197,7 +197,7 @@ impl Bbr {
         }
         let lossy = self.round_lost >= STARTUP_LOSSES * self.max_datagram;
         if !self.full.reached && self.model.loss_round_start {
-            if lossy && self.model.inflight_too_high(sample) {
+            if lossy && self.model.congested(sample) {
                 self.full.reached = true;
                 self.model.inflight_hi = self.model.bdp_max(100).max(self.model.inflight_latest);
             }
@@ -211,7 +211,7 @@ impl Bbr {
 
     /// BBRCheckDrainDone.
     fn check_drained(&mut self, ack: &AckSample) {
-        if self.phase == Phase::Drain && ack.in_flight <= self.quantize(self.model.bdp_max(100)) {
+        if self.phase == Phase::Drain && ack.in_flight <= self.drained_flight() {
             self.start_down(ack.now);
         }
     }
@@ -224,6 +224,11 @@ impl Bbr {
     fn quantize(&self, inflight: u64) -> u64 {
         let probe = if self.phase == Phase::Up { 2 * self.max_datagram } else { 0 };
         inflight.max(self.quantum() * QUANTA).max(self.window_min()) + probe
+    }
+
+    /// In flight when the queue is empty: the train that just left is no queue.
+    fn drained_flight(&self) -> u64 {
+        self.quantize(self.model.bdp_max(100)).saturating_add(self.quantum())
     }
 
     /// BBRSetPacingRate.
@@ -246,7 +251,8 @@ impl Bbr {
     /// BBRSetCwnd.
     fn set_window(&mut self, acked: u64) {
         let gain = if self.phase == Phase::Up { UP_WINDOW_GAIN } else { WINDOW_GAIN };
-        let aim = self.quantize(self.model.bdp(gain).saturating_add(self.model.extra_acked()).min(WINDOW_MAX));
+        let aim =
+            self.quantize(self.model.bdp(gain).saturating_add(self.model.extra_acked()).min(WINDOW_MAX));
         let grown = self.window.saturating_add(acked);
         if self.full.reached {
             self.window = grown.min(aim);
@@ -335,3 +341,6 @@ impl Controller for Bbr {
         self.window = self.window.max(self.window_min());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,11 +71,7 @@ impl Bbr {
         }
         self.adapt_upper_bounds(ack, sample);
         match self.phase {
-            Phase::Down => {
-                if !self.probe_if_time(ack.now) && self.drained(ack.in_flight) {
-                    self.enter(Phase::Cruise);
-                }
-            }
+            Phase::Down => self.cruise_if_drained(ack),
             Phase::Cruise => {
                 self.probe_if_time(ack.now);
             }
@@ -83,17 +79,25 @@ impl Bbr {
                 self.cycle.samples = true;
                 self.start_up(ack.now, sample);
             }
-            Phase::Up => {
-                if self.up_is_over(ack, sample) {
-                    self.start_down(ack.now);
-                }
-            }
+            Phase::Up => self.go_down_if_over(ack, sample),
             _ => {}
         }
     }
 
+    fn cruise_if_drained(&mut self, ack: &AckSample) {
+        if !self.probe_if_time(ack.now) && self.drained(ack.in_flight) {
+            self.enter(Phase::Cruise);
+        }
+    }
+
+    fn go_down_if_over(&mut self, ack: &AckSample, sample: &RateSample) {
+        if self.up_is_over(ack, sample) {
+            self.start_down(ack.now);
+        }
+    }
+
     fn drained(&self, in_flight: u64) -> bool {
-        in_flight <= self.inflight_with_headroom() && in_flight <= self.quantize(self.model.bdp_max(100))
+        in_flight <= self.inflight_with_headroom() && in_flight <= self.drained_flight()
     }
 
     /// BBRAdaptLongTermModel.
@@ -111,7 +115,7 @@ impl Bbr {
                 _ => {}
             }
         }
-        if self.model.inflight_too_high(sample) {
+        if self.model.congested(sample) {
             if self.cycle.samples || self.model.loss_round_start {
                 self.on_inflight_too_high(ack.now, sample);
             }
@@ -145,7 +149,8 @@ impl Bbr {
             self.cycle.rounds_since_probe += 1;
         }
         let reno_rounds = (self.target_inflight() / self.max_datagram).min(PROBE_ROUNDS_MAX);
-        let due = now.since(self.cycle.stamp) > self.cycle.wait || self.cycle.rounds_since_probe >= reno_rounds;
+        let due =
+            now.since(self.cycle.stamp) > self.cycle.wait || self.cycle.rounds_since_probe >= reno_rounds;
         if due {
             self.model.reset_lower_bounds();
             self.cycle.ack_phase = AckPhase::Refilling;
