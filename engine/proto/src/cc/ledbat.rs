@@ -373,15 +373,9 @@ mod tests {
     fn base_delay_forgets_after_ten_spans() {
         let mut control = ledbat();
         round(&mut control, 100, 0, Some(10));
-        for i in 1..=11 {
-            assert_eq!(control.delays.queue() > Duration::from_millis(4), i > 5 && i <= 10, "{i}");
-            round(&mut control, 100 + i * 60_000, 0, Some(if i < 5 { 10 } else { 15 }));
-        }
-        let mut late = ledbat();
-        round(&mut late, 100, 0, Some(10));
         for i in 1..=10 {
-            round(&mut late, 100 + i * 60_000, 0, Some(15));
+            round(&mut control, 100 + i * 60_000, 0, Some(15));
+            assert_eq!(control.delays.queue(), Duration::from_millis(if i < 10 { 5 } else { 0 }), "{i}");
         }
-        assert_eq!(late.delays.queue(), Duration::ZERO);
     }
 }

@@ -14,28 +14,28 @@ use xfer_proto::rtt::Rtt;
 use xfer_proto::time::Time;
 
 /// UDP payload of a packet, and what it takes of the wire (IP and UDP headers; rate is counted at the IP layer).
-pub const PAYLOAD: u64 = 1472;
-pub const WIRE: u64 = 1500;
+pub(crate) const PAYLOAD: u64 = 1472;
+pub(crate) const WIRE: u64 = 1500;
 
 /// A wire and its faults.
 #[derive(Clone, Copy)]
-pub struct Wire {
-    pub bits_per_second: u64,
-    pub rtt: Duration,
+pub(crate) struct Wire {
+    pub(crate) bits_per_second: u64,
+    pub(crate) rtt: Duration,
     /// Queue in hundredths of the bandwidth-delay product.
-    pub queue_percent: u64,
+    pub(crate) queue_percent: u64,
     /// Packets lost of a million, in both directions.
-    pub loss_ppm: u64,
+    pub(crate) loss_ppm: u64,
     /// The worker's loop is late by up to this much.
-    pub poll_late: Duration,
-    pub seed: u64,
+    pub(crate) poll_late: Duration,
+    pub(crate) seed: u64,
 }
 
 /// A flow that has data from `start` on.
 #[derive(Clone, Copy)]
-pub struct FlowPlan {
-    pub algorithm: Algorithm,
-    pub start: Duration,
+pub(crate) struct FlowPlan {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) start: Duration,
 }
 
 struct Train {
@@ -48,6 +48,7 @@ struct Train {
 struct Arrival {
     train: u64,
     packets: u64,
+    at: Time,
 }
 
 #[derive(Debug)]
@@ -74,7 +75,6 @@ struct Flow {
     ack_timer: bool,
     next_expected: u64,
     start: Time,
-    received: u64,
     /// Payload received in each millisecond.
     per_ms: Vec<u64>,
     sent: u64,
@@ -100,7 +100,6 @@ impl Flow {
             ack_timer: false,
             next_expected: 0,
             start: Time::from_nanos(0) + plan.start,
-            received: 0,
             per_ms: Vec::new(),
             sent: 0,
             lost: 0,
@@ -108,7 +107,7 @@ impl Flow {
     }
 
     /// Takes what the peer acknowledged off the books; the sample lacks its losses.
-    fn credit(&mut self, now: Time, arrivals: &[Arrival]) -> AckSample {
+    fn credit(&mut self, now: Time, back: Duration, arrivals: &[Arrival]) -> AckSample {
         let mut acked = 0;
         let mut newest: Option<(Time, SendSnapshot)> = None;
         for arrival in arrivals {
@@ -122,7 +121,9 @@ impl Flow {
             }
         }
         self.in_flight -= acked;
-        let rtt = newest.map(|(sent, _)| now.since(sent));
+        // The receiver reports how long it held the newest packet back.
+        let held = arrivals.last().map_or(Duration::ZERO, |newest| (now - back).since(newest.at));
+        let rtt = newest.map(|(sent, _)| now.since(sent) - held);
         if let Some(rtt) = rtt {
             self.rtt.sample(now, rtt, Duration::ZERO);
         }
@@ -165,7 +166,7 @@ impl Flow {
 }
 
 /// The link with its flows.
-pub struct Link {
+pub(crate) struct Link {
     wire: Wire,
     flows: Vec<Flow>,
     events: BinaryHeap<Reverse<(Time, u64, usize)>>,
@@ -177,7 +178,7 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn new(wire: Wire, plans: &[FlowPlan]) -> Self {
+    pub(crate) fn new(wire: Wire, plans: &[FlowPlan]) -> Self {
         let flows = plans.iter().zip(0..).map(|(plan, i)| Flow::new(plan, &wire, i)).collect();
         let mut link = Link {
             wire,
@@ -212,7 +213,7 @@ impl Link {
         self.wire.loss_ppm > 0 && self.random() % 1_000_000 < self.wire.loss_ppm
     }
 
-    pub fn run(&mut self, until: Duration) {
+    pub(crate) fn run(&mut self, until: Duration) {
         let until = Time::from_nanos(0) + until;
         while let Some(Reverse((now, id, flow))) = self.events.pop_if_before(until) {
             match self.bodies.remove(&id) {
@@ -296,7 +297,7 @@ impl Link {
         }
         if passed > 0 {
             let arrival = self.busy_until + self.wire.rtt / 2;
-            self.schedule(arrival, index, Event::Data(Arrival { train, packets: passed }));
+            self.schedule(arrival, index, Event::Data(Arrival { train, packets: passed, at: arrival }));
         }
     }
 
@@ -304,7 +305,6 @@ impl Link {
         let rtt = self.wire.rtt;
         let flow = &mut self.flows[index];
         let bytes = arrival.packets * PAYLOAD;
-        flow.received += bytes;
         let ms = (now.as_nanos() / 1_000_000) as usize;
         if flow.per_ms.len() <= ms {
             flow.per_ms.resize(ms + 1, 0);
@@ -340,7 +340,7 @@ impl Link {
     fn take_ack(&mut self, now: Time, index: usize, arrivals: &[Arrival]) {
         let flow = &mut self.flows[index];
         flow.last_ack = now;
-        let mut sample = flow.credit(now, arrivals);
+        let mut sample = flow.credit(now, self.wire.rtt / 2, arrivals);
         let (lost, newest) = flow.declare_losses(false);
         sample.lost_bytes = lost;
         sample.in_flight = flow.in_flight;
@@ -348,22 +348,11 @@ impl Link {
             flow.control.on_loss(now, lost, flow.in_flight, newest);
         }
         flow.control.on_ack(&sample);
-        if std::env::var_os("CC_TRACE").is_some_and(|v| v == index.to_string().as_str()) {
-            eprintln!(
-                "{:.4} fl {} w {} rate {} rtt {:?} {:?}",
-                now.as_nanos() as f64 / 1e9,
-                flow.in_flight / PAYLOAD,
-                flow.control.window() / PAYLOAD,
-                flow.control.pacing_rate().unwrap_or(0) * 8 / 1_000_000,
-                sample.rtt,
-                flow.control
-            );
-        }
         self.send(now, index);
     }
 
     /// Share of the wire's payload rate that a flow's receiver got between two times, in percent.
-    pub fn goodput(&self, flow: usize, from: Duration, until: Duration) -> f64 {
+    pub(crate) fn goodput(&self, flow: usize, from: Duration, until: Duration) -> f64 {
         let (from, until) = (from.as_millis() as usize, until.as_millis() as usize);
         let bytes: u64 = self.flows[flow].per_ms.iter().take(until).skip(from).sum();
         let full = self.wire.bits_per_second as f64 / 8.0 * PAYLOAD as f64 / WIRE as f64;
@@ -371,7 +360,7 @@ impl Link {
     }
 
     /// Bytes of all that a flow sent which were declared lost, in percent.
-    pub fn lost(&self, flow: usize) -> f64 {
+    pub(crate) fn lost(&self, flow: usize) -> f64 {
         self.flows[flow].lost as f64 / self.flows[flow].sent.max(1) as f64 * 100.0
     }
 }

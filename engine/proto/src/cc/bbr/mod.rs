@@ -1,6 +1,12 @@
-//! BBRv3 (draft-ietf-ccwg-bbr) with one stated change: loss above its threshold counts as congestion only in
-//! rounds with CE marks or a queueing delay above a quarter of the base RTT, so that random loss on a long path
-//! costs what is lost and no more.
+//! BBRv3 (draft-ietf-ccwg-bbr) with one stated change: loss counts as congestion only in rounds with CE marks or
+//! a queueing delay above a quarter of the base RTT, so that random loss on a long path costs what is lost and no
+//! more.
+//!
+//! What follows from it: a probe for bandwidth stays below that queueing delay (gain 1.2, over when 1.15 BDP are in
+//! flight), or a lone flow's own probes would make random loss count. And where a queue stands, somebody shares
+//! it: there any loss counts, in every phase, and lowers the long-term bound as CUBIC's window is lowered; probes
+//! come every 12 to 18 round trips and may exceed the bound by as much as the bandwidth. So flows converge, and
+//! CUBIC gets its half. `tests/cc_link.rs` holds the figures.
 //!
 //! This file: phases, window and pacing rate. `model.rs`: what is known about the path. `probe.rs`: how more is
 //! learnt. Names of the draft's procedures stand at their counterparts.
@@ -20,10 +26,16 @@ use crate::time::Time;
 const STARTUP_PACING: u64 = 277;
 const DRAIN_PACING: u64 = 50;
 const DOWN_PACING: u64 = 90;
-const UP_PACING: u64 = 125;
+const UP_PACING: u64 = 120;
 /// Window gains, percent of the bandwidth-delay product.
 const WINDOW_GAIN: u64 = 200;
 const UP_WINDOW_GAIN: u64 = 225;
+/// How far a probe may go beyond the long-term bound, percent: as far as it exceeds the bandwidth. A bound that
+/// could not be probed would hold a small flow small beside a large one.
+const UP_BOUND: u64 = 120;
+/// Growth of the window in start-up, percent of what is acknowledged. A little more than doubling makes up for
+/// what the first round of a paced initial window and random loss take away.
+const STARTUP_GROWTH: u64 = 115;
 /// Part of the estimated bandwidth that is used (BBRPacingMarginPercent is 1): keeps queues empty.
 const PACING_MARGIN: u64 = 99;
 /// Smallest window in packets (BBRMinPipeCwnd).
@@ -138,7 +150,7 @@ impl Bbr {
             round_lost: 0,
             initial_window: start.window,
             max_datagram: start.max_datagram,
-            random: seed | 1,
+            random: spread(seed) | 1,
         }
     }
 
@@ -163,7 +175,7 @@ impl Bbr {
         let sample = self.sampler.on_ack(ack, self.model.min_rtt);
         self.model.on_rate(&sample, self.sampler.delivered());
         self.model.on_signals(ack);
-        if self.model.loss_round_start && self.model.congested() && !self.phase.tries_more() {
+        if self.model.loss_round_start && self.model.congested(&sample) && !self.phase.tries_more() {
             self.model.adapt_lower_bounds(self.window);
         }
         self.model.on_acked(ack.now, ack.acked_bytes, self.window);
@@ -185,7 +197,7 @@ impl Bbr {
         }
         let lossy = self.round_lost >= STARTUP_LOSSES * self.max_datagram;
         if !self.full.reached && self.model.loss_round_start {
-            if lossy && self.model.inflight_too_high(sample) {
+            if lossy && self.model.congested(sample) {
                 self.full.reached = true;
                 self.model.inflight_hi = self.model.bdp_max(100).max(self.model.inflight_latest);
             }
@@ -199,7 +211,7 @@ impl Bbr {
 
     /// BBRCheckDrainDone.
     fn check_drained(&mut self, ack: &AckSample) {
-        if self.phase == Phase::Drain && ack.in_flight <= self.quantize(self.model.bdp_max(100)) {
+        if self.phase == Phase::Drain && ack.in_flight <= self.drained_flight() {
             self.start_down(ack.now);
         }
     }
@@ -214,12 +226,26 @@ impl Bbr {
         inflight.max(self.quantum() * QUANTA).max(self.window_min()) + probe
     }
 
+    /// In flight when the queue is empty: the train that just left is no queue.
+    fn drained_flight(&self) -> u64 {
+        self.quantize(self.model.bdp_max(100)).saturating_add(self.quantum())
+    }
+
     /// BBRSetPacingRate.
     fn set_pacing_rate(&mut self) {
         let rate = percent(percent(self.model.bw(), self.phase.pacing_gain()), PACING_MARGIN);
-        if self.full.reached || rate > self.pacing_rate {
+        if self.full.reached {
             self.pacing_rate = rate.max(1);
+        } else {
+            self.pacing_rate = self.pacing_rate.max(rate).max(self.slow_start_rate());
         }
+    }
+
+    /// What the startup gain amounts to once bandwidth samples have caught up with a doubling window. In the first
+    /// rounds they lag behind it by one, and the flow would lose most of a doubling by waiting for them.
+    fn slow_start_rate(&self) -> u64 {
+        let rate = per_second(percent(self.window, STARTUP_PACING / 2), self.model.min_rtt);
+        rate.filter(|_| self.model.has_rtt).unwrap_or(0)
     }
 
     /// BBRSetCwnd.
@@ -231,7 +257,7 @@ impl Bbr {
         if self.full.reached {
             self.window = grown.min(aim);
         } else if self.window < aim || self.sampler.delivered() < self.initial_window {
-            self.window = grown;
+            self.window = self.window.saturating_add(percent(acked, STARTUP_GROWTH));
         }
         if self.phase == Phase::ProbeRtt {
             self.window = self.window.min(self.probe_rtt_window());
@@ -243,11 +269,19 @@ impl Bbr {
     fn model_bound(&self) -> u64 {
         let bound = match self.phase {
             Phase::Cruise | Phase::ProbeRtt => self.inflight_with_headroom(),
-            Phase::Down | Phase::Refill | Phase::Up => self.model.inflight_hi,
+            Phase::Down | Phase::Refill => self.model.inflight_hi,
+            Phase::Up => percent(self.model.inflight_hi, UP_BOUND),
             Phase::Startup | Phase::Drain => u64::MAX,
         };
         bound.min(self.model.inflight_lo)
     }
+}
+
+/// The finalizer of splitmix64: neighbouring seeds become unrelated.
+fn spread(seed: u64) -> u64 {
+    let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 impl Controller for Bbr {
@@ -307,3 +341,6 @@ impl Controller for Bbr {
         self.window = self.window.max(self.window_min());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,10 +11,12 @@ use crate::time::Time;
 
 /// Part of the base RTT, in percent, that a queueing delay must exceed before loss counts as congestion.
 const QUEUE_PERCENT: u64 = 25;
+/// Delay that schedulers, interrupt moderation and ACK timers cause on idle paths too.
+const HOST_NOISE: Duration = Duration::from_millis(1);
+/// Loss rate, in percent, that is tolerated beside a queue that may be such noise (BBRLossThresh).
+const LOSS_PERCENT: u64 = 2;
 /// What remains of a bound after a congested round, in percent (BBRBeta).
 pub(super) const BETA_PERCENT: u64 = 70;
-/// Loss rate that is tolerated, in percent (BBRLossThresh).
-const LOSS_PERCENT: u64 = 2;
 /// How long a minimum RTT is believed (MinRTTFilterLen).
 const MIN_RTT_SPAN: Duration = Duration::from_secs(10);
 /// After so long without an empty queue, one is made (ProbeRTTInterval).
@@ -29,7 +31,8 @@ const EXTRA_ACKED_HALF_ROUNDS: u64 = 5;
 pub(super) struct RoundSignals {
     pub(super) lost: bool,
     pub(super) marked: bool,
-    pub(super) queued: bool,
+    /// Largest queueing delay.
+    pub(super) queue: Duration,
 }
 
 /// Bounds as they were before a loss, to come back to when it was none.
@@ -37,6 +40,7 @@ pub(super) struct RoundSignals {
 struct Undo {
     bw_lo: u64,
     inflight_lo: u64,
+    inflight_hi: u64,
 }
 
 /// Degree of ACK aggregation: bytes acknowledged beyond what the bandwidth explains.
@@ -72,7 +76,7 @@ pub(super) struct Model {
     pub(super) signals: RoundSignals,
     aggregation: Aggregation,
     undo: Undo,
-    has_rtt: bool,
+    pub(super) has_rtt: bool,
 }
 
 impl Model {
@@ -97,7 +101,7 @@ impl Model {
             next_loss_round: 0,
             signals: RoundSignals::default(),
             aggregation: Aggregation::default(),
-            undo: Undo { bw_lo: u64::MAX, inflight_lo: u64::MAX },
+            undo: Undo { bw_lo: u64::MAX, inflight_lo: u64::MAX, inflight_hi: 0 },
             has_rtt: false,
         }
     }
@@ -173,7 +177,8 @@ impl Model {
     pub(super) fn on_loss(&mut self, delivered: u64) {
         if !self.signals.lost {
             self.next_loss_round = delivered;
-            self.undo = Undo { bw_lo: self.bw_lo, inflight_lo: self.inflight_lo };
+            let (bw_lo, inflight_lo, inflight_hi) = (self.bw_lo, self.inflight_lo, self.inflight_hi);
+            self.undo = Undo { bw_lo, inflight_lo, inflight_hi };
         }
         self.signals.lost = true;
     }
@@ -184,8 +189,7 @@ impl Model {
         let Some(rtt) = ack.rtt else { return };
         let rtt = rtt.clamp(Duration::from_micros(1), Duration::from_secs(60));
         self.update_min_rtt(ack.now, rtt);
-        let queue = rtt.saturating_sub(self.min_rtt).as_nanos();
-        self.signals.queued |= queue * 100 > self.min_rtt.as_nanos() * u128::from(QUEUE_PERCENT);
+        self.signals.queue = self.signals.queue.max(rtt.saturating_sub(self.min_rtt));
     }
 
     fn update_min_rtt(&mut self, now: Time, rtt: Duration) {
@@ -213,15 +217,15 @@ impl Model {
         self.probe_rtt_stamp = now;
     }
 
-    /// The stated change to BBRv3: loss is congestion only beside marks or a queue.
-    pub(super) fn congested(&self) -> bool {
-        self.signals.marked || (self.signals.lost && self.signals.queued)
-    }
-
-    /// BBRIsInflightTooHigh, with the stated change.
-    pub(super) fn inflight_too_high(&self, sample: &RateSample) -> bool {
-        let lossy = sample.lost > percent(sample.sent_in_flight, LOSS_PERCENT);
-        self.signals.marked || (lossy && self.signals.queued)
+    /// Whether the flight of this sample met congestion (BBRIsInflightTooHigh), with the stated change to BBRv3:
+    /// without marks or a queue no loss counts. Beside a queue that no host makes by itself any loss does; beside
+    /// one that may be a late thread's, loss above the threshold.
+    pub(super) fn congested(&self, sample: &RateSample) -> bool {
+        let tolerated =
+            if self.signals.queue > HOST_NOISE { 0 } else { percent(sample.sent_in_flight, LOSS_PERCENT) };
+        let limit = self.min_rtt.as_nanos() * u128::from(QUEUE_PERCENT);
+        let queued = self.signals.queue.as_nanos() * 100 > limit;
+        self.signals.marked || (queued && sample.lost > tolerated)
     }
 
     /// BBRAdaptLowerBoundsFromCongestion, at the end of a loss round outside of probes.
@@ -244,6 +248,7 @@ impl Model {
         self.signals.lost = false;
         self.bw_lo = self.bw_lo.max(self.undo.bw_lo);
         self.inflight_lo = self.inflight_lo.max(self.undo.inflight_lo);
+        self.inflight_hi = self.inflight_hi.max(self.undo.inflight_hi);
     }
 
     /// BBRUpdateACKAggregation.

@@ -9,9 +9,14 @@ use super::model::BETA_PERCENT;
 use super::{Bbr, Phase};
 use crate::time::Time;
 
-/// A probe for bandwidth starts at the latest after this time plus a random part of the next constant.
-const PROBE_WAIT: Duration = Duration::from_secs(2);
-const PROBE_WAIT_RANDOM_NS: u64 = 1_000_000_000;
+/// Between two probes for bandwidth lie so many round trips, within bounds, and up to half as many again at random:
+/// more often than in the draft (2 to 3 s), because two flows come closer to each other by a few percent a probe.
+const PROBE_WAIT_RTTS: u32 = 12;
+const PROBE_WAIT_MIN: Duration = Duration::from_millis(600);
+const PROBE_WAIT_MAX: Duration = Duration::from_secs(2);
+/// A probe ends when so much of the bandwidth-delay product is in flight, percent: what lies above is queue, and it
+/// must stay clear of the queueing delay at which loss counts.
+const UP_INFLIGHT_PERCENT: u64 = 115;
 /// And at the latest after so many rounds, or as many as a Reno flow would need to grow by one packet a round.
 const PROBE_ROUNDS_MAX: u64 = 63;
 /// What is left free below the long-term bound while cruising, in percent (BBRHeadroom).
@@ -20,8 +25,6 @@ const HEADROOM_PERCENT: u64 = 15;
 const PROBE_RTT_SPAN: Duration = Duration::from_millis(200);
 /// Window in ProbeRTT, percent of the bandwidth-delay product.
 const PROBE_RTT_PERCENT: u64 = 50;
-/// Doublings of the upward slope at most, as in the draft.
-const UP_ROUNDS_MAX: u32 = 30;
 
 /// Which ACKs tell about which probe (ack_phase of the draft).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +45,6 @@ pub(super) struct Cycle {
     rounds_since_probe: u64,
     /// Whether samples of a probe may still lower the long-term bound.
     samples: bool,
-    up_rounds: u32,
-    up_acked: u64,
-    /// Bytes to be acknowledged for the bound to rise by one packet.
-    up_step: u64,
     probe_rtt_until: Option<Time>,
     probe_rtt_round_done: bool,
 }
@@ -55,12 +54,9 @@ impl Cycle {
         Cycle {
             ack_phase: AckPhase::Init,
             stamp: Time::from_nanos(0),
-            wait: PROBE_WAIT,
+            wait: PROBE_WAIT_MAX,
             rounds_since_probe: 0,
             samples: false,
-            up_rounds: 0,
-            up_acked: 0,
-            up_step: u64::MAX,
             probe_rtt_until: None,
             probe_rtt_round_done: false,
         }
@@ -75,11 +71,7 @@ impl Bbr {
         }
         self.adapt_upper_bounds(ack, sample);
         match self.phase {
-            Phase::Down => {
-                if !self.probe_if_time(ack.now) && self.drained(ack.in_flight) {
-                    self.enter(Phase::Cruise);
-                }
-            }
+            Phase::Down => self.cruise_if_drained(ack),
             Phase::Cruise => {
                 self.probe_if_time(ack.now);
             }
@@ -87,17 +79,25 @@ impl Bbr {
                 self.cycle.samples = true;
                 self.start_up(ack.now, sample);
             }
-            Phase::Up => {
-                if self.up_is_over(sample) {
-                    self.start_down(ack.now);
-                }
-            }
+            Phase::Up => self.go_down_if_over(ack, sample),
             _ => {}
         }
     }
 
+    fn cruise_if_drained(&mut self, ack: &AckSample) {
+        if !self.probe_if_time(ack.now) && self.drained(ack.in_flight) {
+            self.enter(Phase::Cruise);
+        }
+    }
+
+    fn go_down_if_over(&mut self, ack: &AckSample, sample: &RateSample) {
+        if self.up_is_over(ack, sample) {
+            self.start_down(ack.now);
+        }
+    }
+
     fn drained(&self, in_flight: u64) -> bool {
-        in_flight <= self.inflight_with_headroom() && in_flight <= self.quantize(self.model.bdp_max(100))
+        in_flight <= self.inflight_with_headroom() && in_flight <= self.drained_flight()
     }
 
     /// BBRAdaptLongTermModel.
@@ -115,8 +115,8 @@ impl Bbr {
                 _ => {}
             }
         }
-        if self.model.inflight_too_high(sample) {
-            if self.cycle.samples {
+        if self.model.congested(sample) {
+            if self.cycle.samples || self.model.loss_round_start {
                 self.on_inflight_too_high(ack.now, sample);
             }
             return;
@@ -124,10 +124,7 @@ impl Bbr {
         if self.model.inflight_hi == u64::MAX {
             return;
         }
-        self.model.inflight_hi = self.model.inflight_hi.max(sample.sent_in_flight);
-        if self.phase == Phase::Up {
-            self.raise_inflight_hi(ack);
-        }
+        self.model.inflight_hi = self.model.inflight_hi.max(sample.sent_in_flight).min(WINDOW_MAX);
     }
 
     /// BBRHandleInflightTooHigh.
@@ -135,7 +132,7 @@ impl Bbr {
         self.cycle.samples = false;
         if !sample.app_limited {
             let floor = percent(self.target_inflight(), BETA_PERCENT);
-            self.model.inflight_hi = sample.sent_in_flight.max(floor).min(WINDOW_MAX);
+            self.model.inflight_hi = percent(sample.sent_in_flight, BETA_PERCENT).max(floor).min(WINDOW_MAX);
         }
         if self.phase == Phase::Up {
             self.start_down(now);
@@ -144,30 +141,6 @@ impl Bbr {
 
     fn target_inflight(&self) -> u64 {
         self.model.bdp(100).min(self.window)
-    }
-
-    /// BBRProbeInflightLongtermUpward: ever steeper while the bound is what holds the flow.
-    fn raise_inflight_hi(&mut self, ack: &AckSample) {
-        let limited = ack.in_flight.saturating_add(ack.acked_bytes) >= self.window;
-        if !limited || self.window < self.model.inflight_hi {
-            return;
-        }
-        self.cycle.up_acked = self.cycle.up_acked.saturating_add(ack.acked_bytes);
-        if let Some(steps) = self.cycle.up_acked.checked_div(self.cycle.up_step).filter(|steps| *steps > 0) {
-            self.cycle.up_acked -= steps * self.cycle.up_step;
-            let raise = steps.saturating_mul(self.max_datagram);
-            self.model.inflight_hi = self.model.inflight_hi.saturating_add(raise).min(WINDOW_MAX);
-        }
-        if self.model.round_start {
-            self.steepen();
-        }
-    }
-
-    fn steepen(&mut self) {
-        let growth = self.max_datagram << self.cycle.up_rounds;
-        self.cycle.up_rounds = (self.cycle.up_rounds + 1).min(UP_ROUNDS_MAX);
-        let packets = (growth / self.max_datagram).max(1);
-        self.cycle.up_step = (self.window / packets).max(1);
     }
 
     /// BBRIsTimeToProbeBW, and the start of the probe.
@@ -180,8 +153,6 @@ impl Bbr {
             now.since(self.cycle.stamp) > self.cycle.wait || self.cycle.rounds_since_probe >= reno_rounds;
         if due {
             self.model.reset_lower_bounds();
-            self.cycle.up_rounds = 0;
-            self.cycle.up_acked = 0;
             self.cycle.ack_phase = AckPhase::Refilling;
             self.model.start_round(self.sampler.delivered());
             self.enter(Phase::Refill);
@@ -196,11 +167,14 @@ impl Bbr {
         self.full.base = sample.rate.unwrap_or(0);
         self.cycle.stamp = now;
         self.enter(Phase::Up);
-        self.steepen();
     }
 
-    /// BBRIsTimeToGoDown: the bandwidth grows no more, and it is not the bound that holds it.
-    fn up_is_over(&mut self, sample: &RateSample) -> bool {
+    /// BBRIsTimeToGoDown: the queue grows, or the bandwidth grows no more and it is not the bound that holds it.
+    fn up_is_over(&mut self, ack: &AckSample, sample: &RateSample) -> bool {
+        let round_trip_passed = ack.now.since(self.cycle.stamp) > self.model.min_rtt;
+        if round_trip_passed && ack.in_flight > self.model.bdp_max(UP_INFLIGHT_PERCENT) {
+            return true;
+        }
         if self.window_limited && self.window >= self.model.inflight_hi {
             self.full.reset();
             self.full.base = sample.rate.unwrap_or(0);
@@ -209,12 +183,16 @@ impl Bbr {
         self.full.now
     }
 
+    fn probe_wait(&mut self) -> Duration {
+        let wait = (self.model.min_rtt * PROBE_WAIT_RTTS).clamp(PROBE_WAIT_MIN, PROBE_WAIT_MAX);
+        wait + wait / 2 * (self.random() % 256) as u32 / 256
+    }
+
     /// BBRStartProbeBW_DOWN.
     pub(super) fn start_down(&mut self, now: Time) {
         self.model.reset_congestion();
-        self.cycle.up_step = u64::MAX;
         self.cycle.rounds_since_probe = self.random() & 1;
-        self.cycle.wait = PROBE_WAIT + Duration::from_nanos(self.random() % PROBE_WAIT_RANDOM_NS);
+        self.cycle.wait = self.probe_wait();
         self.cycle.stamp = now;
         self.cycle.ack_phase = AckPhase::ProbeStopping;
         self.model.start_round(self.sampler.delivered());
