@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod crypto;
+pub mod handshake;
 pub mod limits;
 pub mod space;
 pub mod time;
