@@ -13,6 +13,7 @@ pub mod cc;
 pub mod claim;
 pub mod connection;
 pub mod crypto;
+pub mod handshake;
 pub mod incoming;
 pub mod limits;
 pub mod mtu;

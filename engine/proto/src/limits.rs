@@ -101,6 +101,21 @@ pub const GRID: u64 = 16;
 /// Bytes of a transfer's address space.
 pub const SPACE_MAX: u64 = 1 << 48;
 
+/// Versions that a handshake may name; the header has room for seven.
+pub const VERSIONS_MAX: usize = 7;
+/// Tickets that an acceptor keeps at once.
+pub const TICKETS_MAX: usize = 4_096;
+/// How long a ticket admits its connection.
+pub const TICKET_LIFE: Duration = Duration::from_secs(60);
+/// Half-open handshakes of an acceptor at once.
+pub const HALF_OPEN_MAX: usize = 4_096;
+/// How long a handshake may stay half open.
+pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(10);
+/// A cookie is good in the bucket of time that it was made in and in the next one.
+pub const COOKIE_BUCKET: Duration = Duration::from_secs(10);
+/// COOKIEs that an opener obeys.
+pub const COOKIES_MAX: u8 = 3;
+
 /// Smallest datagram every path must carry; HELLO and path challenges are padded to it.
 pub const DATAGRAM_MIN: usize = 1_200;
 /// Largest HELLO: fits 1,500-byte Ethernet under IPv6.
