@@ -4,6 +4,8 @@
 //! network namespace; files under /sys may show another. No privilege is needed. Nothing is changed.
 
 mod message;
+#[cfg(test)]
+pub(crate) mod namespace;
 mod netlink;
 mod watch;
 
