@@ -27,7 +27,7 @@ use nix::unistd::Pid;
 use crate::config::Config;
 use crate::control::{EmulatorInfo, Reply, Request, socket_path};
 use crate::error::LabError;
-use crate::limits::{CONTROL_BYTES_MAX, READ_BURST, SUPER_FRAME_BYTES_MAX};
+use crate::limits::{CONTROL_BYTES_MAX, READ_BURST, ROUND_NS, SUPER_FRAME_BYTES_MAX};
 use crate::names;
 use frame::{VNET_BYTES, Vnet};
 use late::Lateness;
@@ -48,6 +48,8 @@ struct Emulator {
     bad_frames: u64,
     udp_trains: bool,
     spin_ns: u64,
+    /// When deliveries may be made again.
+    next_round_ns: u64,
 }
 
 /// Runs the emulator of the lab in `state` until it is told to stop; says `ready` on standard output when
@@ -85,6 +87,7 @@ pub(crate) fn run(state: &Path, config: &Config) -> Result<(), LabError> {
         bad_frames: 0,
         udp_trains: taps.iter().all(|tap| tap.udp_trains),
         spin_ns: config.spin_ns,
+        next_round_ns: 0,
     };
     emulator.run(&taps, &control)
 }
@@ -126,13 +129,17 @@ impl Emulator {
 
     /// How long to wait for packets: until the next one is due, less the time that is spun away.
     fn timeout(&self) -> Option<TimeSpec> {
-        let due_ns = self.wires.iter().filter_map(EmulatedWire::next_due_ns).min()?;
+        let due_ns = self.wires.iter().filter_map(EmulatedWire::next_due_ns).min()?.max(self.next_round_ns);
         let wait_ns = due_ns.saturating_sub(self.now_ns()).saturating_sub(self.spin_ns);
         Some(TimeSpec::from_duration(Duration::from_nanos(wait_ns)))
     }
 
     fn deliver(&mut self, taps: &[Tap]) {
         let now_ns = self.now_ns();
+        if now_ns < self.next_round_ns {
+            return;
+        }
+        self.next_round_ns = if self.spin_ns > 0 { 0 } else { now_ns + ROUND_NS };
         for wire in &mut self.wires {
             wire.deliver(now_ns, taps, &mut self.pool, |late_ns| self.late.record(late_ns));
         }
