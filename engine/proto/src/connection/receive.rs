@@ -34,14 +34,6 @@ pub enum Dropped {
     Closed,
 }
 
-/// What became of content.
-enum Placed {
-    /// Held, or not needed any more.
-    Yes(u32),
-    /// It must not be acknowledged.
-    No(Dropped),
-}
-
 impl<C: Crypto> Connection<C> {
     /// Takes a DATA or CONTROL datagram with this connection's id; `header` is its decoded header.
     ///
@@ -116,22 +108,22 @@ impl<C: Crypto> Connection<C> {
         datagram: &[u8],
         memory: &mut impl ChunkMemory,
     ) -> Result<(), Dropped> {
-        let placed = self.place(i, header, datagram, memory);
-        let Placed::Yes(bytes) = placed? else { unreachable!("refusals are errors") };
+        let bytes = self.place(i, header, datagram, memory)?;
         self.paths[i].counters.content_received += u64::from(bytes);
         self.authenticated(now, i, from, header, true, true, ce);
         self.collect_full();
         Ok(())
     }
 
-    /// Opens the payload into its place in the chunk's buffer; the only copy.
+    /// Opens the payload into its place in the chunk's buffer, the only copy. Returns how many bytes are new there; none when the
+    /// content is held already or not needed any more.
     fn place(
         &mut self,
         i: usize,
         header: &Header,
         datagram: &[u8],
         memory: &mut impl ChunkMemory,
-    ) -> Result<Placed, Dropped> {
+    ) -> Result<u32, Dropped> {
         let Connection { crypto, paths, incoming, scratch, suite, counters, .. } = self;
         let opener =
             Opener { crypto, path: &paths[i], sealed: suite.seals_data(), number: header.number, datagram };
@@ -151,7 +143,7 @@ impl<C: Crypto> Connection<C> {
             Err(NoSlot::NotGranted) => return misplaced(counters),
             Err(NoSlot::Accepted) => {
                 opener.open(scratch, counters)?;
-                return Ok(Placed::Yes(0));
+                return Ok(0);
             }
         };
         let end = slot.stored_len.unwrap_or(slot.capacity);
@@ -159,7 +151,7 @@ impl<C: Crypto> Connection<C> {
         if behind != 0 {
             opener.open(scratch, counters)?;
             if behind > crate::wire::ATTEMPT_MASK / 2 {
-                return Ok(Placed::Yes(0));
+                return Ok(0);
             }
             slot.restart(slot.attempt.wrapping_add(behind));
         } else if range.end > end || !on_grid(&range, end, slot.stored_len.is_none()) {
@@ -199,7 +191,7 @@ impl<C: Crypto> Connection<C> {
             }
         };
         incoming.note_full(chunk);
-        Ok(Placed::Yes(filled))
+        Ok(filled)
     }
 
     fn receive_control(
