@@ -22,10 +22,12 @@ pub struct Transmit {
 }
 
 impl<C: Crypto> Connection<C> {
-    /// Writes the next packet or train into `frame`, which holds [`limits::DATAGRAM_MAX`] bytes. `None`: nothing may go now.
+    /// Writes the next packet or train into `frame`, which holds [`limits::DATAGRAM_MAX`] bytes. Only paths whose local address is `local`
+    /// are asked, so that the frame can be one of their queue's; `None` asks all. Nothing comes back when nothing may go now.
     pub fn poll_transmit(
         &mut self,
         now: Time,
+        local: Option<core::net::IpAddr>,
         frame: &mut [u8],
         content: &impl ChunkBytes,
     ) -> Option<Transmit> {
@@ -37,6 +39,9 @@ impl<C: Crypto> Connection<C> {
         }
         for step in 0..self.paths.len() {
             let i = (self.rotation + step) % self.paths.len();
+            if local.is_some() && self.paths[i].address.local != local {
+                continue;
+            }
             let sent = self
                 .transmit_control(now, i, frame)
                 .or_else(|| self.transmit_mtu_probe(now, i, frame))
