@@ -3,7 +3,7 @@
 //! more.
 //!
 //! What follows from it, in the figures of `tests/cc_link.rs`:
-//! - A probe for bandwidth stays below that queueing delay (gain 1.2, over when 1.15 BDP are in flight), or a lone
+//! - A probe for bandwidth stays below that queueing delay (gain 1.2, over when 1.21 BDP are in flight), or a lone
 //!   flow's own probes would make random loss count: 89 % instead of 98 % of the wire at 1 % loss.
 //! - Where a queue stands, somebody shares it. There any loss counts, in every phase, and lowers the long-term bound
 //!   as CUBIC lowers its window; probes come every 12 to 18 round trips and may exceed the bound by as much as the
@@ -197,14 +197,15 @@ impl Bbr {
         sample
     }
 
-    /// BBRCheckFullBWReached, BBRCheckStartupHighLoss, BBRCheckStartupDone.
+    /// BBRCheckFullBWReached, BBRCheckStartupHighLoss, BBRCheckStartupDone. Loss ends the start-up only once the
+    /// bandwidth has stopped growing: before that it is the queue of a flow that was there first.
     fn check_full(&mut self, ack: &AckSample, sample: &RateSample) {
         if self.model.round_start {
             self.full.on_round(sample);
         }
         let lossy = self.round_lost >= STARTUP_LOSSES * self.max_datagram;
         if !self.full.reached && self.model.loss_round_start {
-            if lossy && self.model.congested(sample) {
+            if lossy && self.full.rounds > 0 && self.model.congested(sample) {
                 self.full.reached = true;
                 self.model.inflight_hi = self.model.bdp_max(100).max(self.model.inflight_latest);
             }
