@@ -6,8 +6,13 @@ pub mod api;
 pub mod crypto;
 pub mod engine;
 pub mod error;
+mod limits;
+mod report;
 pub mod sink;
 pub mod source;
+mod storage;
+mod transfer;
+mod worker;
 
 pub use api::*;
 pub use engine::{Engine, Transfer};

@@ -292,6 +292,16 @@ impl<C: Crypto> Connection<C> {
         self.incoming.iter_mut().find(|i| i.id() == transfer)
     }
 
+    /// Takes a chunk's leases off all paths: its stored bytes are not valid any more.
+    pub fn revoke_leases(&mut self, transfer: TransferId, chunk: u32) {
+        for path in &mut self.paths {
+            path.leases.retain(|lease| lease.transfer != transfer || lease.chunk != chunk);
+        }
+        if let Some(outgoing) = self.outgoing(transfer) {
+            outgoing.revoke(chunk);
+        }
+    }
+
     /// Closes; the peer is told, and told again, for three probe timeouts.
     pub fn close(&mut self, now: Time, code: CloseCode, text: &str) {
         if matches!(self.state, State::Open | State::Unconfirmed) {
