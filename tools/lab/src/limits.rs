@@ -28,7 +28,7 @@ pub const SPARES_MAX: usize = 65_536;
 pub const READ_BURST: usize = 32;
 /// Least time between two rounds of deliveries, ns, as a NIC moderates its interrupts. A packet is late by at
 /// most this; what is due meanwhile goes out together, at a third of the cost.
-pub const ROUND_NS: u64 = 30_000;
+pub const ROUND_NS: u64 = 50_000;
 /// Packets delivered to one interface before the queues are read again.
 pub const DELIVER_BURST: usize = 256;
 /// Largest super-frame with its offload header, bytes.
