@@ -70,6 +70,21 @@ fn bridged_wires_are_cut_and_restored() {
 }
 
 #[test]
+fn what_is_under_way_is_lost_with_the_wire() {
+    let lab = lab("flight", wires(1, WireShape { delay_ns: 300_000_000, ..WireShape::default() }));
+    let (ours, theirs) = pair(&lab, 1);
+    ours.send(b"lost").unwrap();
+    lab.cut(1, None, Cut::Blackhole).unwrap();
+    lab.restore(1).unwrap();
+    ours.send(b"next").unwrap();
+    let mut buffer = [0; 8];
+    let len = theirs.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..len], b"next");
+    let directions = lab.info().unwrap().emulator.unwrap().directions;
+    assert!(directions.iter().find(|one| one.from == "b").unwrap().lost_towards >= 1);
+}
+
+#[test]
 fn one_direction_can_be_cut_alone() {
     let lab = lab("oneway", wires(1, emulated()));
     let (ours, theirs) = pair(&lab, 1);

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{setsockopt, sockopt};
 use xfer_lab::{Config, Host, Lab, WireShape};
 
-pub(crate) const PORT: u16 = 7700;
 const RECEIVE_BYTES: usize = 16 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -22,9 +21,9 @@ pub(crate) fn wires(count: usize, shape: WireShape) -> Config {
     Config::with_wires(count, shape)
 }
 
-/// A socket of `host` bound to `address`, with a receive timeout.
+/// A socket of `host` bound to a free port of `address`, with a receive timeout.
 pub(crate) fn socket(host: &Host, address: impl Into<IpAddr>) -> UdpSocket {
-    let address = SocketAddr::new(address.into(), PORT);
+    let address = SocketAddr::new(address.into(), 0);
     let socket = host.enter(|| UdpSocket::bind(address)).unwrap().unwrap();
     socket.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
     // A receiver that has to wait for a processor must not lose what the wire did not.
