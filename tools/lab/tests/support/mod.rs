@@ -44,21 +44,31 @@ pub(crate) fn connect(ours: &UdpSocket, theirs: &UdpSocket) {
     theirs.connect(ours.local_addr().unwrap()).unwrap();
 }
 
+/// Receives one datagram into `buffer`, also where a signal comes in between.
+pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match socket.recv(buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// Sends one datagram there and back and gives the time it took.
 pub(crate) fn round_trip((ours, theirs): (&UdpSocket, &UdpSocket)) -> Duration {
     let mut buffer = [0; 64];
     let start = Instant::now();
     ours.send(b"there").unwrap();
-    let len = theirs.recv(&mut buffer).expect("the datagram arrives");
+    let len = receive(theirs, &mut buffer).expect("the datagram arrives");
     theirs.send(&buffer[..len]).unwrap();
-    assert_eq!(ours.recv(&mut buffer).expect("and comes back"), 5);
+    assert_eq!(receive(ours, &mut buffer).expect("and comes back"), 5);
     start.elapsed()
 }
 
 /// Whether a datagram gets through within `wait`.
 pub(crate) fn passes(ours: &UdpSocket, theirs: &UdpSocket, wait: Duration) -> bool {
     theirs.set_read_timeout(Some(wait)).unwrap();
-    let passed = ours.send(b"x").is_ok() && theirs.recv(&mut [0; 8]).is_ok();
+    let passed = ours.send(b"x").is_ok() && receive(theirs, &mut [0; 8]).is_ok();
     theirs.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
     passed
 }
