@@ -14,7 +14,7 @@ use crate::error::{Class, Error, Side};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use xfer_io::file::{FileError, Follow, Kind, Root, Stat};
-use xfer_proto::limits::NAME_LEN_MAX;
+use xfer_proto::limits::{NAME_LEN_MAX, SPACE_MAX};
 use xfer_proto::wire::{Entry, EntryKind, Inline, check_name};
 
 /// Directories of partial files, which are no content.
@@ -265,6 +265,7 @@ impl Walker {
         let shown = member.named.shown();
         self.check(&member.name, &shown)?;
         match member.stat.kind {
+            Kind::File if member.stat.size > SPACE_MAX => Err(failure::system("list", libc::EFBIG, &shown)),
             Kind::File => Ok(Some(self.file(member, object, out))),
             Kind::Symlink => self.symlink(member, object, out).map(Some),
             Kind::Dir => Err(failure::directory(&shown)),

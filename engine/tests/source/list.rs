@@ -338,6 +338,32 @@ fn preserve_adds_extended_attributes_that_fit() {
 }
 
 #[test]
+fn preserve_adds_access_control_lists() {
+    let dir = tree();
+    put(dir.path(), b"a", b"1");
+    // Version 2; then tag, permissions, id: owner rw, user 7 r, group -, mask r, others -.
+    let mut acl = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in
+        [(1_u16, 6_u16, u32::MAX), (2, 4, 7), (4, 0, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)]
+    {
+        acl.extend_from_slice(&tag.to_le_bytes());
+        acl.extend_from_slice(&permissions.to_le_bytes());
+        acl.extend_from_slice(&id.to_le_bytes());
+    }
+    let root = Root::open(dir.path()).expect("a root");
+    let file = root.open_write(b"a").expect("opens");
+    file.set_xattr(b"system.posix_acl_access", &acl).expect("the file system has access control lists");
+    let attributes = |preserve| {
+        let (out, _) = listed(SourceSpec { preserve, ..spec(vec![item(dir.path().join("a"), b"a")]) });
+        out.entries[0].attributes.clone()
+    };
+    let acls = Preserve { acl: true, ..Preserve::default() };
+    let xattrs = Preserve { xattr: true, ..Preserve::default() };
+    assert_eq!(attributes(acls), [Attribute::AclAccess(acl)]);
+    assert_eq!(attributes(xattrs), []);
+}
+
+#[test]
 fn a_stream_is_listed_last_and_open() {
     let stream = || SourceItem {
         location: Location::Stream(Mutex::new(Box::new(&b""[..]))),

@@ -6,6 +6,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use xfer_engine::codec::Compression;
 use xfer_engine::digest::{self, Digest};
@@ -202,6 +203,54 @@ fn a_file_that_shrank_or_grew_or_was_replaced_is_withdrawn() {
         assert_eq!(out.end(b"b"), &Ok(None));
         assert_eq!((out.bytes(b"a"), out.bytes(b"c")), (&noise(1, 700)[..], &noise(3, 700)[..]));
         assert!(out.end(b"a").is_ok() && out.end(b"c").is_ok());
+    }
+}
+
+#[test]
+fn a_failed_file_spoils_no_hole_beside_it() {
+    let dir = tree();
+    sparse(&dir.path().join("a"), CHUNK as u64 / 4, &[(8_192, b"data")]);
+    sparse(&dir.path().join("b"), CHUNK as u64 / 4, &[(4_096, b"data")]);
+    sparse(&dir.path().join("c"), CHUNK as u64 / 4, &[(0, b"data")]);
+    let read = |name: &str| fs::read(dir.path().join(name)).expect("reads");
+    let (a, c) = (read("a"), read("c"));
+    let cut = || {
+        let file = fs::File::options().write(true).open(dir.path().join("b")).expect("opens");
+        file.set_len(4_098).expect("cut");
+    };
+    let out = pump_with(&source(dir.path()), |_| Decision::Need, cut);
+    assert_eq!(out.withdrawn.len(), 1);
+    assert!(out.bytes(b"a") == a && out.bytes(b"c") == c);
+}
+
+#[test]
+fn several_threads_read_at_once() {
+    let dir = tree();
+    for i in 0..300 {
+        put(dir.path(), &format!("{i:03}"), &noise(i, 100 + 997 * i as usize));
+    }
+    let spec = SourceSpec { compression: Compression::Auto, ..spec(contents(dir.path())) };
+    let source = FileSource::new(spec).expect("a source");
+    let space = laid_out(&source);
+    let next = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut buffer = vec![0; CHUNK];
+                loop {
+                    let chunk = next.fetch_add(1, Ordering::Relaxed);
+                    if chunk >= space.chunks() {
+                        return;
+                    }
+                    let read = source.read(&plan(&space, chunk), 0, &mut buffer).expect("reads");
+                    assert!(read.withdrawn.is_empty());
+                }
+            });
+        }
+    });
+    for i in 0..300 {
+        let root = digest::root(&noise(i, 100 + 997 * i as usize));
+        assert_eq!(source.end(1 + i as u32), Ok(Some(root)), "file {i}");
     }
 }
 
