@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod codec;
 pub mod crypto;
+pub mod digest;
 pub mod engine;
 pub mod error;
-mod limits;
+pub mod limits;
 mod report;
 pub mod sink;
 pub mod source;
