@@ -50,5 +50,3 @@ pub const PARTIAL_AGE_S_MAX: u64 = 7 * 24 * 3_600;
 pub const PARTIAL_ATTEMPTS: usize = 100;
 /// Bytes of the text in a journal that says who writes it.
 pub const HOLDER_LEN_MAX: usize = 128;
-/// Bytes read at once when a file that is there already is digested.
-pub const DIGEST_READ_BYTES: usize = 1 << 20;
