@@ -1,6 +1,8 @@
 //! Every bound of the engine, by name.
 
 use std::time::Duration;
+use xfer_proto::limits::{CHUNK_LOG2_MAX, MESSAGE_LEN_MAX, PAGE_ENTRIES_MAX, WINDOW_CHUNKS_MAX};
+use xfer_proto::wire::Page;
 
 /// Workers of an engine: each needs a place in the borrow table of chunk buffers.
 pub const WORKERS_MAX: usize = 8;
@@ -67,9 +69,6 @@ const _: () = assert!(GRANTS_INITIAL >= CHUNKS_MIN && CHUNKS_MAX <= 1_024);
 // The largest error is 4,095 bytes of name and 1,024 of text.
 const _: () = assert!(DONE_OBJECTS * (4_095 + 1_024 + 64) + DONE_MESSAGE * 13 <= 65_535);
 const _: () = assert!(DECISIONS_BYTES + 4_096 * 8 < 65_535 - 64);
-
-use xfer_proto::limits::{CHUNK_LOG2_MAX, MESSAGE_LEN_MAX, PAGE_ENTRIES_MAX, WINDOW_CHUNKS_MAX};
-use xfer_proto::wire::Page;
 
 /// Chaining values of an object that may wait for one before them: what a window of chunks can bring out of order, twice over.
 pub const DIGEST_REORDER_CHUNKS_MAX: usize = 2 * WINDOW_CHUNKS_MAX as usize;
