@@ -1,1 +1,21 @@
 //! Queues, memory, files and threads of xfer: moves bytes.
+//!
+//! Stages 1, 5, 6 and 9 of the way of the data end here: chunk bytes come from and go to [`file`]s, frames go
+//! to and come from a [`queue`]. Between them lies memory that several workers share ([`memory`], [`pool`]).
+//! The crate decides nothing: no protocol, no scheduling, no retry policy. All unsafe code of the engine is
+//! in this crate, behind an API that needs none.
+
+#![cfg(target_os = "linux")]
+
+pub mod borrows;
+pub mod clock;
+pub mod error;
+pub mod file;
+pub mod limits;
+pub mod memory;
+pub mod pool;
+pub mod queue;
+pub mod route;
+pub mod thread;
+pub mod udp;
+pub mod wake;

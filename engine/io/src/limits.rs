@@ -1,0 +1,71 @@
+//! Every bound of the crate: bursts, buffers, tables. Relations between them are asserted when compiling.
+
+/// Bytes of one transmit or receive frame; a whole train fits.
+pub const FRAME_BYTES: usize = 65_536;
+/// Longest train or single datagram: the UDP payload of a 65,535-byte IPv4 packet.
+pub const TRAIN_BYTES_MAX: usize = 65_507;
+/// Most segments in one train: `UDP_MAX_SEGMENTS` of the oldest kernel with `UDP_SEGMENT`.
+pub const TRAIN_SEGMENTS_MAX: usize = 64;
+/// Frames of one transmit burst.
+pub const SEND_FRAMES: usize = 16;
+/// Messages handed to one `sendmmsg`; more than the frames because a train may have to go as singles.
+pub const SEND_MESSAGES: usize = 64;
+/// Buffers of one receive burst when trains may arrive (GRO), each of [`FRAME_BYTES`].
+pub const RECEIVE_TRAINS: usize = 16;
+/// Buffers of one receive burst when only single datagrams arrive.
+pub const RECEIVE_SINGLES: usize = 64;
+/// Longest single datagram that is received without GRO; jumbo frames fit, longer ones are dropped and counted.
+pub const SINGLE_BYTES_MAX: usize = 16_384;
+/// Bytes for the control messages of one datagram, either direction.
+pub const CONTROL_BYTES: usize = 192;
+/// Calls repeated after an error of an earlier datagram was reported by a receive call.
+pub const RECEIVE_RETRIES: usize = 4;
+/// Notes kept in the capabilities of one queue.
+pub const CAPABILITY_NOTES_MAX: usize = 16;
+/// Sockets that one steering program can tell apart: worker numbers have 6 bits.
+pub const STEERED_WORKERS_MAX: usize = 64;
+
+/// Ranges of one shared region that can be borrowed at one time.
+pub const BORROW_SLOTS: usize = 16;
+/// Longest range of one borrow.
+pub const BORROW_BYTES_MAX: usize = (1 << 27) - 1;
+/// Largest shared region.
+pub const REGION_BYTES_MAX: usize = 1 << 36;
+/// Smallest and largest chunk of a pool.
+pub const CHUNK_BYTES_MIN: usize = 64 << 10;
+/// Largest chunk of a pool.
+pub const CHUNK_BYTES_MAX: usize = 64 << 20;
+/// Chunks of one pool; indices have 32 bits and one value means none.
+pub const POOL_CHUNKS_MAX: usize = (u32::MAX - 1) as usize;
+
+/// Bytes of directory entries fetched by one call.
+pub const DIRENT_BYTES: usize = 32 << 10;
+/// Longest name handed to one system call, terminator excluded (`PATH_MAX` of Linux counts it).
+pub const NAME_BYTES_MAX: usize = 4_095;
+/// Longest name of one directory entry.
+pub const COMPONENT_BYTES_MAX: usize = 255;
+/// Largest value of an extended attribute and of the list of their names (`XATTR_SIZE_MAX`).
+pub const XATTR_BYTES_MAX: usize = 65_536;
+
+/// File descriptors reported by one wait.
+pub const POLL_EVENTS: usize = 64;
+/// Tokens of a poller; the largest is kept for its waker.
+pub const POLL_TOKENS_MAX: u64 = u64::MAX - 1;
+/// Bytes of one netlink answer; the kernel fills at most 32 KiB a message burst.
+pub const NETLINK_BYTES: usize = 64 << 10;
+/// Netlink datagrams read for one dump before it is given up.
+pub const NETLINK_DUMP_READS: usize = 4_096;
+/// Seconds that the kernel may take for a netlink answer.
+pub const NETLINK_TIMEOUT_S: u64 = 5;
+/// Processors that an affinity mask can name.
+pub const CORES_MAX: usize = libc::CPU_SETSIZE as usize;
+
+const _: () = {
+    assert!(TRAIN_BYTES_MAX <= FRAME_BYTES);
+    assert!(SEND_MESSAGES >= SEND_FRAMES);
+    assert!(SEND_MESSAGES <= libc::UIO_MAXIOV as usize);
+    assert!(RECEIVE_SINGLES * SINGLE_BYTES_MAX == RECEIVE_TRAINS * FRAME_BYTES);
+    assert!(CHUNK_BYTES_MIN.is_power_of_two() && CHUNK_BYTES_MAX.is_power_of_two());
+    assert!(CHUNK_BYTES_MAX <= BORROW_BYTES_MAX && BORROW_BYTES_MAX < REGION_BYTES_MAX);
+    assert!(COMPONENT_BYTES_MAX < NAME_BYTES_MAX);
+};

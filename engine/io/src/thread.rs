@@ -1,0 +1,99 @@
+//! Threads: the processors this process may use, named workers, pinned to one of them.
+//!
+//! Made of two system calls and not of the crate core_affinity, which hides why a pin failed.
+
+use std::io;
+use std::mem;
+use std::sync::mpsc;
+use std::thread::{Builder, JoinHandle};
+
+use crate::error::{IoError, check};
+use crate::limits::CORES_MAX;
+
+/// Numbers of the processors that the calling thread may run on, in ascending order.
+pub fn affinity() -> Result<Vec<usize>, IoError> {
+    let set = get_affinity().map_err(|error| IoError::new("read", "processor affinity", &error))?;
+    // SAFETY: CPU_ISSET reads one bit of a whole set; the number is below its size.
+    Ok((0..CORES_MAX).filter(|core| unsafe { libc::CPU_ISSET(*core, &set) }).collect())
+}
+
+fn get_affinity() -> io::Result<libc::cpu_set_t> {
+    // SAFETY: all zeroes is a valid set: the empty one.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: the kernel writes at most the size given, that of `set`, which outlives the call.
+    check(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) })?;
+    Ok(set)
+}
+
+/// Keeps the calling thread on one processor.
+pub fn pin_current(core: usize) -> Result<(), IoError> {
+    let object = || format!("thread to processor {core}");
+    if core >= CORES_MAX {
+        return Err(IoError { op: "pin", object: object(), errno: libc::EINVAL });
+    }
+    // SAFETY: all zeroes is a valid set: the empty one.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    // SAFETY: CPU_SET sets one bit of a whole set; the number is below its size.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // SAFETY: the kernel reads the size given, that of `set`, which outlives the call.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) })
+        .map(drop)
+        .map_err(|error| IoError::new("pin", object(), &error))
+}
+
+/// Lets the calling thread's sleeps end within a nanosecond of their deadline instead of the usual 50 us.
+pub fn wake_precisely() -> Result<(), IoError> {
+    // SAFETY: this option takes a number, no pointer.
+    check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) })
+        .map(drop)
+        .map_err(|error| IoError::new("set", "timer slack", &error))
+}
+
+/// Starts a thread and, if a core is given, pins it before `run` begins; returns when both have succeeded. Names
+/// are cut to 15 bytes by the kernel. A panic of `run` is found in the handle.
+pub fn spawn<T: Send + 'static>(
+    name: &str,
+    core: Option<usize>,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<Option<T>>, IoError> {
+    let (tell, told) = mpsc::sync_channel(1);
+    let start = move || {
+        let pinned = core.map_or(Ok(()), pin_current).and_then(|()| wake_precisely());
+        let ready = pinned.is_ok();
+        // The other end waits for exactly this message, so it is there.
+        let heard = tell.send(pinned).is_ok();
+        (ready && heard).then(run)
+    };
+    let fail = |error: io::Error| IoError::new("start", format!("thread {name}"), &error);
+    let handle = Builder::new().name(name.to_owned()).spawn(start).map_err(fail)?;
+    told.recv().unwrap_or_else(|_| Err(fail(io::Error::other("thread ended"))))?;
+    Ok(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_named_and_pinned_before_it_runs() {
+        let core = *affinity().unwrap().last().unwrap();
+        let work = move || (std::thread::current().name().map(str::to_owned), affinity().unwrap());
+        let handle = spawn("worker 0", Some(core), work).unwrap();
+        let (name, cores) = handle.join().unwrap().unwrap();
+        assert_eq!((name.as_deref(), cores), (Some("worker 0"), vec![core]));
+    }
+
+    #[test]
+    fn a_core_that_is_not_there_is_an_error_and_nothing_runs() {
+        for core in [CORES_MAX - 1, CORES_MAX, usize::MAX] {
+            let error = spawn("w", Some(core), || unreachable!("ran unpinned")).unwrap_err();
+            assert_eq!((error.op, error.errno), ("pin", libc::EINVAL), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_found_in_the_handle() {
+        let handle = spawn("w", None, || panic!("on purpose")).unwrap();
+        assert!(handle.join().is_err());
+    }
+}
