@@ -8,6 +8,8 @@ pub mod error;
 pub mod sink;
 pub mod source;
 
+pub use xfer_io as io;
+
 pub use api::*;
 pub use engine::{Engine, Transfer};
 pub use error::{Class, Error, Side};
