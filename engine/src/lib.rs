@@ -3,8 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod codec;
+pub mod digest;
 pub mod engine;
 pub mod error;
+pub mod limits;
 pub mod sink;
 pub mod source;
 

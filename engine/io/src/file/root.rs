@@ -15,6 +15,8 @@ use super::{name, sys};
 use crate::limits::NAME_BYTES_MAX;
 
 const BENEATH: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
+/// What turns out to be a FIFO or a terminal neither waits nor becomes ours.
+const UNBLOCKED: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
 
 /// What to do with symlinks on the way and at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,12 +115,13 @@ impl Root {
         follow: Follow,
     ) -> Result<OwnedFd, FileError> {
         let open = || {
-            if !name.is_empty() {
+            let may_be_root = flags & (libc::O_DIRECTORY | libc::O_PATH) != 0;
+            if !(may_be_root && name.is_empty()) {
                 name::check(name)?;
             }
             let (dir, rest) = self.walk(name, follow)?;
             let from = dir.as_ref().unwrap_or(&self.dir).as_fd();
-            sys::openat2(from, &*name::c_string(rest)?, flags | libc::O_NOCTTY, mode, follow.resolve())
+            sys::openat2(from, &name::c_string(rest)?, flags, mode, follow.resolve())
         };
         open().map_err(self.fail(op, name))
     }
@@ -134,7 +137,7 @@ impl Root {
         let (dir, rest) = self.walk(parent, Follow::Never)?;
         let from = dir.as_ref().unwrap_or(&self.dir).as_fd();
         let flags = libc::O_PATH | libc::O_DIRECTORY;
-        let dir = sys::openat2(from, &*name::c_string(rest)?, flags, 0, Follow::Never.resolve())?;
+        let dir = sys::openat2(from, &name::c_string(rest)?, flags, 0, Follow::Never.resolve())?;
         Ok(Place { dir: Some(dir), last })
     }
 
@@ -159,13 +162,13 @@ impl Root {
     /// Opens a regular file for reading, symlinks inside the root followed. A directory fails with `EISDIR`, a
     /// FIFO, socket or device with `ENXIO`; none of them blocks.
     pub fn open_read(&self, name: &[u8]) -> Result<File, FileError> {
-        let fd = self.open_at("open", name, libc::O_RDONLY | libc::O_NONBLOCK, 0, Follow::Inside)?;
+        let fd = self.open_at("open", name, libc::O_RDONLY | UNBLOCKED, 0, Follow::Inside)?;
         self.regular(fd, name)
     }
 
     /// Opens an existing regular file for reading and writing, no symlink followed.
     pub fn open_write(&self, name: &[u8]) -> Result<File, FileError> {
-        let flags = libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let flags = libc::O_RDWR | libc::O_NOFOLLOW | UNBLOCKED;
         let fd = self.open_at("open for writing", name, flags, 0, Follow::Never)?;
         self.regular(fd, name)
     }

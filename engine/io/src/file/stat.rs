@@ -90,7 +90,7 @@ impl From<&libc::stat> for Stat {
             dev: stat.st_dev,
             uid: stat.st_uid,
             gid: stat.st_gid,
-            nlink: stat.st_nlink as u64,
+            nlink: stat.st_nlink,
         }
     }
 }

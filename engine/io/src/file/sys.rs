@@ -105,9 +105,10 @@ pub(super) fn syncfs(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 pub(super) fn sync_file_range(fd: BorrowedFd<'_>, offset: i64, len: i64) -> io::Result<()> {
-    // SAFETY: sync_file_range takes no pointers.
+    let flags = libc::SYNC_FILE_RANGE_WRITE;
     restart(|| {
-        check(unsafe { libc::sync_file_range(fd.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) })
+        // SAFETY: sync_file_range takes no pointers.
+        check(unsafe { libc::sync_file_range(fd.as_raw_fd(), offset, len, flags) })
     })
     .map(drop)
 }

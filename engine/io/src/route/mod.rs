@@ -70,12 +70,12 @@ impl Interface {
 pub fn interfaces() -> Result<Vec<Interface>, IoError> {
     let links =
         netlink::dump(libc::RTM_GETLINK).map_err(|error| IoError::new("list", "interfaces", &error))?;
-    let records = links.iter().filter_map(|message| LinkRecord::parse(message));
+    let records = links.iter().filter_map(LinkRecord::parse);
     let mut interfaces: Vec<Interface> = records.map(Interface::from_record).collect();
     interfaces.sort_by_key(|interface| interface.index);
     let found =
         netlink::dump(libc::RTM_GETADDR).map_err(|error| IoError::new("list", "addresses", &error))?;
-    for address in found.iter().filter_map(|message| AddressRecord::parse(message)) {
+    for address in found.iter().filter_map(AddressRecord::parse) {
         let owner = interfaces.iter_mut().find(|interface| interface.index == address.index);
         if let Some(owner) = owner.filter(|_| !address.tentative) {
             owner.addresses.push(address.ip);
@@ -88,7 +88,7 @@ pub fn interfaces() -> Result<Vec<Interface>, IoError> {
 pub fn counters() -> Result<Vec<(u32, InterfaceCounters)>, IoError> {
     let links =
         netlink::dump(libc::RTM_GETLINK).map_err(|error| IoError::new("count", "interfaces", &error))?;
-    let records = links.iter().filter_map(|message| LinkRecord::parse(message));
+    let records = links.iter().filter_map(LinkRecord::parse);
     Ok(records.map(|link| (link.index, link.counters)).collect())
 }
 

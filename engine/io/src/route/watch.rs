@@ -97,3 +97,72 @@ fn change(message: &Message) -> Option<LinkChange> {
     let present = message.kind == libc::RTM_NEWADDR && !address.tentative;
     Some(LinkChange::Address { index: address.index, ip: address.ip, present })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::message;
+    use crate::wake::{Interest, Poller};
+
+    const LOOPBACK: u32 = 1;
+    const PATIENCE_NS: u64 = 10_000_000_000;
+
+    /// Moves the calling thread into a network namespace that ends with it. False without the right to.
+    fn enter_namespace() -> bool {
+        // SAFETY: unshare takes no pointers; the network namespace is that of this thread alone.
+        let entered = crate::error::check(unsafe { libc::unshare(libc::CLONE_NEWNET) });
+        match entered {
+            Ok(_) => true,
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => false,
+            Err(error) => panic!("unshare: {error}"),
+        }
+    }
+
+    fn switch_loopback(up: bool) {
+        let mut body = [0; 16];
+        body[4..8].copy_from_slice(&LOOPBACK.to_ne_bytes());
+        body[8..12].copy_from_slice(&u32::from(up).to_ne_bytes());
+        body[12..16].copy_from_slice(&1u32.to_ne_bytes());
+        netlink::ask(&message::request(libc::RTM_NEWLINK, libc::NLM_F_ACK, &body)).unwrap();
+    }
+
+    fn wait_for(watch: &mut LinkWatch, wanted: &LinkChange) {
+        let mut poller = Poller::new().unwrap();
+        poller.add(&*watch, 0, Interest::Read).unwrap();
+        let deadline = crate::clock::monotonic_ns() + PATIENCE_NS;
+        let mut seen = Vec::new();
+        while !seen.contains(wanted) {
+            let changes = watch.changes().unwrap();
+            if changes.is_empty() {
+                assert!(crate::clock::monotonic_ns() < deadline, "{wanted:?} is not in {seen:?}");
+                poller.wait(Some(deadline)).unwrap();
+            }
+            seen.extend(changes);
+        }
+    }
+
+    fn links_come_and_go() {
+        let mut watch = LinkWatch::open().unwrap();
+        assert!(watch.changes().unwrap().is_empty());
+        let ip = "::1".parse().unwrap();
+        switch_loopback(true);
+        wait_for(&mut watch, &LinkChange::Link { index: LOOPBACK, up: true, carrier: true });
+        switch_loopback(false);
+        wait_for(&mut watch, &LinkChange::Link { index: LOOPBACK, up: false, carrier: false });
+        switch_loopback(true);
+        wait_for(&mut watch, &LinkChange::Address { index: LOOPBACK, ip, present: true });
+        let lo = crate::route::interfaces().unwrap();
+        assert_eq!((lo.len(), lo[0].index, lo[0].up), (1, LOOPBACK, true));
+        let away = "192.0.2.1".parse().unwrap();
+        assert_eq!(crate::route::way(None, away).unwrap_err().errno, libc::ENETUNREACH);
+    }
+
+    #[test]
+    fn links_are_watched() {
+        let run = || match enter_namespace() {
+            true => links_come_and_go(),
+            false => eprintln!("skipped: a network namespace needs CAP_SYS_ADMIN"),
+        };
+        std::thread::spawn(run).join().unwrap();
+    }
+}

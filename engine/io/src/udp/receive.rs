@@ -86,7 +86,7 @@ impl Receiver {
 
     fn hold(&mut self, index: usize, message: &libc::mmsghdr, counters: &mut Counters) {
         let len = message.msg_len as usize;
-        let incoming = self.controls[index].read(message.msg_hdr.msg_controllen as usize);
+        let incoming = self.controls[index].read(message.msg_hdr.msg_controllen);
         if let Some(overflows) = incoming.overflows {
             counters.overflows += u64::from(overflows.wrapping_sub(self.overflows_last));
             self.overflows_last = overflows;
