@@ -1,5 +1,6 @@
 //! Generates the server half of the services from `proto/`, without protoc.
 
+use prost::Message as _;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -8,11 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    tonic_prost_build::configure()
-        .build_client(false)
-        .build_server(true)
-        .file_descriptor_set_path(out.join("descriptors.bin"))
-        .skip_protoc_run()
-        .compile_fds(descriptors)?;
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().build_client(false).build_server(true).compile_fds(descriptors)?;
     Ok(())
 }
