@@ -15,16 +15,6 @@ pub fn root(bytes: &[u8]) -> Digest {
     *blake3::hash(bytes).as_bytes()
 }
 
-/// BLAKE3 root of all that `reader` has, and how many bytes that is.
-///
-/// # Errors
-/// Those of reading.
-pub fn of_reader(reader: impl std::io::Read) -> std::io::Result<(Digest, u64)> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(reader)?;
-    Ok((*hasher.finalize().as_bytes(), hasher.count()))
-}
-
 /// Chaining value (not root) of `bytes` as the subtree at `object_offset` of an object that is longer than they are.
 /// The offset is a multiple of the chunk size, and `bytes` a full chunk or the object's last.
 pub fn chunk_value(bytes: &[u8], object_offset: u64) -> Digest {
