@@ -50,7 +50,11 @@ pub(crate) async fn connect(link: &Link, patience: Duration) -> Result<Connected
             Ok(Some(Err(lost))) => return Err(Error::new(Class::Other, "connect").because(lost)),
             Ok(None) => return Err(unreachable(link, failures, "it has no address")),
             Err(_) => {
-                return Err(unreachable(link, failures, &format!("no answer within {} s", patience.as_secs_f64())));
+                return Err(unreachable(
+                    link,
+                    failures,
+                    &format!("no answer within {} s", patience.as_secs_f64()),
+                ));
             }
         }
     }

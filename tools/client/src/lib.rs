@@ -6,11 +6,18 @@
 #![forbid(unsafe_code)]
 
 pub mod book;
+mod client;
+mod connect;
 pub mod limits;
 pub mod link;
 pub mod location;
+pub mod paths;
+pub mod retry;
+mod status;
+mod tls;
 
 pub use book::Book;
+pub use client::{Client, Entry, Hashed, Kind, Listed};
 pub use link::{HostPort, Link};
 pub use location::{Location, Remote};
 

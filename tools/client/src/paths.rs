@@ -34,7 +34,9 @@ impl PathChoice {
             None => PathChoice { local: ip(text)?, remote: None },
         };
         match choice.remote {
-            Some(remote) if remote.is_ipv4() != choice.local.is_ipv4() => Err(wrong("one is IPv4 and one IPv6")),
+            Some(remote) if remote.is_ipv4() != choice.local.is_ipv4() => {
+                Err(wrong("one is IPv4 and one IPv6"))
+            }
             _ => Ok(choice),
         }
     }
@@ -114,7 +116,9 @@ fn usable(interfaces: &[Interface], remotes: &[SocketAddr], routes: &dyn Routes)
 
 /// One family; loopback only to loopback.
 fn fits(local: IpAddr, remote: IpAddr) -> bool {
-    local.is_ipv4() == remote.is_ipv4() && local.is_loopback() == remote.is_loopback() && !is_link_local(local)
+    local.is_ipv4() == remote.is_ipv4()
+        && local.is_loopback() == remote.is_loopback()
+        && !is_link_local(local)
 }
 
 fn is_link_local(ip: IpAddr) -> bool {
@@ -124,8 +128,7 @@ fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
-/// The largest set that uses each local NIC once and each remote NIC once. The node's NICs are not known, so addresses stand for them: one
-/// that is on the same wire as another (reached from the same local NIC) may be the same NIC with its other family.
+/// The largest set that uses each local NIC once and each remote NIC once. The node's NICs are not known; its addresses stand for them.
 fn matched(usable: &[Usable]) -> Pairs {
     let nics: Vec<u32> = usable.iter().fold(Vec::new(), |mut nics, u| {
         if !nics.contains(&u.interface) {
@@ -158,7 +161,12 @@ fn matched(usable: &[Usable]) -> Pairs {
     pairs
 }
 
-fn augment(nic: u32, usable: &[Usable], taken: &mut Vec<(SocketAddr, usize)>, seen: &mut Vec<SocketAddr>) -> bool {
+fn augment(
+    nic: u32,
+    usable: &[Usable],
+    taken: &mut Vec<(SocketAddr, usize)>,
+    seen: &mut Vec<SocketAddr>,
+) -> bool {
     for (index, u) in usable.iter().enumerate().filter(|(_, u)| u.interface == nic) {
         let remote = u.pair.remote;
         if seen.contains(&remote) {
@@ -205,13 +213,18 @@ fn chosen(
                 named
             }
             _ => {
-                let fit = |r: &&SocketAddr| fits(choice.local, r.ip()) && routes.leaves_by_owner(choice.local, r.ip());
+                let fit = |r: &&SocketAddr| {
+                    fits(choice.local, r.ip()) && routes.leaves_by_owner(choice.local, r.ip())
+                };
                 remotes.iter().filter(fit).copied().collect()
             }
         };
         if wanted.is_empty() {
-            return Err(Error::new(Class::Temporary, format!("no address of the node is reached from {}", choice.local))
-                .because(format!("it takes data at {}", listed(remotes))));
+            return Err(Error::new(
+                Class::Temporary,
+                format!("no address of the node is reached from {}", choice.local),
+            )
+            .because(format!("it takes data at {}", listed(remotes))));
         }
         for remote in wanted {
             let pair = PathPair { local: choice.local, remote };

@@ -59,7 +59,11 @@ impl Schedule {
         }
         if self.patience.retries.is_some_and(|max| self.failures >= max) {
             let tried = self.failures;
-            return Next::GiveUp(if tried == 0 { error } else { error.because(format!("gave up after {tried} retries")) });
+            return Next::GiveUp(if tried == 0 {
+                error
+            } else {
+                error.because(format!("gave up after {tried} retries"))
+            });
         }
         let wait = RETRY_WAITS[(self.failures as usize).min(RETRY_WAITS.len() - 1)];
         if let Some(left) = self.left(elapsed)
@@ -128,7 +132,9 @@ mod tests {
 
     #[test]
     fn only_the_network_is_tried_again() {
-        for class in [Class::Refused, Class::Denied, Class::Fatal, Class::Interrupted, Class::Digest, Class::Partial] {
+        for class in
+            [Class::Refused, Class::Denied, Class::Fatal, Class::Interrupted, Class::Digest, Class::Partial]
+        {
             let error = Error::new(class, "x");
             let mut schedule = Schedule::new(Patience::default());
             assert_eq!(schedule.failed(error.clone(), Duration::ZERO), Next::GiveUp(error));

@@ -38,7 +38,9 @@ fn from_info(info: &pb::ErrorInfo) -> Error {
 fn without_details(status: &Status, node: &str) -> Error {
     let class = match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => Class::Denied,
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted => Class::Temporary,
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::ResourceExhausted => {
+            Class::Temporary
+        }
         Code::InvalidArgument | Code::OutOfRange => Class::Usage,
         Code::NotFound => Class::NoSource,
         Code::FailedPrecondition | Code::Unimplemented => Class::Refused,

@@ -5,7 +5,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs::default_provider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, PeerIncompatible, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, PeerIncompatible,
+    SignatureScheme,
 };
 use std::sync::Arc;
 use xfer_engine::{Class, Error};

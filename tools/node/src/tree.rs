@@ -83,10 +83,11 @@ pub(crate) fn hash(root: &Root, name: &[u8]) -> Result<(Digest, u64), FileError>
     let file = root.open_read(name)?;
     let mut failed = None;
     let reader = FileReader { file: &file, offset: 0, failed: &mut failed };
-    let read = xfer_engine::digest::of_reader(std::io::BufReader::with_capacity(READ_BYTES, reader));
+    let mut hasher = blake3::Hasher::new();
+    let read = std::io::copy(&mut std::io::BufReader::with_capacity(READ_BYTES, reader), &mut hasher);
     match (read, failed) {
         (_, Some(error)) => Err(error),
-        (Ok(hashed), None) => Ok(hashed),
+        (Ok(size), None) => Ok((*hasher.finalize().as_bytes(), size)),
         (Err(_), None) => unreachable!("only the file's reads fail, and those are kept"),
     }
 }
