@@ -16,6 +16,8 @@ mod storage;
 mod transfer;
 mod worker;
 
+pub use xfer_io as io;
+
 pub use api::*;
 pub use engine::{Engine, Transfer};
 pub use error::{Class, Error, Side};
