@@ -13,7 +13,7 @@ impl<C: Crypto> Connection<C> {
     pub fn next_timeout(&self) -> Time {
         match &self.state {
             State::Over => return Time::NEVER,
-            State::Closing { until, .. } => return *until,
+            State::Closing { until, again, .. } => return (*until).min(*again),
             State::Unconfirmed => return self.last_heard + self.config.idle,
             State::Open => {}
         }
@@ -53,11 +53,14 @@ impl<C: Crypto> Connection<C> {
 
     /// Does what is due at `now`. Drain `poll_transmit` and `poll_event` afterwards.
     pub fn handle_timeout(&mut self, now: Time) {
-        match &self.state {
+        match &mut self.state {
             State::Over => return,
-            State::Closing { until, .. } => {
+            State::Closing { until, again, every, owed, .. } => {
                 if now >= *until {
                     self.state = State::Over;
+                } else if now >= *again {
+                    *again = now + *every;
+                    *owed = self.paths.len();
                 }
                 return;
             }
