@@ -3,11 +3,16 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod codec;
 pub mod crypto;
+pub mod digest;
 pub mod engine;
 pub mod error;
+pub mod limits;
 pub mod sink;
 pub mod source;
+
+pub use xfer_io as io;
 
 pub use api::*;
 pub use engine::{Engine, Transfer};

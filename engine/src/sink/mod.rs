@@ -3,6 +3,11 @@
 //! In: manifest pages, then full chunks with their digests. Out: decisions, accepted or rejected chunks, ended objects.
 //! Everything here may block and runs on I/O threads; nothing here knows packets.
 
+mod fault;
+mod target;
+
+pub use target::{Ground, SourceInfo, Target};
+
 use crate::error::Error;
 use crate::source::{ChunkPlan, Encoding};
 use xfer_proto::wire::{Decision, Durability, Page};

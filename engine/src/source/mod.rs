@@ -3,6 +3,25 @@
 //! In: the user's list of sources, then the receiver's decisions and the chunks that it granted. Out: manifest pages and stored chunk
 //! bytes with their digests. Everything here may block and runs on I/O threads; nothing here knows packets.
 
+mod attributes;
+mod encode;
+mod failure;
+mod files;
+mod filter;
+mod memory;
+mod object;
+mod open;
+mod piece;
+mod place;
+mod spec;
+mod stream;
+mod walk;
+
+pub use files::FileSource;
+pub use filter::{Filter, Rule};
+pub use memory::{MemoryObject, MemorySource};
+pub use spec::{DigestCache, Identity, Location, Preserve, SourceItem, SourceSpec};
+
 use crate::error::Error;
 use xfer_proto::space::Piece;
 use xfer_proto::wire::{Codec, Decision, Entry};

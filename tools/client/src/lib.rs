@@ -1,1 +1,28 @@
 //! What a client of xfer nodes does.
+//!
+//! In: locations as users write them, and nodes' answers. Out: listings, digests, and copies run by an engine of its own. Synchronous
+//! outside; the control connection runs on a small runtime inside.
+
+#![forbid(unsafe_code)]
+
+pub mod book;
+mod client;
+mod connect;
+pub mod limits;
+pub mod link;
+pub mod location;
+pub mod paths;
+pub mod retry;
+mod status;
+mod tls;
+
+pub use book::Book;
+pub use client::{Client, Entry, Hashed, Kind, Listed};
+pub use link::{HostPort, Link};
+pub use location::{Location, Remote};
+
+/// Messages and stubs of the services in `tools/node/proto`.
+#[allow(missing_docs, clippy::all, reason = "generated; the protobuf files are the documentation")]
+pub mod pb {
+    tonic::include_proto!("xfer.v1");
+}

@@ -1,1 +1,31 @@
 //! A node: serves roots over gRPC control and engine data.
+//!
+//! In: calls over TLS with the link's token. Out: listings, digests, and tickets whose content moves through the engine. No content
+//! passes through here.
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod files;
+mod follow;
+mod identity;
+pub mod limits;
+mod listen;
+mod node;
+mod policy;
+mod registry;
+mod roots;
+mod spawn;
+mod status;
+mod tickets;
+mod transfer;
+mod tree;
+
+pub use node::{Node, NodeConfig};
+pub use roots::Roots;
+
+/// Messages and stubs of the services in `proto/`.
+#[allow(missing_docs, clippy::all, reason = "generated; the protobuf files are the documentation")]
+pub mod pb {
+    tonic::include_proto!("xfer.v1");
+}

@@ -1,0 +1,110 @@
+//! Stage 2: plain bytes of a chunk to digests and stored bytes.
+
+use super::open::lock;
+use super::{ChunkPlan, Encoding};
+use crate::codec::{Auto, Compression, Compressor, Extent, Sample, encode_extents};
+use crate::digest::{self, Digest};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use xfer_proto::wire::Codec;
+
+/// Digests and encodes chunks as a source's user wants it. Used by several threads at once.
+pub(super) struct Encoder {
+    compression: Compression,
+    digests: bool,
+    rate_hint: Arc<AtomicU64>,
+    auto: Mutex<Auto>,
+    /// Compressors that no thread uses just now; as many in all as threads ever compressed at once.
+    idle: Mutex<Vec<Compressor>>,
+}
+
+impl Encoder {
+    pub(super) fn new(compression: Compression, digests: bool, rate_hint: Arc<AtomicU64>) -> Self {
+        Encoder {
+            compression,
+            digests,
+            rate_hint,
+            auto: Mutex::new(Auto::new()),
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Turns the chunk's plain bytes at the start of `buffer` into its stored bytes there. `data` says where they are no holes, if they
+    /// have some. A chunk that is read again is not compressed again: whatever went wrong with it, that was not it.
+    pub(super) fn encode(
+        &self,
+        plan: &ChunkPlan,
+        data: Option<&[Extent]>,
+        attempt: u8,
+        buffer: &mut [u8],
+    ) -> Encoding {
+        let plain = &mut buffer[..plan.plain_len as usize];
+        let digests = self.digests_of(plan, plain);
+        if let Some(data) = data {
+            let mut stored = Vec::new();
+            if encode_extents(plain, data, &mut stored) {
+                plain[..stored.len()].copy_from_slice(&stored);
+                return Encoding { codec: Codec::Extents, stored_len: stored.len() as u32, digests };
+            }
+        }
+        let (codec, stored_len) = match self.choose() {
+            Some(codec) if attempt == 0 => self.compress(codec, plain),
+            _ => (Codec::Plain, plan.plain_len),
+        };
+        Encoding { codec, stored_len, digests }
+    }
+
+    /// The encoding of a chunk that is one hole; nothing is stored.
+    pub(super) fn hole(&self, plan: &ChunkPlan) -> Encoding {
+        let digest = |piece: &xfer_proto::space::Piece| {
+            let len = u64::from(piece.len);
+            if plan.is_subtree() {
+                digest::zeros_chunk_value(len, piece.object_offset)
+            } else {
+                digest::zeros_root(len)
+            }
+        };
+        let digests = if self.digests { plan.pieces.iter().map(digest).collect() } else { Vec::new() };
+        Encoding { codec: Codec::Extents, stored_len: 0, digests }
+    }
+
+    fn digests_of(&self, plan: &ChunkPlan, plain: &[u8]) -> Vec<Digest> {
+        if !self.digests {
+            return Vec::new();
+        }
+        if plan.is_subtree() {
+            return vec![digest::chunk_value(plain, plan.pieces[0].object_offset)];
+        }
+        let bytes = |start: u32, len: u32| &plain[start as usize..][..len as usize];
+        plan.pieces.iter().map(|piece| digest::root(bytes(piece.chunk_offset, piece.len))).collect()
+    }
+
+    fn choose(&self) -> Option<Codec> {
+        match self.compression {
+            Compression::None => None,
+            Compression::Lz4 => Some(Codec::Lz4),
+            Compression::Zstd => Some(Codec::Zstd),
+            Compression::Auto => lock(&self.auto).choose(self.rate_hint.load(Ordering::Relaxed)),
+        }
+    }
+
+    fn compress(&self, codec: Codec, plain: &mut [u8]) -> (Codec, u32) {
+        let mut compressor = lock(&self.idle).pop().unwrap_or_default();
+        let start = Instant::now();
+        let shrunk = compressor.compress(codec, plain);
+        let took = start.elapsed();
+        let (codec_used, stored) = match shrunk {
+            Some(stored) => {
+                plain[..stored.len()].copy_from_slice(stored);
+                (codec, stored.len() as u32)
+            }
+            None => (Codec::Plain, plain.len() as u32),
+        };
+        if self.compression == Compression::Auto {
+            lock(&self.auto).record(Sample { codec, plain: plain.len() as u32, stored, took });
+        }
+        lock(&self.idle).push(compressor);
+        (codec_used, stored)
+    }
+}

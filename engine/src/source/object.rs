@@ -1,0 +1,145 @@
+//! What a source remembers of an object between its listing and its end.
+
+use super::open::lock;
+use super::place::{Dir, join};
+use super::spec::Identity;
+use super::stream::Stream;
+use super::{ChunkPlan, Encoding};
+use crate::digest::{Digest, OrderedTree};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use xfer_proto::space::Piece;
+
+/// Where an object's content is.
+pub(super) enum Content {
+    /// A regular file, as it was listed. `sparse`: it takes fewer blocks than its size.
+    File { identity: Identity, sparse: bool },
+    /// A symlink, or a file that travels in the manifest: its root is known.
+    Known(Digest),
+    /// The open object.
+    Stream(Arc<Stream>),
+}
+
+/// A file's place: its directory, its name there, and how the name is resolved.
+pub(super) struct Named {
+    pub(super) dir: Arc<Dir>,
+    pub(super) name: Box<[u8]>,
+    /// Symlinks to it are followed, inside its root.
+    pub(super) followed: bool,
+    /// How the user wrote it, when they named this very file.
+    pub(super) alias: Option<Box<[u8]>>,
+}
+
+impl Named {
+    /// As the user knows it.
+    pub(super) fn shown(&self) -> Vec<u8> {
+        self.alias.as_ref().map_or_else(|| join(&self.dir.shown, &self.name), |alias| alias.to_vec())
+    }
+}
+
+/// An object from its listing to its end.
+pub(super) struct Object {
+    pub(super) named: Named,
+    pub(super) content: Content,
+    pub(super) roots: Roots,
+    was_read: AtomicBool,
+    is_withdrawn: AtomicBool,
+}
+
+impl Object {
+    pub(super) fn new(named: Named, content: Content) -> Self {
+        Object {
+            named,
+            content,
+            roots: Roots::default(),
+            was_read: AtomicBool::new(false),
+            is_withdrawn: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that it is withdrawn; true the first time.
+    pub(super) fn withdraw(&self) -> bool {
+        !self.is_withdrawn.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn is_withdrawn(&self) -> bool {
+        self.is_withdrawn.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn mark_read(&self) {
+        self.was_read.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_read(&self) -> bool {
+        self.was_read.load(Ordering::Relaxed)
+    }
+}
+
+/// An object's root as far as its chunks tell it.
+#[derive(Default)]
+pub(super) struct Roots(Mutex<Merge>);
+
+#[derive(Default)]
+enum Merge {
+    /// No chunk was read yet.
+    #[default]
+    Nothing,
+    /// Within one chunk.
+    Whole(Digest),
+    /// Chaining values so far, and how many bytes make a full chunk.
+    Chunks(Box<OrderedTree>),
+    /// Some chunks are not read, or were read twice: the root is not what was merged.
+    Lost,
+}
+
+impl Roots {
+    /// Takes the digests of a chunk's encoding for its pieces' objects.
+    pub(super) fn note<'a>(
+        plan: &ChunkPlan,
+        attempt: u8,
+        encoding: &Encoding,
+        chunk_bytes: u64,
+        mut roots_of: impl FnMut(usize) -> Option<&'a Roots>,
+    ) {
+        for (i, (piece, digest)) in plan.pieces.iter().zip(&encoding.digests).enumerate() {
+            let Some(roots) = roots_of(i) else { continue };
+            if attempt > 0 {
+                roots.lose();
+            } else if plan.is_subtree() {
+                roots.chunk(piece, *digest, chunk_bytes);
+            } else {
+                *lock(&roots.0) = Merge::Whole(*digest);
+            }
+        }
+    }
+
+    /// The root cannot be merged: the object is resumed.
+    pub(super) fn lose(&self) {
+        *lock(&self.0) = Merge::Lost;
+    }
+
+    /// The root of an object of `size` bytes in chunks of `chunk_bytes`, if all of its chunks were noted.
+    pub(super) fn root(&self, size: u64, chunk_bytes: u64) -> Option<Digest> {
+        match &*lock(&self.0) {
+            Merge::Whole(root) => Some(*root),
+            Merge::Chunks(tree) => tree.root(size.div_ceil(chunk_bytes)),
+            Merge::Nothing | Merge::Lost => None,
+        }
+    }
+
+    fn chunk(&self, piece: &Piece, value: Digest, chunk_bytes: u64) {
+        let mut merge = lock(&self.0);
+        let is_last = piece.object_offset + u64::from(piece.len) == piece.object_size;
+        if !is_last && u64::from(piece.len) != chunk_bytes {
+            // The caller's buffer is no chunk: places of chunks in the object are not known from it.
+            *merge = Merge::Lost;
+        } else if matches!(*merge, Merge::Nothing) {
+            *merge = Merge::Chunks(Box::default());
+        }
+        if let Merge::Chunks(tree) = &mut *merge
+            && tree.push(piece.object_offset / chunk_bytes, value).is_err()
+        {
+            *merge = Merge::Lost;
+        }
+    }
+}

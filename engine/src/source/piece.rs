@@ -1,0 +1,101 @@
+//! Stage 1: an object's bytes into a chunk buffer, holes left out.
+
+use crate::codec::Extent;
+use std::ops::Range;
+use xfer_io::file::{File, FileError};
+use xfer_proto::space::Piece;
+
+/// Why a piece could not be read as listed.
+pub(super) enum Unread {
+    /// The system refused.
+    Failed(FileError),
+    /// The file ends before the piece does.
+    Short,
+}
+
+impl From<FileError> for Unread {
+    fn from(error: FileError) -> Self {
+        Unread::Failed(error)
+    }
+}
+
+/// Where a chunk's bytes are data, gathered from its pieces.
+#[derive(Default)]
+pub(super) struct DataMap {
+    extents: Vec<Extent>,
+    has_holes: bool,
+    is_spoiled: bool,
+}
+
+impl DataMap {
+    /// The data extents, when there are holes besides them.
+    pub(super) fn extents(&self) -> Option<&[Extent]> {
+        (self.has_holes && !self.is_spoiled).then_some(&self.extents)
+    }
+
+    /// A piece failed half way: what was gathered of it is not true.
+    pub(super) fn spoil(&mut self) {
+        self.is_spoiled = true;
+    }
+
+    fn add(&mut self, offset: u32, len: u32) {
+        match self.extents.last_mut() {
+            Some(last) if last.end() == u64::from(offset) => last.len += len,
+            _ if len > 0 => self.extents.push(Extent { offset, len }),
+            _ => {}
+        }
+    }
+}
+
+/// Data ranges of a file within `range`.
+pub(super) fn data_in(file: &File, range: Range<u64>) -> Result<Vec<Range<u64>>, FileError> {
+    let mut found = Vec::new();
+    for extent in file.extents(range.start) {
+        let extent = extent?;
+        let part = extent.start.max(range.start)..extent.end.min(range.end);
+        if extent.start >= range.end {
+            break;
+        }
+        if !part.is_empty() {
+            found.push(part);
+        }
+        if extent.end >= range.end {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Fills `out`, the piece's part of its chunk.
+pub(super) fn read(file: &File, piece: &Piece, out: &mut [u8], map: &mut DataMap) -> Result<(), Unread> {
+    full(file, out, piece.object_offset)?;
+    map.add(piece.chunk_offset, piece.len);
+    Ok(())
+}
+
+/// As [`read`], reading only `data`, which are the file's data ranges there.
+pub(super) fn read_data(
+    file: &File,
+    piece: &Piece,
+    data: &[Range<u64>],
+    out: &mut [u8],
+    map: &mut DataMap,
+) -> Result<(), Unread> {
+    let mut end = 0;
+    for range in data {
+        let start = (range.start - piece.object_offset) as usize;
+        let stop = (range.end - piece.object_offset) as usize;
+        map.has_holes |= start > end;
+        out[end..start].fill(0);
+        full(file, &mut out[start..stop], range.start)?;
+        map.add(piece.chunk_offset + start as u32, (stop - start) as u32);
+        end = stop;
+    }
+    map.has_holes |= end < out.len();
+    out[end..].fill(0);
+    Ok(())
+}
+
+fn full(file: &File, out: &mut [u8], offset: u64) -> Result<(), Unread> {
+    if file.read_at(out, offset)? == out.len() { Ok(()) } else { Err(Unread::Short) }
+}

@@ -1,0 +1,41 @@
+//! Every bound of the client, by name.
+
+use std::time::Duration;
+
+/// Addresses of one link.
+pub const LINK_ADDRESSES_MAX: usize = 64;
+/// Bytes of a host name (RFC 1035 section 2.3.4).
+pub const LINK_HOST_LEN_MAX: usize = 253;
+/// Bytes of a node's name in the book.
+pub const NODE_NAME_LEN_MAX: usize = 64;
+/// Bytes of the node book.
+pub const BOOK_LEN_MAX: u64 = 4 << 20;
+
+/// Head start of one address over the next when connecting (RFC 8305 section 8).
+pub const CONNECT_STAGGER: Duration = Duration::from_millis(100);
+/// Time to connect unless told otherwise.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that one short call may take.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of one message of a node.
+pub const MESSAGE_LEN_MAX: usize = 4 << 20;
+/// Bytes of a request: many sources, many filters.
+pub const REQUEST_LEN_MAX: usize = 4 << 20;
+
+/// Paths of one transfer.
+pub const PATHS_MAX: usize = 16;
+/// Pairs kept on standby.
+pub const STANDBY_MAX: usize = 64;
+/// How often a running copy looks at signals, limits and progress.
+pub const TICK: Duration = Duration::from_millis(100);
+/// Waits between retries; the last one repeats.
+pub const RETRY_WAITS: [Duration; 6] = [
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+    Duration::from_secs(120),
+    Duration::from_secs(300),
+];
+/// How long an ended transfer may take to say so after it was cancelled.
+pub const CANCEL_PATIENCE: Duration = Duration::from_secs(8);

@@ -1,0 +1,132 @@
+//! Follows a transfer to its end: keeps its record, writes what belongs in an audit to the log.
+
+use crate::registry::{Record, State, now_ns};
+use crossbeam::channel::Receiver;
+use std::sync::Arc;
+use std::thread;
+use xfer_engine::sink::Action;
+use xfer_engine::{Class, Error, Event, FileEnd, Outcome};
+
+/// Reads the transfer's events on a thread of its own until it ended.
+///
+/// # Errors
+/// `Temporary` when the system gives no thread.
+pub(crate) fn to_its_end(record: Arc<Record>, events: Receiver<Event>) -> Result<(), Error> {
+    let name = format!("transfer-{}", record.number);
+    let spawned = thread::Builder::new().name(name).spawn(move || read(&record, &events));
+    spawned
+        .map(drop)
+        .map_err(|e| Error::new(Class::Temporary, "the system gives no thread for a transfer").because(e))
+}
+
+fn read(record: &Record, events: &Receiver<Event>) {
+    // A transfer of one file is logged with its digest.
+    let mut digests = Digests::default();
+    for event in events {
+        match event {
+            Event::Connected => {
+                record.set(State::Running);
+                tracing::info!(transfer = %record.name, peer = %record.peer, upload = record.upload, paths = %paths(record), "transfer starts");
+            }
+            Event::PathUp(pair) => {
+                tracing::debug!(transfer = %record.name, local = %pair.local, remote = %pair.remote, "path up");
+            }
+            Event::PathDown(pair, why) => {
+                tracing::warn!(transfer = %record.name, local = %pair.local, remote = %pair.remote, why, "path down");
+            }
+            Event::File(file) => {
+                digests.tell(&file);
+                log_file(record, &file);
+            }
+            Event::Warning { name, text } => {
+                let file = name.unwrap_or_default();
+                tracing::warn!(transfer = %record.name, file = %file.escape_ascii(), text, "left out or degraded");
+            }
+            Event::Finished(outcome) => return finish(record, *outcome, &digests),
+        }
+    }
+    let error = Error::new(Class::Temporary, "the node's engine stopped");
+    tracing::error!(transfer = %record.name, peer = %record.peer, %error, "transfer ended");
+    record.fail(error);
+}
+
+/// The digest of the only file, if there was but one.
+#[derive(Default)]
+struct Digests {
+    files: u64,
+    last: Option<[u8; 32]>,
+}
+
+impl Digests {
+    fn tell(&mut self, file: &FileEnd) {
+        if !file.is_directory {
+            self.files += 1;
+            self.last = file.digest;
+        }
+    }
+
+    fn only(&self) -> String {
+        self.last.filter(|_| self.files == 1).map(hex).unwrap_or_default()
+    }
+}
+
+fn paths(record: &Record) -> String {
+    let shown: Vec<String> =
+        record.paths.iter().take(3).map(|path| path.escape_ascii().to_string()).collect();
+    let more = record.paths.len() - shown.len();
+    if more == 0 { shown.join(" ") } else { format!("{} and {more} more", shown.join(" ")) }
+}
+
+fn hex(digest: [u8; 32]) -> String {
+    use std::fmt::Write as _;
+    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes all");
+        text
+    })
+}
+
+fn log_file(record: &Record, file: &FileEnd) {
+    if file.is_directory && file.error.is_none() {
+        return;
+    }
+    let (name, action) = (file.name.escape_ascii(), action(file.action));
+    let digest = file.digest.map(hex).unwrap_or_default();
+    match &file.error {
+        None => {
+            tracing::info!(transfer = %record.name, file = %name, action, bytes = file.bytes, digest, "file")
+        }
+        Some(error) => tracing::warn!(transfer = %record.name, file = %name, action, %error, "file"),
+    }
+}
+
+fn action(action: Action) -> &'static str {
+    match action {
+        Action::Copied => "copied",
+        Action::Resumed => "resumed",
+        Action::Skipped => "skipped",
+        Action::Failed => "failed",
+    }
+}
+
+fn finish(record: &Record, outcome: Outcome, digests: &Digests) {
+    let Outcome { error, progress, verified, durability } = outcome;
+    let result = error.as_ref().map_or_else(|| "done".to_owned(), Error::to_string);
+    tracing::info!(
+        transfer = %record.name,
+        peer = %record.peer,
+        upload = record.upload,
+        paths = %paths(record),
+        files = progress.files,
+        skipped = progress.skipped,
+        failed = progress.failed,
+        bytes = progress.bytes,
+        reused_bytes = progress.reused_bytes,
+        skipped_bytes = progress.skipped_bytes,
+        verified,
+        durability = ?durability,
+        digest = digests.only(),
+        result,
+        "transfer ended"
+    );
+    record.set(State::Ended { at_ns: now_ns(), error, progress: Box::new(progress) });
+}

@@ -1,0 +1,76 @@
+//! Every bound of a node, by name.
+
+use std::time::Duration;
+
+/// Port of a node unless told otherwise.
+pub const PORT: u16 = 7700;
+
+/// Connections that may shake hands at once; more wait in the kernel's backlog.
+pub const HANDSHAKES_MAX: usize = 64;
+/// Time that a TLS handshake may take.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Control connections at once; the ones beyond are closed.
+pub const CONNECTIONS_MAX: usize = 1_024;
+/// Backlog of the listening socket.
+pub const BACKLOG: i32 = 1_024;
+/// Calls at once on one connection.
+pub const CALLS_PER_CONNECTION_MAX: u32 = 64;
+/// Wait after the kernel could not accept (no file descriptors).
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Silence after which a connection is asked whether it lives, and time for the answer.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Time for the answer to a keep-alive.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of one request.
+pub const REQUEST_LEN_MAX: usize = 4 << 20;
+/// Bytes of a request's headers.
+pub const HEADERS_LEN_MAX: u32 = 16 << 10;
+/// Threads of the runtime that answers calls.
+pub const RUNTIME_THREADS: usize = 2;
+/// Threads that may block on files for calls.
+pub const BLOCKING_THREADS: usize = 32;
+
+/// Entries of one batch of a listing.
+pub const BATCH_ENTRIES_MAX: usize = 500;
+/// Bytes of names in one batch of a listing, exceeded by one entry at most.
+pub const BATCH_BYTES_MAX: usize = 256 << 10;
+/// Batches that wait for a slow client.
+pub const BATCHES_AHEAD: usize = 4;
+/// Files of one hash call.
+pub const HASH_PATHS_MAX: usize = 10_000;
+
+/// Bytes of a remote path.
+pub const PATH_LEN_MAX: usize = 4_095;
+/// Sources of one transfer.
+pub const SOURCES_MAX: usize = 10_000;
+/// Filters of one transfer.
+pub const FILTERS_MAX: usize = 1_000;
+/// Paths that a download is restricted to.
+pub const ONLY_MAX: usize = 100_000;
+/// Bytes of a request id.
+pub const REQUEST_ID_LEN_MAX: usize = 64;
+/// Transfers that are remembered, running ones included.
+pub const TRANSFERS_MAX: usize = 1_000;
+/// Transfers that may run or wait for their connection at once.
+pub const TRANSFERS_RUNNING_MAX: usize = 256;
+/// How long a ticket waits for its connection.
+pub const TICKET_LIFETIME: Duration = Duration::from_secs(60);
+/// How often a watcher is told of progress.
+pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the holder of a target is watched for a sign of its peer. Peers with nothing to send ping every 2 s.
+pub const HOLDER_PATIENCE: Duration = Duration::from_millis(2_500);
+/// How often the holder of a target is looked at meanwhile.
+pub const HOLDER_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a transfer that was told to end may take to sync its journal.
+pub const END_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Running transfers sync their journals within this time of a shutdown.
+pub const SHUT_DOWN_PATIENCE: Duration = Duration::from_secs(5);
+/// Calls in progress end within this time after that.
+pub const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Bytes of the identity file.
+pub const IDENTITY_LEN_MAX: u64 = 64 << 10;
+
+const _: () = assert!(TRANSFERS_RUNNING_MAX < TRANSFERS_MAX);
+const _: () = assert!(SHUT_DOWN_PATIENCE.as_secs() + 2 * DRAIN_PATIENCE.as_secs() < 10);

@@ -1,0 +1,358 @@
+//! Transfers of a node: what they are, how they go, who holds which target. The newest [`TRANSFERS_MAX`] are remembered.
+
+use crate::limits::{TRANSFERS_MAX, TRANSFERS_RUNNING_MAX};
+use crate::{pb, status};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+use xfer_engine::{Class, Error, Progress, Transfer};
+
+/// What a transfer is about to do or did.
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    /// The ticket waits for its connection.
+    Waiting,
+    /// The connection stands.
+    Running,
+    /// It ended, perhaps by an error.
+    Ended { at_ns: i64, error: Option<Error>, progress: Box<Progress> },
+}
+
+/// One transfer. Its engine's transfer is there once it was admitted.
+pub(crate) struct Record {
+    pub(crate) number: u64,
+    pub(crate) name: String,
+    pub(crate) peer: SocketAddr,
+    pub(crate) upload: bool,
+    /// Paths as the client knows them.
+    pub(crate) paths: Vec<Vec<u8>>,
+    /// Places that it writes, each a root's name and a path; empty for downloads.
+    pub(crate) targets: Vec<(String, Vec<u8>)>,
+    created_ns: i64,
+    state: watch::Sender<State>,
+    transfer: OnceLock<Transfer>,
+}
+
+impl Record {
+    /// Hands over the engine's transfer, once.
+    pub(crate) fn admitted(&self, transfer: Transfer) {
+        if self.transfer.set(transfer).is_err() {
+            unreachable!("a transfer is admitted once");
+        }
+    }
+
+    /// The engine's transfer.
+    pub(crate) fn transfer(&self) -> Option<&Transfer> {
+        self.transfer.get()
+    }
+
+    /// Follows the state.
+    pub(crate) fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Sets the state; an end is final.
+    pub(crate) fn set(&self, state: State) {
+        self.state.send_if_modified(|now| {
+            let open = !matches!(now, State::Ended { .. });
+            if open {
+                *now = state;
+            }
+            open
+        });
+    }
+
+    /// Ends it before it was admitted, or without its engine.
+    pub(crate) fn fail(&self, error: Error) {
+        let progress = self.transfer.get().map(Transfer::progress).unwrap_or_default();
+        self.set(State::Ended { at_ns: now_ns(), error: Some(error), progress: Box::new(progress) });
+    }
+
+    /// Whether it ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(*self.state.borrow(), State::Ended { .. })
+    }
+
+    /// Packets that came from its peer; `None` before a connection stands.
+    pub(crate) fn packets_received(&self) -> Option<u64> {
+        if !matches!(*self.state.borrow(), State::Running) {
+            return None;
+        }
+        let progress = self.transfer.get()?.progress();
+        Some(progress.paths.iter().map(|path| path.packets_received).sum())
+    }
+
+    /// As a message.
+    pub(crate) fn told(&self) -> pb::Transfer {
+        let state = self.state.borrow().clone();
+        let (told, ended_ns, error, progress) = match state {
+            State::Waiting => (pb::TransferState::Waiting, 0, None, Progress::default()),
+            State::Running => {
+                let progress = self.transfer.get().map(Transfer::progress).unwrap_or_default();
+                (pb::TransferState::Running, 0, None, progress)
+            }
+            State::Ended { at_ns, error, progress } => {
+                let state = if error.is_some() { pb::TransferState::Failed } else { pb::TransferState::Done };
+                (state, at_ns, error, *progress)
+            }
+        };
+        pb::Transfer {
+            name: self.name.clone(),
+            state: told.into(),
+            peer: self.peer.to_string(),
+            upload: self.upload,
+            paths: self.paths.clone(),
+            bytes: progress.bytes,
+            reused_bytes: progress.reused_bytes,
+            skipped_bytes: progress.skipped_bytes,
+            total_bytes: progress.total_bytes,
+            files: progress.files,
+            skipped: progress.skipped,
+            failed: progress.failed,
+            created_ns: self.created_ns,
+            ended_ns,
+            error: error.as_ref().map(status::info),
+        }
+    }
+}
+
+/// The wall clock in nanoseconds since 1970.
+pub(crate) fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Why a transfer cannot be registered.
+pub(crate) enum Conflict {
+    /// This one writes one of the targets.
+    Held(Arc<Record>),
+    /// Too many run.
+    Full,
+}
+
+/// A request that was answered.
+struct Answered {
+    request: pb::CreateTransferRequest,
+    answer: pb::CreateTransferResponse,
+    until: Instant,
+}
+
+#[derive(Default)]
+struct Inner {
+    next: u64,
+    records: BTreeMap<u64, Arc<Record>>,
+    answered: HashMap<String, Answered>,
+}
+
+/// All transfers.
+pub(crate) struct Registry {
+    /// Tells this process's transfers from those of one before.
+    run: String,
+    inner: Mutex<Inner>,
+}
+
+/// What a new transfer is.
+pub(crate) struct New {
+    pub(crate) peer: SocketAddr,
+    pub(crate) upload: bool,
+    pub(crate) paths: Vec<Vec<u8>>,
+    pub(crate) targets: Vec<(String, Vec<u8>)>,
+}
+
+impl Registry {
+    /// An empty registry of the run named `run`.
+    pub(crate) fn new(run: String) -> Self {
+        Registry { run, inner: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a transfer unless one of its targets is held or too many run; forgets the oldest that ended.
+    pub(crate) fn register(&self, new: New) -> Result<Arc<Record>, Conflict> {
+        let mut inner = self.lock();
+        let running = inner.records.values().filter(|record| !record.has_ended());
+        let mut count = 0;
+        for record in running {
+            count += 1;
+            if record.targets.iter().any(|target| new.targets.contains(target)) {
+                return Err(Conflict::Held(record.clone()));
+            }
+        }
+        if count >= TRANSFERS_RUNNING_MAX {
+            return Err(Conflict::Full);
+        }
+        if inner.records.len() >= TRANSFERS_MAX {
+            let oldest = inner.records.values().find(|record| record.has_ended()).map(|record| record.number);
+            let oldest = oldest.expect("fewer run than are remembered");
+            inner.records.remove(&oldest);
+        }
+        inner.next += 1;
+        let number = inner.next;
+        let record = Arc::new(Record {
+            number,
+            name: format!("transfers/{}-{number}", self.run),
+            peer: new.peer,
+            upload: new.upload,
+            paths: new.paths,
+            targets: new.targets,
+            created_ns: now_ns(),
+            state: watch::Sender::new(State::Waiting),
+            transfer: OnceLock::new(),
+        });
+        inner.records.insert(number, record.clone());
+        Ok(record)
+    }
+
+    /// The transfer of that name.
+    ///
+    /// # Errors
+    /// `NoSource` when there is none, or none any more.
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Record>, Error> {
+        let number = name.strip_prefix("transfers/").and_then(|id| id.rsplit_once('-'));
+        let record = number
+            .filter(|(run, _)| *run == self.run)
+            .and_then(|(_, number)| number.parse::<u64>().ok())
+            .and_then(|number| self.lock().records.get(&number).cloned());
+        record.ok_or_else(|| Error::new(Class::NoSource, format!("the node knows no {name:?}")))
+    }
+
+    /// Up to `max` transfers before number `before`, newest first.
+    pub(crate) fn newest(&self, before: u64, max: usize) -> Vec<Arc<Record>> {
+        self.lock().records.range(..before).rev().take(max).map(|(_, record)| record.clone()).collect()
+    }
+
+    /// Those that have not ended.
+    pub(crate) fn running(&self) -> Vec<Arc<Record>> {
+        self.lock().records.values().filter(|record| !record.has_ended()).cloned().collect()
+    }
+
+    /// The answer that a request with this id already got.
+    ///
+    /// # Errors
+    /// `Usage` when that request was another one.
+    pub(crate) fn answer(
+        &self,
+        request: &pb::CreateTransferRequest,
+        now: Instant,
+    ) -> Result<Option<pb::CreateTransferResponse>, Error> {
+        let mut inner = self.lock();
+        inner.answered.retain(|_, answered| answered.until > now);
+        match inner.answered.get(&request.request_id) {
+            None => Ok(None),
+            Some(answered) if answered.request == *request => Ok(Some(answered.answer.clone())),
+            Some(_) => Err(Error::new(Class::Usage, "another request had the same request_id")),
+        }
+    }
+
+    /// Remembers the answer to a request that has an id, until its ticket ends.
+    pub(crate) fn remember(
+        &self,
+        request: pb::CreateTransferRequest,
+        answer: pb::CreateTransferResponse,
+        until: Instant,
+    ) {
+        if !request.request_id.is_empty() {
+            let id = request.request_id.clone();
+            self.lock().answered.insert(id, Answered { request, answer, until });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn new(target: &str) -> New {
+        New {
+            peer: "127.0.0.1:9".parse().unwrap(),
+            upload: true,
+            paths: Vec::new(),
+            targets: vec![(String::new(), target.as_bytes().to_vec())],
+        }
+    }
+
+    fn registered(registry: &Registry, target: &str) -> Arc<Record> {
+        registry.register(new(target)).unwrap_or_else(|_| panic!("{target}"))
+    }
+
+    fn end(record: &Record) {
+        record.fail(Error::new(Class::Temporary, "x"));
+    }
+
+    #[test]
+    fn a_target_has_one_writer() {
+        let registry = Registry::new("r".to_owned());
+        let first = registered(&registry, "a");
+        registered(&registry, "b");
+        let Err(Conflict::Held(holder)) = registry.register(new("a")) else { panic!() };
+        assert_eq!(holder.name, first.name);
+        end(&first);
+        registered(&registry, "a");
+    }
+
+    #[test]
+    fn the_oldest_ended_is_forgotten() {
+        let registry = Registry::new("r".to_owned());
+        let kept = registered(&registry, "kept");
+        let second = registered(&registry, "1");
+        end(&second);
+        for i in 2..TRANSFERS_MAX {
+            end(&registered(&registry, &i.to_string()));
+        }
+        assert!(registry.find(&second.name).is_ok());
+        end(&registered(&registry, "one more"));
+        assert_eq!(registry.find(&second.name).err().unwrap().class, Class::NoSource);
+        assert!(registry.find(&kept.name).is_ok());
+        assert_eq!(registry.newest(u64::MAX, 2).len(), 2);
+        assert_eq!(registry.newest(kept.number, 2).len(), 0);
+        assert_eq!(registry.running().len(), 1);
+        for name in ["", "transfers/", "transfers/r-0", "transfers/x-1", "transfers/r-x"] {
+            assert!(registry.find(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn running_ones_are_bounded() {
+        let registry = Registry::new("r".to_owned());
+        for i in 0..TRANSFERS_RUNNING_MAX {
+            registered(&registry, &i.to_string());
+        }
+        assert!(matches!(registry.register(new("x")), Err(Conflict::Full)));
+    }
+
+    #[test]
+    fn an_end_is_final() {
+        let registry = Registry::new("r".to_owned());
+        let record = registered(&registry, "a");
+        record.set(State::Running);
+        assert_eq!(record.told().state(), pb::TransferState::Running);
+        end(&record);
+        record.set(State::Running);
+        let told = record.told();
+        assert_eq!(told.state(), pb::TransferState::Failed);
+        assert_eq!(told.error.unwrap().exit_code, 5);
+        assert!(told.ended_ns > 0);
+    }
+
+    #[test]
+    fn a_request_is_answered_once() {
+        let registry = Registry::new("r".to_owned());
+        let start = Instant::now();
+        let until = start + Duration::from_secs(60);
+        let request = pb::CreateTransferRequest { request_id: "i".to_owned(), ..Default::default() };
+        let answer = pb::CreateTransferResponse { name: "n".to_owned(), ..Default::default() };
+        assert_eq!(registry.answer(&request, start).unwrap(), None);
+        registry.remember(request.clone(), answer.clone(), until);
+        assert_eq!(registry.answer(&request, start).unwrap(), Some(answer));
+        let other = pb::CreateTransferRequest { replaces: "x".to_owned(), ..request.clone() };
+        assert_eq!(registry.answer(&other, start).unwrap_err().class, Class::Usage);
+        assert_eq!(registry.answer(&other, until).unwrap(), None);
+        registry.remember(pb::CreateTransferRequest::default(), pb::CreateTransferResponse::default(), until);
+        assert_eq!(registry.answer(&pb::CreateTransferRequest::default(), start).unwrap(), None);
+    }
+}
