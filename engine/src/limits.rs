@@ -33,3 +33,22 @@ pub const HASH_READ_BYTES: usize = 1 << 20;
 const _: () = assert!(AUTO_HOPELESS_CHUNKS < AUTO_PROBE_CHUNKS && AUTO_PROBE_CHUNKS < AUTO_PERIOD_CHUNKS);
 const _: () = assert!(LISTING_BYTES_MAX + Page::HEAD_LEN <= MESSAGE_LEN_MAX);
 const _: () = assert!(CHUNK_LOG2_MAX < 31, "chunk bytes and chunk offsets are u32");
+
+/// Directories of a destination that are kept open: a descriptor each, three with a partial directory.
+pub const SINK_DIRECTORIES_MAX: usize = 64;
+/// Finished files that wait to be made durable and named; one more and the thread that brings it does so first.
+pub const SINK_PENDING_MAX: usize = 4_096;
+/// As [`SINK_PENDING_MAX`], for directories that such files are in: three descriptors each.
+pub const SINK_PENDING_DIRECTORIES_MAX: usize = 64;
+/// As [`SINK_PENDING_MAX`], for files that stay open because they are synced one by one or locked.
+pub const SINK_PENDING_OPEN_MAX: usize = 128;
+/// Files or directories that are synced one by one; more are synced with their whole file system.
+pub const SYNC_EACH_MAX: usize = 8;
+/// Seconds after which a partial file that nobody holds is removed.
+pub const PARTIAL_AGE_S_MAX: u64 = 7 * 24 * 3_600;
+/// Attempts to open a partial directory or file that others create, lock and remove at the same time.
+pub const PARTIAL_ATTEMPTS: usize = 100;
+/// Bytes of the text in a journal that says who writes it.
+pub const HOLDER_LEN_MAX: usize = 128;
+/// Bytes read at once when a file that is there already is digested.
+pub const DIGEST_READ_BYTES: usize = 1 << 20;

@@ -76,8 +76,12 @@ mod tests {
 
     #[test]
     fn reads_as_operation_object_offset_cause() {
-        let error =
-            FileError { op: "write", name: b"x".as_slice().into(), offset: Some(4_194_304), errno: libc::ENOSPC };
+        let error = FileError {
+            op: "write",
+            name: b"x".as_slice().into(),
+            offset: Some(4_194_304),
+            errno: libc::ENOSPC,
+        };
         let told = fault(b"a/b", &error);
         assert_eq!(told.to_string(), "dst: write a/b at byte 4194304: No space left on device");
         assert_eq!(told.class, Class::Fatal);
@@ -88,6 +92,8 @@ mod tests {
     fn a_symlink_in_the_way_is_refused_and_no_permission_is_the_objects_own() {
         let error = |errno| FileError { op: "open", name: [].into(), offset: None, errno };
         assert_eq!(fault(b"a", &error(libc::ELOOP)).class, Class::Refused);
-        assert!(matches!(Fault::of(b"a", &error(libc::EACCES)), Fault::Object(e) if e.class == Class::Denied));
+        assert!(
+            matches!(Fault::of(b"a", &error(libc::EACCES)), Fault::Object(e) if e.class == Class::Denied)
+        );
     }
 }

@@ -3,9 +3,27 @@
 //! In: manifest pages, then full chunks with their digests. Out: decisions, accepted or rejected chunks, ended objects.
 //! Everything here may block and runs on I/O threads; nothing here knows packets.
 
+mod attributes;
+mod decide;
+mod directory;
 mod fault;
+mod file;
+mod finish;
+mod journal;
+mod memory;
+mod naming;
+mod object;
+mod partial;
+mod stream;
 mod target;
+mod verify;
+mod write;
 
+pub use attributes::Preserve;
+pub use file::{Compare, DigestCache, FileIdentity, FileSink, Overwrite, SinkSpec};
+pub use memory::MemorySink;
+pub use partial::PARTIAL_DIRECTORY;
+pub use stream::StreamSink;
 pub use target::{Ground, SourceInfo, Target};
 
 use crate::error::Error;
@@ -101,3 +119,6 @@ pub trait Sink: Send + Sync {
     /// The transfer ends early: syncs journals, keeps partial files for a later run, unlocks them.
     fn abort(&self);
 }
+
+#[cfg(test)]
+mod tests;

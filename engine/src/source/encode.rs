@@ -7,6 +7,7 @@ use crate::digest::{self, Digest};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
+use xfer_proto::space::Piece;
 use xfer_proto::wire::Codec;
 
 /// Digests and encodes chunks as a source's user wants it. Used by several threads at once.
@@ -57,7 +58,7 @@ impl Encoder {
 
     /// The encoding of a chunk that is one hole; nothing is stored.
     pub(super) fn hole(&self, plan: &ChunkPlan) -> Encoding {
-        let digest = |piece: &xfer_proto::space::Piece| {
+        let digest = |piece: &Piece| {
             let len = u64::from(piece.len);
             if plan.is_subtree() {
                 digest::zeros_chunk_value(len, piece.object_offset)

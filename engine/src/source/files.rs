@@ -333,7 +333,6 @@ impl Source for FileSource {
             };
             if let Err(error) = self.piece(piece, object, out, &mut map) {
                 out.fill(0);
-                map.spoil();
                 self.open.close(piece.object);
                 if object.withdraw() {
                     withdrawn.push((piece.object, error));

@@ -98,8 +98,11 @@ pub trait Source: Send + Sync {
     /// Tells what the receiver wants of objects `first_object ..`, in order, before any of their chunks is read.
     fn decided(&self, first_object: u32, decisions: &[Decision]);
 
-    /// Reads a chunk, digests its plain bytes and leaves its stored bytes at the start of `buffer`, which holds a full chunk.
+    /// Reads a chunk, digests its plain bytes and leaves its stored bytes at the start of `buffer`, which has the size of a chunk.
     /// Chunks are mostly asked for in order, by several threads at once; `attempt` above 0 reads one again.
+    ///
+    /// Chunks of an open object wait for those before them and can be read once only. The one that holds the object's end is as long as
+    /// the bytes that were left, those behind it are empty (plain, without digest); [`Source::open_size`] tells the end at once.
     ///
     /// # Errors
     /// Ends the transfer; an object's own failure is in [`ReadChunk::withdrawn`].

@@ -143,3 +143,63 @@ impl Roots {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::{chunk_value, root};
+    use xfer_proto::wire::Codec;
+
+    const CHUNK: u64 = 1 << 16;
+
+    fn note(roots: &Roots, content: &[u8], index: usize, attempt: u8, chunk_bytes: u64) {
+        let part = content.chunks(CHUNK as usize).nth(index).expect("a chunk");
+        let object_offset = index as u64 * CHUNK;
+        let piece = Piece {
+            object: 0,
+            object_offset,
+            chunk_offset: 0,
+            len: part.len() as u32,
+            object_size: content.len() as u64,
+        };
+        let plan = ChunkPlan { chunk: index as u32, plain_len: piece.len, pieces: vec![piece] };
+        let digest = if plan.is_subtree() { chunk_value(part, object_offset) } else { root(part) };
+        let encoding = Encoding { codec: Codec::Plain, stored_len: piece.len, digests: vec![digest] };
+        Roots::note(&plan, attempt, &encoding, chunk_bytes, |_| Some(roots));
+    }
+
+    #[test]
+    fn chunks_in_any_order_tell_the_root() {
+        let content = vec![3; 2 * CHUNK as usize + 1];
+        let roots = Roots::default();
+        for index in [2, 0, 1] {
+            assert_eq!(roots.root(content.len() as u64, CHUNK), None);
+            note(&roots, &content, index, 0, CHUNK);
+        }
+        assert_eq!(roots.root(content.len() as u64, CHUNK), Some(root(&content)));
+    }
+
+    #[test]
+    fn what_was_read_twice_or_not_at_all_tells_none() {
+        let content = vec![3; 2 * CHUNK as usize];
+        let size = content.len() as u64;
+        let again = Roots::default();
+        note(&again, &content, 0, 0, CHUNK);
+        note(&again, &content, 0, 1, CHUNK);
+        note(&again, &content, 1, 0, CHUNK);
+        assert_eq!(again.root(size, CHUNK), None);
+        let part = Roots::default();
+        note(&part, &content, 1, 0, CHUNK);
+        assert_eq!(part.root(size, CHUNK), None);
+    }
+
+    #[test]
+    fn a_buffer_that_is_no_chunk_tells_none() {
+        let content = vec![3; 4 * CHUNK as usize];
+        let roots = Roots::default();
+        for index in 0..4 {
+            note(&roots, &content, index, 0, 2 * CHUNK);
+        }
+        assert_eq!(roots.root(content.len() as u64, 2 * CHUNK), None);
+    }
+}

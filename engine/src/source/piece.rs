@@ -24,18 +24,12 @@ impl From<FileError> for Unread {
 pub(super) struct DataMap {
     extents: Vec<Extent>,
     has_holes: bool,
-    is_spoiled: bool,
 }
 
 impl DataMap {
-    /// The data extents, when there are holes besides them.
+    /// The data extents, when there are holes besides them. A piece that failed counts as far as it was read: the rest is zeros.
     pub(super) fn extents(&self) -> Option<&[Extent]> {
-        (self.has_holes && !self.is_spoiled).then_some(&self.extents)
-    }
-
-    /// A piece failed half way: what was gathered of it is not true.
-    pub(super) fn spoil(&mut self) {
-        self.is_spoiled = true;
+        self.has_holes.then_some(&self.extents)
     }
 
     fn add(&mut self, offset: u32, len: u32) {

@@ -107,7 +107,7 @@ pub(super) fn find(location: &Location, follow: bool, shown: &[u8]) -> Result<Fo
 }
 
 fn find_path(path: &Path, follow: bool) -> std::io::Result<Found> {
-    let follow = follow || path.as_os_str().as_bytes().ends_with(b"/");
+    // The system itself follows a name that ends in a slash.
     let meta = if follow { path.metadata()? } else { path.symlink_metadata()? };
     if meta.is_dir() {
         return Ok(Found::Directory(Anchor::Path(path.to_owned())));

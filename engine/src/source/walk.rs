@@ -11,11 +11,12 @@ use super::stream::Stream;
 use super::{Listing, Notice};
 use crate::digest;
 use crate::error::{Class, Error, Side};
-use std::sync::Arc;
+use std::io::Read;
+use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
-use xfer_io::file::{FileError, Follow, Kind, Root, Stat};
+use xfer_io::file::{File, FileError, Follow, Kind, Root, Stat};
 use xfer_proto::limits::{NAME_LEN_MAX, SPACE_MAX};
-use xfer_proto::wire::{Entry, EntryKind, Inline, check_name};
+use xfer_proto::wire::{Attribute, Entry, EntryKind, Inline, check_name};
 
 /// Directories of partial files, which are no content.
 const PARTIAL: &[u8] = b".xfer-partial";
@@ -128,7 +129,7 @@ impl Walker {
         match place::find(&location, follow, &shown)? {
             Found::Stream => match location {
                 Location::Stream(reader) => {
-                    let reader = reader.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let reader = reader.into_inner().unwrap_or_else(PoisonError::into_inner);
                     let dir = Arc::new(Dir::new(0, Anchor::Path("/".into()), &shown));
                     let named =
                         Named { dir, name: Box::default(), followed: false, alias: Some(shown.into()) };
@@ -325,9 +326,9 @@ impl Walker {
         &mut self,
         member: &Member<'_>,
         object: u32,
-        open: impl FnOnce() -> Result<xfer_io::file::File, FileError>,
+        open: impl FnOnce() -> Result<File, FileError>,
         out: &mut Listing,
-    ) -> Vec<xfer_proto::wire::Attribute> {
+    ) -> Vec<Attribute> {
         let mut notice = |text: String| out.notices.push(Notice { name: member.name.clone(), text });
         let mut attributes =
             Attributes::read(self.spec.preserve, &member.stat, open).unwrap_or_else(|error| {
@@ -337,7 +338,7 @@ impl Walker {
         if self.spec.preserve.links
             && let Some(first) = self.links.first_name(&member.stat, object)
         {
-            attributes.add(4, xfer_proto::wire::Attribute::HardLink(first));
+            attributes.add(4, Attribute::HardLink(first));
         }
         if attributes.too_many {
             notice("some attributes are not kept: they are too big".to_owned());
@@ -371,7 +372,7 @@ fn entry(kind: EntryKind, member: &Member<'_>) -> Entry {
     }
 }
 
-fn stream(reader: Box<dyn std::io::Read + Send>, name: Vec<u8>, named: Named) -> Listed {
+fn stream(reader: Box<dyn Read + Send>, name: Vec<u8>, named: Named) -> Listed {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let entry = Entry {
         kind: EntryKind::File,

@@ -286,7 +286,7 @@ fn names_too_long_to_send_fail_alone() {
         root = root.enter(component.as_bytes(), xfer_io::file::Follow::Never).expect("enters");
         path.push(&component);
         depth += 1;
-        if depth == 15 {
+        if depth == 16 {
             root.create(b"long", 0o644).expect("a file").write_at(b"far down", 0).expect("writes");
         }
     }
@@ -294,7 +294,7 @@ fn names_too_long_to_send_fail_alone() {
     let source = FileSource::new(spec(vec![item(dir.path(), b"d")])).expect("a source");
     let out = pump(&source, |_| Decision::Need);
     let long = out.entries.iter().find(|e| e.name.ends_with(b"/long")).expect("listed");
-    assert_eq!(long.name.len(), 1 + 15 * 251 + 5);
+    assert_eq!(long.name.len(), 1 + 16 * 251 + 5);
     assert_eq!(out.bytes(&long.name.clone()), b"far down");
     assert_eq!(out.bytes(b"d/z"), b"1");
     let [error] = &out.errors[..] else { panic!("one error: {:?}", out.errors) };

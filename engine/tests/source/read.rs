@@ -108,6 +108,15 @@ fn compressible_chunks_shrink() {
 }
 
 #[test]
+fn room_between_packed_files_is_no_hole() {
+    let dir = tree();
+    for i in 0..9 {
+        put(dir.path(), &i.to_string(), &noise(i, 17));
+    }
+    assert_eq!(all(dir.path()).codecs, [Codec::Plain]);
+}
+
+#[test]
 fn without_digests_there_are_none() {
     let dir = tree();
     put(dir.path(), "f", &noise(1, 2 * CHUNK));

@@ -147,9 +147,16 @@ impl File {
         call().map_err(self.fail_at("advise on", offset))
     }
 
-    /// Takes the lock of this file until it is closed. False when another open file has it.
+    /// Takes the lock of this file until it is closed. False when another open file has it, shared or not; a shared
+    /// one of this file is lost then.
     pub fn try_lock(&self) -> Result<bool, FileError> {
-        sys::flock(self.as_fd()).map_err(self.fail("lock"))
+        sys::flock(self.as_fd(), libc::LOCK_EX).map_err(self.fail("lock"))
+    }
+
+    /// Takes the lock of this file together with others that do so, or gives up having it alone. False when another
+    /// open file has it alone.
+    pub fn try_lock_shared(&self) -> Result<bool, FileError> {
+        sys::flock(self.as_fd(), libc::LOCK_SH).map_err(self.fail("lock"))
     }
 
     /// State of the file.

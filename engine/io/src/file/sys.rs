@@ -121,10 +121,10 @@ pub(super) fn fadvise(fd: BorrowedFd<'_>, offset: i64, len: i64, advice: i32) ->
     }
 }
 
-/// False when another open file holds the lock.
-pub(super) fn flock(fd: BorrowedFd<'_>) -> io::Result<bool> {
+/// False when another open file holds the lock; `how` is `LOCK_EX` or `LOCK_SH`.
+pub(super) fn flock(fd: BorrowedFd<'_>, how: i32) -> io::Result<bool> {
     // SAFETY: flock takes no pointers.
-    let locked = restart(|| check(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }));
+    let locked = restart(|| check(unsafe { libc::flock(fd.as_raw_fd(), how | libc::LOCK_NB) }));
     match locked {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),

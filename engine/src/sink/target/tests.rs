@@ -28,7 +28,13 @@ fn ground() -> tempfile::TempDir {
 }
 
 /// Where `name` would go, from the ground's top, or the class of the refusal.
-fn outcome(local: bool, to: &str, sources: &[SourceInfo], recursive: bool, name: &str) -> Result<String, Class> {
+fn outcome(
+    local: bool,
+    to: &str,
+    sources: &[SourceInfo],
+    recursive: bool,
+    name: &str,
+) -> Result<String, Class> {
     let dir = ground();
     let before = tree(dir.path());
     let root = Root::open(dir.path()).expect("root");

@@ -1,0 +1,224 @@
+//! The sink that writes files: what it is told, what it keeps, and the way of a chunk into a file.
+//!
+//! The parts: `decide` answers pages, `write` takes chunks, `naming` makes finished files durable and gives them their names,
+//! `finish` ends a transfer. A file is under its name whole or not at all.
+
+use super::attributes::{Kept, Preserve};
+use super::directory::{Directories, lock};
+use super::naming::Pending;
+use super::object::{Object, Parts, State};
+use super::verify::Scratch;
+use super::{Decided, Ended, Sink, Target, Verdict};
+use crate::digest::Digest;
+use crate::error::{Class, Error, Side};
+use crate::source::{ChunkPlan, Encoding};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use xfer_proto::wire::{Durability, Page};
+
+/// When a file that is there already counts as the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compare {
+    /// Always.
+    Exists,
+    /// When the size is equal.
+    Size,
+    /// When size and modification time are equal.
+    #[default]
+    Mtime,
+    /// Never by looking: its content is sent again and verified.
+    Digest,
+}
+
+/// What happens to files that are there and differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overwrite {
+    /// They are replaced.
+    #[default]
+    Always,
+    /// They stay.
+    NoClobber,
+    /// They stay if they are newer.
+    Update,
+}
+
+/// What a file is known by between runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileIdentity {
+    /// Device.
+    pub device: u64,
+    /// Number of the file on its device.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Last change of content, nanoseconds since 1970.
+    pub mtime_ns: i128,
+    /// Last change of content or state, nanoseconds since 1970.
+    pub ctime_ns: i128,
+}
+
+/// Remembers digests of files, so that what is there already need not be read again.
+pub trait DigestCache: Send + Sync {
+    /// The digest of the file, if it is known.
+    fn get(&self, file: &FileIdentity) -> Option<Digest>;
+    /// The digest of the file has become known.
+    fn put(&self, file: &FileIdentity, digest: &Digest);
+}
+
+/// How a transfer's files are written.
+#[derive(Clone)]
+pub struct SinkSpec {
+    /// Where names go.
+    pub target: Target,
+    /// log2 of the transfer's chunk size.
+    pub chunk_log2: u8,
+    /// Whether the transfer has digests.
+    pub digests: bool,
+    /// When a file that is there already counts as the same.
+    pub compare: Compare,
+    /// What happens to files that differ.
+    pub overwrite: Overwrite,
+    /// What is promised about files that have their name.
+    pub durability: Durability,
+    /// What is kept besides mode and modification time.
+    pub preserve: Preserve,
+    /// Whether ended objects carry digests, skipped ones too: those are read.
+    pub want_digests: bool,
+    /// Digests that are known.
+    pub digest_cache: Option<Arc<dyn DigestCache>>,
+    /// Who is writing, for those who find the target busy: process and peer.
+    pub holder: String,
+}
+
+impl SinkSpec {
+    /// The defaults of a copy: verified, durable in batches, compared by size and time, digests told.
+    pub fn new(target: Target, chunk_log2: u8) -> Self {
+        SinkSpec {
+            target,
+            chunk_log2,
+            digests: true,
+            compare: Compare::default(),
+            overwrite: Overwrite::default(),
+            durability: Durability::Batch,
+            preserve: Preserve::default(),
+            want_digests: true,
+            digest_cache: None,
+            holder: format!("pid {}", std::process::id()),
+        }
+    }
+}
+
+/// Writes files. Holds state for objects in progress and, until the end, for directories (their places, modes and times: about 150 bytes
+/// and the name each) and, with [`Preserve::links`], the places of all files.
+pub struct FileSink {
+    pub(super) spec: SinkSpec,
+    pub(super) directories: Directories,
+    pub(super) objects: Mutex<HashMap<u32, Arc<Object>>>,
+    pub(super) pending: Mutex<Pending>,
+    pub(super) last: Mutex<Last>,
+    /// Bytes of decided objects that were not written yet.
+    pub(super) promised: AtomicU64,
+    pub(super) scratch: Scratch,
+    closed: AtomicBool,
+}
+
+/// What is left for the end of the transfer.
+#[derive(Debug, Default)]
+pub(super) struct Last {
+    pub directories: Vec<LastDirectory>,
+    /// Object, name, place, and the object that it is another name of.
+    pub links: Vec<(u32, Vec<u8>, Vec<u8>, u32)>,
+    /// Places of files that may get more names.
+    pub places: HashMap<u32, Vec<u8>>,
+}
+
+/// A directory whose mode and times are set at the end, because what is made in it changes them and may need more rights.
+#[derive(Debug)]
+pub(super) struct LastDirectory {
+    pub object: u32,
+    pub name: Vec<u8>,
+    pub place: Vec<u8>,
+    pub kept: Kept,
+    pub existed: bool,
+}
+
+impl FileSink {
+    /// A sink for one transfer. Creates nothing yet.
+    pub fn new(spec: SinkSpec) -> Self {
+        FileSink {
+            directories: Directories::new(spec.target.base().clone()),
+            objects: Mutex::default(),
+            pending: Mutex::default(),
+            last: Mutex::default(),
+            promised: AtomicU64::new(0),
+            scratch: Scratch::default(),
+            closed: AtomicBool::new(false),
+            spec,
+        }
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(Class::Interrupted, "the transfer has ended").on(Side::Destination));
+        }
+        Ok(())
+    }
+
+    /// Bytes of an object were written.
+    pub(super) fn fulfil(&self, state: &mut State, bytes: u64) {
+        let bytes = bytes.min(state.owed);
+        state.owed -= bytes;
+        self.promised.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Ends an object in progress; what it had is returned to be completed or given up. `None` when it has ended before.
+    pub(super) fn end(&self, object: &Object) -> Option<Option<Parts>> {
+        let parts = {
+            let mut state = lock(&object.state);
+            if std::mem::replace(&mut state.ended, true) {
+                return None;
+            }
+            self.fulfil(&mut state, u64::MAX);
+            state.parts.take()
+        };
+        lock(&self.objects).remove(&object.number);
+        Some(parts)
+    }
+}
+
+impl Sink for FileSink {
+    fn decide(&self, page: &Page) -> Result<Decided, Error> {
+        self.check_open()?;
+        self.decide_page(page)
+    }
+
+    fn write(&self, plan: &ChunkPlan, encoding: &Encoding, stored: &[u8]) -> Result<Verdict, Error> {
+        self.check_open()?;
+        self.write_chunk(plan, encoding, stored)
+    }
+
+    fn withdraw(&self, object: u32, error: Error) -> Vec<Ended> {
+        self.give_up(object, error)
+    }
+
+    fn end_open(&self, object: u32, size: u64) -> Vec<Ended> {
+        self.end_open_object(object, size)
+    }
+
+    fn sync(&self) -> Result<Vec<Ended>, Error> {
+        self.check_open()?;
+        self.sync_all()
+    }
+
+    fn finish(&self) -> Result<(Vec<Ended>, Durability), Error> {
+        self.check_open()?;
+        self.finish_all()
+    }
+
+    fn abort(&self) {
+        if !self.closed.swap(true, Ordering::AcqRel) {
+            self.abort_all();
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Sinks that keep content in memory, or verify it and forget it: tests, benches, applications that want bytes and no files.
+
+use super::directory::lock;
+use super::finish::bare_end;
+use super::verify::{self, Scratch};
+use super::{Action, Decided, Ended, Sink, Verdict};
+use crate::digest::{self, Digest, Tree};
+use crate::error::{Class, Error, Side};
+use crate::source::{ChunkPlan, Encoding};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use xfer_proto::wire::{Decision, Durability, Entry, EntryKind, Page};
+
+/// Receives objects into memory, each in one region that is allocated when the object is decided; or drops their bytes once they are
+/// verified. Directories and symlinks are taken and forgotten.
+pub struct MemorySink {
+    digests: bool,
+    /// Bytes that all regions may take together; `None`: content is dropped.
+    bytes_max: Option<u64>,
+    table: Mutex<Table>,
+    scratch: Scratch,
+}
+
+#[derive(Default)]
+struct Table {
+    taken: u64,
+    open: HashMap<u32, Arc<Object>>,
+    done: BTreeMap<Vec<u8>, Vec<u8>>,
+    closed: bool,
+}
+
+struct Object {
+    number: u32,
+    name: Vec<u8>,
+    state: Mutex<State>,
+}
+
+struct State {
+    size: Option<u64>,
+    region: Vec<u8>,
+    arrived: u64,
+    tree: Tree,
+    /// Chaining values by offset, with the bytes they stand for, that wait for those before them.
+    waiting: BTreeMap<u64, (u64, Digest)>,
+    in_order: u64,
+    first_root: Option<Digest>,
+}
+
+impl MemorySink {
+    /// Keeps at most `bytes_max` bytes.
+    pub fn new(bytes_max: u64, digests: bool) -> Self {
+        MemorySink {
+            digests,
+            bytes_max: Some(bytes_max),
+            table: Mutex::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Verifies and drops everything.
+    pub fn discarding(digests: bool) -> Self {
+        MemorySink { bytes_max: None, ..MemorySink::new(0, digests) }
+    }
+
+    /// The content of the object with this name, once it has ended; it is the caller's then.
+    pub fn take(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let mut table = lock(&self.table);
+        let content = table.done.remove(name)?;
+        table.taken -= content.len() as u64;
+        Some(content)
+    }
+
+    /// Names of the objects that have ended and were not taken, in order of bytes.
+    pub fn names(&self) -> Vec<Vec<u8>> {
+        lock(&self.table).done.keys().cloned().collect()
+    }
+
+    fn decide_entry(&self, number: u32, entry: &Entry, decided: &mut Decided) -> Result<(), Error> {
+        let is_directory = entry.kind == EntryKind::Directory;
+        let end = bare_end(number, entry.name.clone(), is_directory, Action::Copied);
+        let mut table = lock(&self.table);
+        if entry.has_content() {
+            let region = match self.bytes_max {
+                None => Vec::new(),
+                Some(max) if max - table.taken < entry.size => {
+                    let error = Error::new(Class::Fatal, "no room in memory for").on(Side::Destination);
+                    return Err(error.object(entry.name.clone()).because(format!("{} bytes", entry.size)));
+                }
+                Some(_) => vec![0; entry.size as usize],
+            };
+            table.taken += region.len() as u64;
+            let state = State {
+                size: (!entry.open).then_some(entry.size),
+                region,
+                arrived: 0,
+                tree: Tree::new(),
+                waiting: BTreeMap::new(),
+                in_order: 0,
+                first_root: None,
+            };
+            let object = Object { number, name: entry.name.clone(), state: Mutex::new(state) };
+            table.open.insert(number, Arc::new(object));
+            return Ok(());
+        }
+        let content = match (entry.kind, &entry.inline) {
+            (EntryKind::File, Some(inline)) => &inline.content,
+            (EntryKind::Symlink, _) => &entry.target,
+            _ => &Vec::new(),
+        };
+        if entry.kind == EntryKind::File && self.bytes_max.is_some() {
+            table.taken += content.len() as u64;
+            table.done.insert(entry.name.clone(), content.clone());
+        }
+        let digest = (self.digests && !is_directory).then(|| digest::root(content));
+        let bytes = entry.inline.as_ref().map_or(0, |inline| inline.content.len() as u64);
+        decided.ended.push(Ended { bytes, digest, ..end });
+        Ok(())
+    }
+
+    /// Ends the object when all of it is here.
+    fn settle(&self, object: &Object) -> Option<Ended> {
+        let (digest, size, region) = {
+            let mut state = lock(&object.state);
+            let size = state.size.filter(|size| *size == state.arrived)?;
+            let root = match state.tree.chunks() {
+                0 => Some(digest::root(b"")),
+                1 => state.first_root,
+                _ => state.tree.root(),
+            };
+            (root.filter(|_| self.digests), size, std::mem::take(&mut state.region))
+        };
+        let mut table = lock(&self.table);
+        table.open.remove(&object.number)?;
+        if self.bytes_max.is_some() {
+            table.done.insert(object.name.clone(), region);
+        }
+        let end = bare_end(object.number, object.name.clone(), false, Action::Copied);
+        Some(Ended { bytes: size, digest, ..end })
+    }
+
+    fn get(&self, object: u32) -> Option<Arc<Object>> {
+        lock(&self.table).open.get(&object).cloned()
+    }
+
+    /// Room for an open object that grows to `end` bytes.
+    fn grow(&self, object: &Object, region: &mut Vec<u8>, end: u64) -> Result<(), Error> {
+        let Some(max) = self.bytes_max else { return Ok(()) };
+        let more = end.saturating_sub(region.len() as u64);
+        let mut table = lock(&self.table);
+        if max - table.taken < more {
+            let error = Error::new(Class::Fatal, "no room in memory for").on(Side::Destination);
+            return Err(error.object(object.name.clone()).at(end - more));
+        }
+        table.taken += more;
+        region.resize(region.len() + more as usize, 0);
+        Ok(())
+    }
+}
+
+impl State {
+    fn arrived(&mut self, at: u64, len: u64, value: Digest, alone: Option<Digest>) {
+        self.first_root = self.first_root.or(alone);
+        self.arrived += len;
+        self.waiting.insert(at, (len, value));
+        while let Some((len, next)) = self.waiting.remove(&self.in_order) {
+            self.tree.push(next);
+            self.in_order += len;
+        }
+    }
+}
+
+impl Sink for MemorySink {
+    fn decide(&self, page: &Page) -> Result<Decided, Error> {
+        let decisions = vec![Decision::Need; page.entries.len()];
+        let mut decided = Decided { decisions, ended: Vec::new() };
+        for (number, entry) in (page.first_object..).zip(&page.entries) {
+            self.decide_entry(number, entry, &mut decided)?;
+        }
+        Ok(decided)
+    }
+
+    fn write(&self, plan: &ChunkPlan, encoding: &Encoding, stored: &[u8]) -> Result<Verdict, Error> {
+        if lock(&self.table).closed {
+            return Err(Error::new(Class::Interrupted, "the transfer has ended").on(Side::Destination));
+        }
+        let objects: Vec<Option<Arc<Object>>> = plan.pieces.iter().map(|p| self.get(p.object)).collect();
+        let wanted = |at: usize| objects[at].is_some();
+        let Some(checked) = verify::check(plan, encoding, stored, self.digests, &self.scratch, wanted) else {
+            return Ok(Verdict::Rejected);
+        };
+        let mut ended = Vec::new();
+        for (at, piece) in plan.pieces.iter().enumerate() {
+            let Some(object) = &objects[at] else { continue };
+            let bytes = checked.piece(piece);
+            let alone = (self.digests && piece.object_offset == 0)
+                .then(|| if plan.is_subtree() { digest::root(bytes) } else { checked.values[at] });
+            let start = piece.object_offset;
+            let end = start + u64::from(piece.len);
+            {
+                let mut state = lock(&object.state);
+                if self.get(object.number).is_none() {
+                    continue;
+                }
+                self.grow(object, &mut state.region, end)?;
+                if self.bytes_max.is_some() {
+                    state.region[start as usize..end as usize].copy_from_slice(bytes);
+                }
+                state.arrived(start, u64::from(piece.len), checked.values[at], alone);
+            }
+            ended.extend(self.settle(object));
+        }
+        Ok(Verdict::Accepted(ended))
+    }
+
+    fn withdraw(&self, object: u32, error: Error) -> Vec<Ended> {
+        let Some(object) = self.get(object) else { return Vec::new() };
+        {
+            // Whoever writes to the object holds its state, and finds it gone afterwards.
+            let mut state = lock(&object.state);
+            let mut table = lock(&self.table);
+            if table.open.remove(&object.number).is_none() {
+                return Vec::new();
+            }
+            table.taken -= std::mem::take(&mut state.region).len() as u64;
+        }
+        let end = bare_end(object.number, object.name.clone(), false, Action::Failed);
+        vec![Ended { error: Some(error.object(object.name.clone())), ..end }]
+    }
+
+    fn end_open(&self, object: u32, size: u64) -> Vec<Ended> {
+        let Some(object) = self.get(object) else { return Vec::new() };
+        lock(&object.state).size = Some(size);
+        self.settle(&object).into_iter().collect()
+    }
+
+    fn sync(&self) -> Result<Vec<Ended>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn finish(&self) -> Result<(Vec<Ended>, Durability), Error> {
+        Ok((Vec::new(), Durability::None))
+    }
+
+    fn abort(&self) {
+        let mut table = lock(&self.table);
+        table.closed = true;
+        table.open.clear();
+    }
+}

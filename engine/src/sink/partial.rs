@@ -1,0 +1,412 @@
+//! `.xfer-partial/`: where content lies until it gets its name (PRODUCT.md, "Copying, exactly").
+//!
+//! Beside each target. `STEM.part` is a large file in progress, locked by its transfer, `STEM.journal` what of it is durable; the stem is
+//! 16 hex digits of BLAKE3 of the target's name and 16 of its source's size and mtime. `STEM.tmp` is a whole small file that waits for its
+//! name. The directory itself is locked: shared by every transfer that has something in it, so that whoever gets it alone may
+//! sweep up what killed transfers left, and remove it.
+
+use super::directory::lock;
+use super::fault::errno_text;
+use super::journal::{self, Contents, Held, Subject};
+use crate::digest::Digest;
+use crate::limits::{PARTIAL_AGE_S_MAX, PARTIAL_ATTEMPTS};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use xfer_io::file::{File, FileError, Follow, Replace, Root};
+
+/// Name of the directory; hidden from lists and copies, refused in manifests.
+pub const PARTIAL_DIRECTORY: &[u8] = b".xfer-partial";
+/// Hex digits of the stem that stand for the target's name.
+const STEM_NAME_LEN: usize = 16;
+
+/// An open `.xfer-partial/`. Removes it on drop when it is empty and no other transfer has it.
+#[derive(Debug)]
+pub(super) struct Partials {
+    /// The directory that targets are in.
+    pub parent: Root,
+    /// The partial directory.
+    pub root: Root,
+    lock: File,
+    /// Device of both.
+    pub device: u64,
+}
+
+/// Why a partial file could not be had.
+#[derive(Debug)]
+pub(super) enum ClaimFault {
+    /// Another transfer has it; the text says who.
+    Busy(String),
+    /// The file system refused.
+    File(FileError),
+}
+
+impl From<FileError> for ClaimFault {
+    fn from(error: FileError) -> Self {
+        ClaimFault::File(error)
+    }
+}
+
+/// A large file in progress: locked, at its full size, what is not held reads as zeros.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// The partial file.
+    pub file: File,
+    /// Where it lies.
+    pub partials: Arc<Partials>,
+    /// Its name there.
+    pub name: Vec<u8>,
+    /// Chunks of it that an earlier run left, ascending.
+    pub held: Vec<Held>,
+    /// Gaps between the held chunks may hold old bytes that could not be punched out: holes must be written.
+    pub holes_are_written: bool,
+    journal: Option<Journal>,
+}
+
+#[derive(Debug)]
+struct Journal {
+    subject: Subject,
+    name: Vec<u8>,
+    file: File,
+    len: Mutex<u64>,
+}
+
+fn not_found<T>(result: Result<T, FileError>) -> Result<Option<T>, FileError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.errno == libc::ENOENT => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn with_suffix(stem: &[u8], suffix: &[u8]) -> Vec<u8> {
+    [stem, suffix].concat()
+}
+
+/// The stem of a target's partial files.
+pub(super) fn stem(name: &Digest, size: u64, mtime: (i64, u32)) -> Vec<u8> {
+    let mut version = blake3::Hasher::new();
+    version.update(&size.to_le_bytes()).update(&mtime.0.to_le_bytes()).update(&mtime.1.to_le_bytes());
+    let name = blake3::Hash::from(*name).to_hex();
+    let version = version.finalize().to_hex();
+    [&name.as_bytes()[..STEM_NAME_LEN], &version.as_bytes()[..STEM_NAME_LEN]].concat()
+}
+
+impl Partials {
+    /// The partial directory of `parent`, if there is one. What killed transfers left in it is swept up.
+    pub(super) fn existing(parent: &Root) -> Result<Option<Self>, FileError> {
+        Self::open(parent, false)
+    }
+
+    /// The partial directory of `parent`, made if there is none.
+    pub(super) fn create(parent: &Root) -> Result<Self, FileError> {
+        let opened = Self::open(parent, true)?;
+        Ok(opened.expect("made when it was not there"))
+    }
+
+    fn open(parent: &Root, create: bool) -> Result<Option<Self>, FileError> {
+        let mut busy = None;
+        for _ in 0..PARTIAL_ATTEMPTS {
+            let Some(root) = not_found(parent.enter(PARTIAL_DIRECTORY, Follow::Never))? else {
+                match create.then(|| parent.make_dir(PARTIAL_DIRECTORY, 0o700)) {
+                    None => return Ok(None),
+                    Some(Err(error)) if error.errno != libc::EEXIST => return Err(error),
+                    Some(_) => continue,
+                }
+            };
+            let Some(lock) = not_found(root.open_dir(b"", Follow::Never))? else { continue };
+            if lock.try_lock()? {
+                sweep(&root)?;
+            }
+            let shared = lock.try_lock_shared()?;
+            let stat = lock.stat()?;
+            if shared && stat.nlink > 0 {
+                return Ok(Some(Partials { parent: parent.clone(), root, lock, device: stat.dev }));
+            }
+            busy = Some(FileError {
+                op: "lock",
+                name: PARTIAL_DIRECTORY.into(),
+                offset: None,
+                errno: libc::EBUSY,
+            });
+            // Another transfer sweeps or removes it just now, which takes it microseconds.
+            thread::sleep(Duration::from_millis(1));
+        }
+        Err(busy.unwrap_or(FileError {
+            op: "open",
+            name: PARTIAL_DIRECTORY.into(),
+            offset: None,
+            errno: libc::EAGAIN,
+        }))
+    }
+
+    /// Names in the directory.
+    fn names(&self) -> Result<Vec<Vec<u8>>, FileError> {
+        names(&self.root)
+    }
+
+    /// Whether an earlier or another transfer has a partial file of this target, of whatever version.
+    pub(super) fn has(&self, name: &Digest) -> Result<bool, FileError> {
+        let prefix = &stem(name, 0, (0, 0))[..STEM_NAME_LEN];
+        Ok(self.names()?.iter().any(|n| n.starts_with(prefix) && n.ends_with(b".part")))
+    }
+
+    /// Creates the file that becomes a small target. Busy when another transfer is about to give it its name.
+    pub(super) fn create_small(&self, stem: &[u8]) -> Result<(File, Vec<u8>), ClaimFault> {
+        let name = with_suffix(stem, b".tmp");
+        match self.root.create(&name, 0o600) {
+            Ok(file) => Ok((file, name)),
+            Err(error) if error.errno == libc::EEXIST => Err(ClaimFault::Busy(String::new())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes the partial file of a target, with what an earlier run left in it if that is of the same version and chunk size.
+    /// Partial files of other versions are removed.
+    pub(super) fn claim(self: &Arc<Self>, subject: &Subject, holder: &str) -> Result<Claim, ClaimFault> {
+        let stem = stem(&subject.name, subject.size, subject.mtime);
+        self.discard_versions(&stem)?;
+        let name = with_suffix(&stem, b".part");
+        let file = self.lock_part(&stem, &name)?;
+        let journal_name = with_suffix(&stem, b".journal");
+        let journal = match not_found(self.root.open_write(&journal_name))? {
+            Some(file) => file,
+            None => self.root.create(&journal_name, 0o600)?,
+        };
+        let contents = read_journal(&journal, subject)?.filter(|c| !c.chunks.is_empty());
+        let resumed = contents.filter(|_| file.stat().is_ok_and(|stat| stat.size == subject.size));
+        let (held, len, punched) = match resumed {
+            Some(contents) => {
+                let chunks: BTreeMap<u32, Digest> = contents.chunks.into_iter().collect();
+                let held: Vec<Held> = chunks.into_iter().collect();
+                let punched = punch_gaps(&file, subject, &held)?;
+                (held, contents.good_len, punched)
+            }
+            None => {
+                file.truncate(0)?;
+                file.truncate(subject.size)?;
+                journal.truncate(0)?;
+                let head = subject.head();
+                journal.write_at(&head, 0)?;
+                (Vec::new(), head.len() as u64, true)
+            }
+        };
+        journal.truncate(len)?;
+        let journal = Journal { subject: *subject, name: journal_name, file: journal, len: Mutex::new(len) };
+        journal.append(Some(holder), &[])?;
+        Ok(Claim {
+            file,
+            partials: Arc::clone(self),
+            name,
+            held,
+            holes_are_written: !punched,
+            journal: Some(journal),
+        })
+    }
+
+    /// Takes a new file for an object of open length: it has no journal, since a later run could not know it again.
+    pub(super) fn claim_open(self: &Arc<Self>, stem: &[u8]) -> Result<Claim, ClaimFault> {
+        let (file, name) = self.create_small(stem)?;
+        Ok(Claim {
+            file,
+            partials: Arc::clone(self),
+            name,
+            held: Vec::new(),
+            holes_are_written: false,
+            journal: None,
+        })
+    }
+
+    fn lock_part(&self, stem: &[u8], name: &[u8]) -> Result<File, ClaimFault> {
+        for _ in 0..PARTIAL_ATTEMPTS {
+            let file = match self.root.open_write(name) {
+                Err(error) if error.errno == libc::ENOENT => match self.root.create(name, 0o600) {
+                    Err(error) if error.errno == libc::EEXIST => continue,
+                    created => created?,
+                },
+                // It had got its final mode already when its transfer was killed.
+                Err(error) if error.errno == libc::EACCES => {
+                    self.root.set_mode(name, 0o600)?;
+                    self.root.open_write(name)?
+                }
+                opened => opened?,
+            };
+            if !file.try_lock()? {
+                return Err(ClaimFault::Busy(self.holder(stem)));
+            }
+            if file.stat()?.nlink > 0 {
+                return Ok(file);
+            }
+        }
+        Err(ClaimFault::Busy(self.holder(stem)))
+    }
+
+    /// Removes partial files of this target that are of another version of its source.
+    fn discard_versions(&self, stem: &[u8]) -> Result<(), ClaimFault> {
+        for name in self.names()? {
+            let Some(other) = name.strip_suffix(b".part") else { continue };
+            if other == stem || !other.starts_with(&stem[..STEM_NAME_LEN]) {
+                continue;
+            }
+            let Some(file) = not_found(self.root.open_write(&name))? else { continue };
+            if !file.try_lock()? {
+                return Err(ClaimFault::Busy(self.holder(other)));
+            }
+            not_found(self.root.remove_file(&name))?;
+            not_found(self.root.remove_file(&with_suffix(other, b".journal")))?;
+            tracing::info!(
+                side = "dst",
+                partial = %String::from_utf8_lossy(other),
+                directory = %self.parent.prefix().display(),
+                "the source changed since an earlier run: its partial file is discarded"
+            );
+        }
+        Ok(())
+    }
+
+    /// Who has the partial file with this stem, as its journal says.
+    fn holder(&self, stem: &[u8]) -> String {
+        let read = || {
+            let file = self.root.open_read(&with_suffix(stem, b".journal")).ok()?;
+            let mut bytes = vec![0; 64 << 10];
+            let len = file.read_at(&mut bytes, 0).ok()?;
+            let subject = Subject::read(&bytes[..len])?;
+            journal::parse(&subject, &bytes[..len])?.holder
+        };
+        read().unwrap_or_default()
+    }
+
+    /// Everything on this file system becomes durable.
+    pub(super) fn sync_filesystem(&self) -> Result<(), FileError> {
+        self.lock.sync_filesystem()
+    }
+}
+
+impl Drop for Partials {
+    fn drop(&mut self) {
+        if let Ok(true) = self.lock.try_lock() {
+            match self.parent.remove_dir(PARTIAL_DIRECTORY) {
+                Err(e) if !matches!(e.errno, libc::ENOTEMPTY | libc::EEXIST | libc::ENOENT) => {
+                    tracing::warn!(side = "dst", cause = %errno_text(e.errno), "{e}");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Claim {
+    /// Whether a later run can go on with it.
+    pub(super) fn is_journaled(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// What is held was not offered to the sender, which will send it: it is written again, and does not count until then.
+    pub(super) fn forget_held(&mut self) -> Result<(), FileError> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        self.held.clear();
+        self.holes_are_written = true;
+        self.journal.as_ref().map_or(Ok(()), Journal::forget)
+    }
+
+    /// Appends chunks whose data is durable to the journal. Nothing happens for files without one.
+    pub(super) fn append(&self, chunks: &[Held]) -> Result<(), FileError> {
+        self.journal.as_ref().map_or(Ok(()), |journal| journal.append(None, chunks))
+    }
+
+    /// The journal becomes durable too.
+    pub(super) fn sync_journal(&self) -> Result<(), FileError> {
+        self.journal.as_ref().map_or(Ok(()), |journal| journal.file.sync_data())
+    }
+
+    /// Removes the journal: the file has its name, or is given up.
+    pub(super) fn remove_journal(&self) -> Result<(), FileError> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        not_found(self.partials.root.remove_file(&journal.name)).map(drop)
+    }
+
+    /// Removes file and journal.
+    pub(super) fn discard(&self) -> Result<(), FileError> {
+        not_found(self.partials.root.remove_file(&self.name))?;
+        self.remove_journal()
+    }
+
+    /// Gives the file its name.
+    pub(super) fn name_as(&self, last: &[u8]) -> Result<(), FileError> {
+        self.partials.root.rename(&self.name, &self.partials.parent, last, Replace::Yes)
+    }
+}
+
+impl Journal {
+    fn forget(&self) -> Result<(), FileError> {
+        let mut len = lock(&self.len);
+        *len = self.subject.head().len() as u64;
+        self.file.truncate(*len)
+    }
+
+    fn append(&self, holder: Option<&str>, chunks: &[Held]) -> Result<(), FileError> {
+        let mut len = lock(&self.len);
+        let bytes = journal::records(&self.subject, *len, holder, chunks);
+        self.file.write_at(&bytes, *len)?;
+        *len += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn read_journal(file: &File, subject: &Subject) -> Result<Option<Contents>, FileError> {
+    let len = file.stat()?.size;
+    if len > subject.journal_len_max() {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; len as usize];
+    let read = file.read_at(&mut bytes, 0)?;
+    Ok(journal::parse(subject, &bytes[..read]))
+}
+
+/// Makes all that is not held a hole. False where the file system cannot.
+fn punch_gaps(file: &File, subject: &Subject, held: &[Held]) -> Result<bool, FileError> {
+    let chunk = 1_u64 << subject.chunk_log2;
+    let mut from = 0;
+    for index in held.iter().map(|(index, _)| u64::from(*index)).chain([subject.chunks()]) {
+        let end = (index * chunk).min(subject.size);
+        if from < end && !file.punch_hole(from, end - from)? {
+            return Ok(false);
+        }
+        from = (index + 1) * chunk;
+    }
+    Ok(true)
+}
+
+fn names(root: &Root) -> Result<Vec<Vec<u8>>, FileError> {
+    root.list(b"", Follow::Never)?.map(|entry| entry.map(|e| e.name)).collect()
+}
+
+/// Removes what killed transfers left: files without a name, journals without a file, files that nobody came back for.
+fn sweep(root: &Root) -> Result<(), FileError> {
+    let names: HashSet<Vec<u8>> = names(root)?.into_iter().collect();
+    for name in &names {
+        let orphan = match name.iter().rposition(|b| *b == b'.').map(|dot| name.split_at(dot)) {
+            Some((_, b".tmp")) => true,
+            Some((stem, b".journal")) => !names.contains(&with_suffix(stem, b".part")),
+            Some((stem, b".part")) if is_old(root, name)? => {
+                not_found(root.remove_file(&with_suffix(stem, b".journal")))?;
+                true
+            }
+            _ => false,
+        };
+        if orphan {
+            not_found(root.remove_file(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Judged by the time of its last change of state: the modification time may be the source's already.
+fn is_old(root: &Root, name: &[u8]) -> Result<bool, FileError> {
+    let Some(stat) = not_found(root.stat(name))? else { return Ok(false) };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+    Ok(now - stat.ctime.seconds > PARTIAL_AGE_S_MAX as i64)
+}

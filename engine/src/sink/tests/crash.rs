@@ -1,0 +1,295 @@
+//! A sink that is dropped is a process that was killed: what a later run finds must be right at every step.
+
+use super::*;
+use std::path::PathBuf;
+
+const CHUNKS: usize = 6;
+
+fn large() -> Sender {
+    Sender::new().file("f", content(9, CHUNKS * CHUNK - 5))
+}
+
+/// The files in the destination's partial directory.
+fn partial(dir: &Path, suffix: &str) -> Option<PathBuf> {
+    let entries = fs::read_dir(dir.join(".xfer-partial")).ok()?;
+    entries.map(|e| e.expect("entry").path()).find(|p| p.to_string_lossy().ends_with(suffix))
+}
+
+/// Runs to the end and expects this many bytes to be taken over.
+fn rerun(dir: &Path, reused: u64) {
+    let mut sender = large();
+    let ended = sender.run(&sink(dir));
+    assert_eq!(ended[0].reused, reused);
+    assert_eq!(ended[0].bytes + ended[0].reused, sender.contents[0].len() as u64);
+    assert_eq!(ended[0].action, if reused > 0 { Action::Resumed } else { Action::Copied });
+    assert_eq!(ended[0].digest, Some(root(&sender.contents[0])));
+    assert_eq!(fs::read(dir.join("f")).expect("named"), sender.contents[0]);
+    assert_eq!(mtime(&dir.join("f")), MTIME);
+    assert_swept(dir);
+}
+
+/// Writes chunks, syncing after the first `synced` of them, and dies.
+fn killed(dir: &Path, chunks: &[u32], synced: usize) {
+    let mut sender = large();
+    let sink = sink(dir);
+    sender.list(&sink).expect("decided");
+    for (done, chunk) in chunks.iter().enumerate() {
+        if done == synced {
+            sink.sync().expect("synced");
+        }
+        sender.send(&sink, *chunk);
+    }
+    if synced == chunks.len() {
+        sink.sync().expect("synced");
+    }
+}
+
+#[test]
+fn what_was_journaled_is_taken_over_and_the_rest_sent_again() {
+    let orders: [&[u32]; 5] = [&[0], &[0, 1, 2], &[4, 2, 0], &[5, 0, 3], &[1, 2, 3, 4, 5]];
+    for order in orders {
+        for synced in 0..=order.len() {
+            let dir = temporary();
+            killed(dir.path(), order, synced);
+            let held = |chunk: &u32| (CHUNK - if *chunk == 5 { 5 } else { 0 }) as u64;
+            rerun(dir.path(), order[..synced].iter().map(held).sum());
+        }
+    }
+}
+
+#[test]
+fn a_run_that_dies_twice_goes_on_from_both() {
+    let dir = temporary();
+    killed(dir.path(), &[0, 1], 2);
+    let mut sender = large();
+    {
+        let sink = sink(dir.path());
+        sender.list(&sink).expect("decided");
+        assert_eq!(sender.missing(), [2, 3, 4, 5]);
+        sender.send(&sink, 4);
+        sink.abort();
+        assert!(sink.write(&sender.plan(2), &sender.encoded(2).1, &[]).is_err(), "closed");
+    }
+    rerun(dir.path(), 3 * CHUNK as u64);
+}
+
+#[test]
+fn a_run_that_dies_before_its_last_name_needs_no_content() {
+    let dir = temporary();
+    let mut sender = large();
+    {
+        // Dies with everything written and journaled: as after the data was made durable, before the rename.
+        let sink = sink(dir.path());
+        sender.list(&sink).expect("decided");
+        for chunk in 0..5 {
+            sender.send(&sink, chunk);
+        }
+        sink.sync().expect("synced");
+    }
+    let part = partial(dir.path(), ".part").expect("partial file");
+    {
+        let sink = sink(dir.path());
+        sender.list(&sink).expect("decided");
+        sender.send(&sink, 5);
+    }
+    // The last chunk is in the file but not in the journal, mode and time are set already.
+    assert_eq!(mtime(&part), MTIME);
+    rerun(dir.path(), 5 * CHUNK as u64);
+}
+
+#[test]
+fn a_whole_journal_completes_without_a_chunk() {
+    let dir = temporary();
+    killed(dir.path(), &[0, 1, 2, 3, 4], 5);
+    // Adds the record that the next sync would have written, by a claim of its own.
+    let sender = large();
+    let name = root(b"f");
+    let size = sender.contents[0].len() as u64;
+    let subject = journal::Subject { name, size, mtime: MTIME, chunk_log2: CHUNK_LOG2, digests: true };
+    {
+        let partials = Arc::new(
+            partial::Partials::create(&Root::open(dir.path()).expect("root")).expect("partial directory"),
+        );
+        let claim = partials.claim(&subject, "test").expect("free");
+        let last = &sender.contents[0][5 * CHUNK..];
+        claim.file.write_at(last, 5 * CHUNK as u64).expect("written");
+        claim.append(&[(5, chunk_value(last, 5 * CHUNK as u64))]).expect("journaled");
+    }
+    let mut sender = large();
+    let sink = sink(dir.path());
+    sender.list(&sink).expect("decided");
+    assert!(sender.missing().is_empty());
+    let (ended, _) = sink.finish().expect("ends");
+    assert_eq!((ended[0].action, ended[0].bytes, ended[0].reused), (Action::Resumed, 0, size));
+    assert_eq!(ended[0].digest, Some(root(&sender.contents[0])));
+    assert_eq!(fs::read(dir.path().join("f")).expect("named"), sender.contents[0]);
+}
+
+#[test]
+fn a_run_that_dies_between_rename_and_journal_leaves_a_file_that_is_skipped() {
+    let dir = temporary();
+    killed(dir.path(), &[0, 1, 2], 3);
+    let journal = fs::read(partial(dir.path(), ".journal").expect("journal")).expect("read");
+    let stem = partial(dir.path(), ".journal").expect("journal");
+    rerun(dir.path(), 3 * CHUNK as u64);
+    fs::create_dir(dir.path().join(".xfer-partial")).expect("directory");
+    fs::write(&stem, journal).expect("journal is back");
+    let ended = large().run(&sink(dir.path()));
+    assert_eq!(actions(&ended), [Action::Skipped]);
+    assert_swept(dir.path());
+}
+
+#[test]
+fn a_journal_torn_at_any_byte_of_its_last_record_is_taken_up_to_there() {
+    let dir = temporary();
+    killed(dir.path(), &[0, 1, 2], 2);
+    let path = partial(dir.path(), ".journal").expect("journal");
+    let two = fs::read(&path).expect("read");
+    let part = fs::read(partial(dir.path(), ".part").expect("partial")).expect("read");
+    let record = 4 + 36 + 8;
+    for cut in two.len() - record..=two.len() {
+        let dir = temporary();
+        fs::create_dir(dir.path().join(".xfer-partial")).expect("directory");
+        let at = |p: &Path| dir.path().join(".xfer-partial").join(p.file_name().expect("name"));
+        fs::write(at(&path), &two[..cut]).expect("torn");
+        fs::write(at(&path.with_extension("part")), &part).expect("partial");
+        let whole = if cut == two.len() { 2 } else { 1 };
+        rerun(dir.path(), whole * CHUNK as u64);
+    }
+}
+
+#[test]
+fn a_partial_file_of_the_wrong_size_does_not_count() {
+    let dir = temporary();
+    killed(dir.path(), &[0, 1, 2], 3);
+    let part = partial(dir.path(), ".part").expect("partial");
+    fs::OpenOptions::new().write(true).open(part).and_then(|f| f.set_len(3)).expect("cut");
+    rerun(dir.path(), 0);
+}
+
+#[test]
+fn a_changed_source_starts_anew() {
+    let dir = temporary();
+    killed(dir.path(), &[0, 1, 2], 3);
+    let mut sender = Sender::new().file("f", content(10, 4 * CHUNK));
+    sender.entries[0].mtime_s += 1;
+    let ended = sender.run(&sink(dir.path()));
+    assert_eq!((ended[0].action, ended[0].reused), (Action::Copied, 0));
+    assert_eq!(fs::read(dir.path().join("f")).expect("named"), sender.contents[0]);
+    assert_swept(dir.path());
+}
+
+#[test]
+fn another_chunk_size_starts_anew() {
+    let dir = temporary();
+    killed(dir.path(), &[0, 1, 2], 3);
+    let mut sender = Sender { chunk_log2: 17, ..large() };
+    let sink = FileSink::new(SinkSpec { chunk_log2: 17, ..spec(dir.path()) });
+    let ended = sender.run(&sink);
+    assert_eq!((ended[0].action, ended[0].reused), (Action::Copied, 0));
+    assert_eq!(ended[0].digest, Some(root(&sender.contents[0])));
+}
+
+#[test]
+fn old_bytes_that_were_not_journaled_never_show_through_holes() {
+    let dir = temporary();
+    killed(dir.path(), &[0, 1, 2, 3], 1);
+    let mut sender = large();
+    sender.contents[0][CHUNK..].fill(0);
+    let sink = sink(dir.path());
+    sender.list(&sink).expect("decided");
+    assert_eq!(sender.missing(), [1, 2, 3, 4, 5]);
+    for chunk in sender.missing() {
+        let (plan, encoding, _) = sender.encoded(chunk);
+        let encoding = Encoding { codec: Codec::Extents, stored_len: 0, ..encoding };
+        assert!(matches!(sink.write(&plan, &encoding, &[]), Ok(Verdict::Accepted(_))));
+    }
+    let (ended, _) = sink.finish().expect("ends");
+    assert_eq!(ended[0].digest, Some(root(&sender.contents[0])));
+    assert_eq!(fs::read(dir.path().join("f")).expect("named"), sender.contents[0]);
+}
+
+#[test]
+fn small_files_without_a_name_are_swept_up() {
+    let dir = temporary();
+    let tree = || Sender::new().file("a", content(1, 100)).file("b", content(2, 200)).inline("c", vec![3]);
+    {
+        let mut sender = tree();
+        let sink = sink(dir.path());
+        sender.list(&sink).expect("decided");
+        sender.send(&sink, 0);
+    }
+    assert!(partial(dir.path(), ".tmp").is_some(), "waits for its name");
+    assert!(!dir.path().join("a").exists());
+    assert_eq!(actions(&tree().run(&sink(dir.path()))), [Action::Copied; 3]);
+    assert_swept(dir.path());
+}
+
+#[test]
+fn an_abort_journals_what_has_arrived_and_names_what_is_whole() {
+    let dir = temporary();
+    let mut sender = large().file("g", content(4, 77));
+    {
+        let sink = sink(dir.path());
+        sender.list(&sink).expect("decided");
+        sender.send(&sink, 3);
+        sender.send(&sink, 6);
+        sink.abort();
+        sink.abort();
+    }
+    assert!(dir.path().join("g").exists());
+    let ended = sender.run(&sink(dir.path()));
+    assert_eq!(actions(&ended), [Action::Resumed, Action::Skipped]);
+    assert_eq!(ended[0].reused, CHUNK as u64);
+}
+
+#[test]
+fn a_target_in_progress_is_busy_and_says_who_has_it() {
+    let dir = temporary();
+    let holder = "pid 4711, peer 10.77.1.1:5".to_owned();
+    let first = FileSink::new(SinkSpec { holder: holder.clone(), ..spec(dir.path()) });
+    let mut one = large();
+    one.list(&first).expect("decided");
+    one.send(&first, 0);
+    let mut changed = large();
+    changed.entries[0].mtime_s += 5;
+    for mut two in [large(), changed] {
+        let second = sink(dir.path());
+        two.list(&second).expect("decided");
+        let [Decision::Fail(body)] = &two.decided.decisions[..] else { panic!("{:?}", two.decided) };
+        assert_eq!(body.class, Class::Temporary.exit_code());
+        let told = two.decided.ended[0].error.as_ref().expect("error").to_string();
+        assert_eq!(told, format!("dst: another transfer writes f: held by {holder}"));
+    }
+    for chunk in 1..CHUNKS as u32 {
+        one.send(&first, chunk);
+    }
+    first.finish().expect("ends");
+    assert_eq!(fs::read(dir.path().join("f")).expect("named"), one.contents[0]);
+    assert_swept(dir.path());
+}
+
+#[test]
+fn two_transfers_into_one_directory_do_not_disturb_each_other() {
+    let dir = temporary();
+    let (first, second) = (sink(dir.path()), sink(dir.path()));
+    let mut one = large().file("a", content(1, 10));
+    let mut two = Sender::new().file("g", content(2, 3 * CHUNK)).file("b", content(3, 10));
+    one.list(&first).expect("decided");
+    two.list(&second).expect("decided");
+    for chunk in one.missing() {
+        one.send(&first, chunk);
+        first.sync().expect("synced");
+    }
+    for chunk in two.missing() {
+        two.send(&second, chunk);
+    }
+    first.finish().expect("ends");
+    drop(first);
+    second.finish().expect("ends");
+    for (name, content) in ["f", "a", "g", "b"].iter().zip(one.contents.iter().chain(&two.contents)) {
+        assert_eq!(&fs::read(dir.path().join(name)).expect("named"), content);
+    }
+    drop(second);
+    assert_swept(dir.path());
+}

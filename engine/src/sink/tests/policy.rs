@@ -1,0 +1,212 @@
+//! What is compared, kept and promised.
+
+use super::*;
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Mutex;
+use std::time::{Duration, UNIX_EPOCH};
+use xfer_proto::wire::{Attribute, Durability};
+
+/// Makes `f` with this content, `later` than the source.
+fn existing(dir: &Path, bytes: &[u8], later_s: i64) {
+    let path = dir.join("f");
+    fs::write(&path, bytes).expect("written");
+    let time = UNIX_EPOCH + Duration::new((MTIME.0 + later_s) as u64, MTIME.1);
+    let file = fs::OpenOptions::new().write(true).open(&path).expect("open");
+    file.set_modified(time).expect("time");
+}
+
+fn decided(spec: SinkSpec, source: &[u8]) -> Action {
+    let mut sender = Sender::new().file("f", source.to_vec());
+    sender.run(&FileSink::new(spec))[0].action
+}
+
+#[test]
+fn each_comparison_skips_what_it_calls_the_same() {
+    use Compare::{Digest, Exists, Mtime, Size};
+    let cases: [(&[u8], i64, &[Compare]); 4] = [
+        (b"same", 0, &[Exists, Size, Mtime]),
+        (b"diff", 0, &[Exists, Size, Mtime]),
+        (b"same", 7, &[Exists, Size]),
+        (b"longer", 0, &[Exists]),
+    ];
+    for (there, later, skipping) in cases {
+        for compare in [Exists, Size, Mtime, Digest] {
+            let dir = temporary();
+            existing(dir.path(), there, later);
+            let action = decided(SinkSpec { compare, ..spec(dir.path()) }, b"same");
+            let skips = skipping.contains(&compare);
+            assert_eq!(action, if skips { Action::Skipped } else { Action::Copied }, "{compare:?} {there:?}");
+            let now = fs::read(dir.path().join("f")).expect("there");
+            assert_eq!(now, if skips { there } else { b"same" });
+        }
+    }
+}
+
+#[test]
+fn no_clobber_and_update_leave_files_alone() {
+    let cases = [
+        (Overwrite::NoClobber, -9, true),
+        (Overwrite::NoClobber, 9, true),
+        (Overwrite::Update, -9, false),
+        (Overwrite::Update, 9, true),
+        (Overwrite::Always, 9, false),
+    ];
+    for (overwrite, later, stays) in cases {
+        let dir = temporary();
+        existing(dir.path(), b"other", later);
+        fs::set_permissions(dir.path().join("f"), fs::Permissions::from_mode(0o600)).expect("mode");
+        let action = decided(SinkSpec { overwrite, ..spec(dir.path()) }, b"mine!");
+        assert_eq!(action == Action::Skipped, stays, "{overwrite:?} {later}");
+        let mode = fs::metadata(dir.path().join("f")).expect("there").mode() & 0o7777;
+        assert_eq!(mode, if stays { 0o600 } else { 0o640 });
+    }
+    let dir = temporary();
+    assert_eq!(
+        decided(SinkSpec { overwrite: Overwrite::NoClobber, ..spec(dir.path()) }, b"x"),
+        Action::Copied
+    );
+}
+
+#[test]
+fn a_differing_mode_is_set_and_the_file_skipped() {
+    let dir = temporary();
+    existing(dir.path(), b"same", 0);
+    fs::set_permissions(dir.path().join("f"), fs::Permissions::from_mode(0o444)).expect("mode");
+    assert_eq!(decided(spec(dir.path()), b"same"), Action::Skipped);
+    let meta = fs::metadata(dir.path().join("f")).expect("there");
+    assert_eq!(meta.mode() & 0o7777, 0o640);
+    assert_eq!(mtime(&dir.path().join("f")), MTIME);
+}
+
+#[test]
+fn setuid_and_setgid_are_not_kept() {
+    let dir = temporary();
+    let mut sender = Sender::new().file("f", vec![1]).directory("d", 0o7755);
+    sender.entries[0].mode = 0o6755;
+    sender.run(&sink(dir.path()));
+    let mode = |name: &str| fs::metadata(dir.path().join(name)).expect("there").mode() & 0o7777;
+    assert_eq!((mode("f"), mode("d")), (0o755, 0o1755));
+}
+
+#[derive(Default)]
+struct Remembered(Mutex<HashMap<FileIdentity, [u8; 32]>>);
+
+impl DigestCache for Remembered {
+    fn get(&self, file: &FileIdentity) -> Option<[u8; 32]> {
+        self.0.lock().expect("lock").get(file).copied()
+    }
+
+    fn put(&self, file: &FileIdentity, digest: &[u8; 32]) {
+        self.0.lock().expect("lock").insert(*file, *digest);
+    }
+}
+
+#[test]
+fn skipped_files_have_their_digests_from_the_cache_or_by_reading() {
+    let dir = temporary();
+    existing(dir.path(), b"same", 0);
+    let cache = Arc::new(Remembered::default());
+    let with_cache = || SinkSpec { digest_cache: Some(cache.clone()), ..spec(dir.path()) };
+    let digest =
+        |spec: SinkSpec| Sender::new().file("f", b"same".to_vec()).run(&FileSink::new(spec))[0].digest;
+    assert_eq!(digest(with_cache()), Some(root(b"same")));
+    cache.0.lock().expect("lock").values_mut().for_each(|digest| *digest = [7; 32]);
+    assert_eq!(digest(with_cache()), Some([7; 32]), "remembered");
+    assert_eq!(digest(spec(dir.path())), Some(root(b"same")), "read");
+    assert_eq!(digest(SinkSpec { want_digests: false, ..spec(dir.path()) }), None);
+    fs::remove_file(dir.path().join("f")).expect("removed");
+    assert_eq!(digest(with_cache()), Some(root(b"same")));
+    assert_eq!(digest(with_cache()), Some(root(b"same")), "put when it was copied");
+    assert_eq!(cache.0.lock().expect("lock").len(), 2);
+}
+
+#[test]
+fn hard_links_are_links_when_they_are_kept() {
+    let dir = temporary();
+    let tree = || {
+        let mut sender = Sender::new().file("a", content(1, 100)).file("b/c", content(1, 100));
+        sender.entries[1].attributes.push(Attribute::HardLink(0));
+        sender
+    };
+    let links = Preserve { links: true, ..Preserve::default() };
+    for _ in 0..2 {
+        let mut sender = tree();
+        let ended = sender.run(&FileSink::new(SinkSpec { preserve: links, ..spec(dir.path()) }));
+        assert!(ended.iter().all(|end| end.error.is_none()));
+        let inode = |name: &str| fs::metadata(dir.path().join(name)).expect("there").ino();
+        assert_eq!(inode("a"), inode("b/c"));
+        assert_swept(dir.path());
+    }
+    let other = temporary();
+    tree().run(&sink(other.path()));
+    let inode = |name: &str| fs::metadata(other.path().join(name)).expect("there").ino();
+    assert_ne!(inode("a"), inode("b/c"));
+}
+
+#[test]
+fn owner_and_attributes_are_kept_when_asked_for() {
+    let dir = temporary();
+    let mut sender = Sender::new().file("f", content(1, 2 * CHUNK)).directory("d", 0o755).symlink("l", b"t");
+    for entry in &mut sender.entries {
+        entry.attributes.push(Attribute::Owner { uid: 12, gid: 34 });
+    }
+    let preserve = Preserve { owner: true, ..Preserve::default() };
+    let ended = sender.run(&FileSink::new(SinkSpec { preserve, ..spec(dir.path()) }));
+    let owner = |name: &str| fs::symlink_metadata(dir.path().join(name)).map(|m| (m.uid(), m.gid())).ok();
+    if owner("l") == Some((12, 34)) {
+        assert_eq!((owner("f"), owner("d")), (Some((12, 34)), Some((12, 34))));
+    } else {
+        let denied = |end: &Ended| end.error.as_ref().map(|e| e.class) == Some(Class::Denied);
+        assert!(ended.iter().all(denied), "without the right to, each says so: {ended:?}");
+    }
+}
+
+#[test]
+fn no_room_is_told_before_anything_is_sent() {
+    let dir = temporary();
+    let mut sender = Sender::new().file("f", vec![0; 2 * CHUNK]);
+    sender.entries[0].size = 1 << 47;
+    let error = sink(dir.path()).decide(&sender.page()).expect_err("128 TiB do not fit");
+    assert_eq!((error.class, error.errno), (Class::Fatal, Some(libc::ENOSPC)));
+    assert_eq!(fs::read_dir(dir.path()).expect("directory").count(), 0);
+}
+
+#[test]
+fn a_wrong_inline_digest_fails_the_object() {
+    let dir = temporary();
+    let mut sender = Sender::new().inline("f", vec![1, 2, 3]);
+    sender.entries[0].inline.as_mut().expect("inline").digest[0] ^= 1;
+    let ended = sender.run(&sink(dir.path()));
+    assert_eq!(ended[0].error.as_ref().map(|e| e.class), Some(Class::Digest));
+    assert!(!dir.path().join("f").exists());
+}
+
+#[test]
+fn each_durability_is_what_it_says_at_the_end() {
+    for durability in [Durability::None, Durability::Batch, Durability::File] {
+        let dir = temporary();
+        let mut sender = Sender::new().inline("f", vec![1]).symlink("l", b"t").directory("d", 0o755);
+        let sink = FileSink::new(SinkSpec { durability, ..spec(dir.path()) });
+        sender.list(&sink).expect("decided");
+        assert_eq!(dir.path().join("f").exists(), durability != Durability::Batch);
+        assert_eq!(sink.finish().expect("ends").1, durability);
+        assert!(dir.path().join("f").exists());
+    }
+}
+
+#[test]
+fn thousands_of_small_files_are_named_in_batches() {
+    let dir = temporary();
+    let mut sender = Sender::new();
+    for n in 0..1_500 {
+        sender = sender.file(format!("d{}/f{n}", n % 150), vec![n as u8; 1 + n % 40]);
+    }
+    let ended = sender.run(&sink(dir.path()));
+    assert!(ended.iter().all(|end| end.action == Action::Copied));
+    for n in 0..1_500 {
+        let read = fs::read(dir.path().join(format!("d{}/f{n}", n % 150))).expect("written");
+        assert_eq!(read, vec![n as u8; 1 + n % 40]);
+    }
+    assert_swept(dir.path());
+}
