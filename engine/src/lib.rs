@@ -17,6 +17,7 @@ mod transfer;
 mod worker;
 
 pub use xfer_io as io;
+pub use xfer_proto::wire::{Durability, EntryKind};
 
 pub use api::*;
 pub use engine::{Engine, Transfer};

@@ -15,6 +15,8 @@ pub const BOOK_LEN_MAX: u64 = 4 << 20;
 pub const CONNECT_STAGGER: Duration = Duration::from_millis(100);
 /// Time to connect unless told otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time in which a path must answer once control works.
+pub const DATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time that one short call may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of one message of a node.
@@ -39,3 +41,5 @@ pub const RETRY_WAITS: [Duration; 6] = [
 ];
 /// How long an ended transfer may take to say so after it was cancelled.
 pub const CANCEL_PATIENCE: Duration = Duration::from_secs(8);
+/// Bytes copied at once to standard output.
+pub const STDOUT_BYTES: usize = 1 << 20;
