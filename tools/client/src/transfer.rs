@@ -269,8 +269,7 @@ pub(crate) fn sink(
         Overwrite::Never => sink::Overwrite::NoClobber,
     };
     spec.durability = if output.is_some() { Durability::None } else { options.durability };
-    let Preserve { owner, xattr, acl, links } = options.preserve;
-    spec.preserve = sink::Preserve { owner, xattr, acl, links };
+    spec.preserve = source_preserve(options.preserve);
     spec.holder = format!("pid {} from {}", std::process::id(), plan.node.node);
     Ok(LocalSink { sink: Arc::new(FileSink::new(spec)), renamed, output })
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use xfer_engine::codec::Compression;
 use xfer_engine::io::file::Kind;
-use xfer_engine::sink::{self, Compare, FileSink, Ground, Overwrite, Sink, SinkSpec, SourceInfo, Target};
+use xfer_engine::sink::{Compare, FileSink, Ground, Overwrite, Sink, SinkSpec, SourceInfo, Target};
 use xfer_engine::source::{self, FileSource, Filter, Location, Rule, Source, SourceItem, SourceSpec};
 use xfer_engine::{Class, Durability, EntryKind, Error, Side};
 
@@ -49,15 +49,14 @@ pub(crate) fn sink(
     spec.compare = compare(receive.compare());
     spec.overwrite = overwrite(receive.overwrite());
     spec.durability = durability(receive.durability());
-    spec.preserve = sink::Preserve {
-        owner: terms.preserve.owner,
-        xattr: terms.preserve.xattr,
-        acl: terms.preserve.acl,
-        links: terms.preserve.links,
-    };
+    spec.preserve = preserve(&terms.preserve);
     spec.want_digests = terms.want_digests;
     spec.holder = format!("pid {} for {peer}", std::process::id());
     Ok(UploadEnd { sink: Arc::new(FileSink::new(spec)), places, renamed })
+}
+
+fn preserve(asked: &pb::Preserve) -> source::Preserve {
+    source::Preserve { owner: asked.owner, xattr: asked.xattr, acl: asked.acl, links: asked.links }
 }
 
 fn source_info(source: &pb::SourceInfo) -> SourceInfo {
@@ -134,12 +133,7 @@ pub(crate) fn source(
         items,
         recursive: terms.recursive,
         filter: Filter::new(rules)?,
-        preserve: source::Preserve {
-            owner: terms.preserve.owner,
-            xattr: terms.preserve.xattr,
-            acl: terms.preserve.acl,
-            links: terms.preserve.links,
-        },
+        preserve: preserve(&terms.preserve),
         compression: compression(download.compression()),
         digests: terms.config.digests,
         inline_max: INLINE_MAX,
