@@ -371,9 +371,9 @@ impl Driver {
             Half::Sending(s) => s.completed(),
             Half::Receiving(r) => r.completed(),
         };
-        if let (CloseCode::Done, Some(durability)) = (code, completed) {
-            self.durability = Some(durability);
-            return self.finish();
+        if code == CloseCode::Done && completed.is_some() {
+            // What is still on its way to or from storage is waited for.
+            return;
         }
         let class = match code {
             CloseCode::Idle | CloseCode::Shutdown | CloseCode::Internal => Class::Temporary,

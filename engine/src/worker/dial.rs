@@ -247,6 +247,6 @@ impl Worker {
                 pairs: paths,
             },
         );
-        self.adopt(driver);
+        self.adopt(now, driver);
     }
 }

@@ -287,7 +287,7 @@ impl<C: Crypto> Connection<C> {
                 Err(StreamError::Malformed(bad)) => self.fail(now, CloseCode::Protocol, bad.what),
             },
             Frame::Credit(end) => self.send_stream.on_credit(*end),
-            Frame::Window(window) => self.take_window(now, window),
+            Frame::Window(window) => return self.take_window(window),
             Frame::PathChallenge { token, connection } => {
                 let path = &mut self.paths[i];
                 path.response = Some((*token, from));
@@ -301,11 +301,10 @@ impl<C: Crypto> Connection<C> {
         true
     }
 
-    fn take_window(&mut self, now: Time, window: &Window<'_>) {
+    /// A window may overtake the message that opens its transfer: it is not acknowledged then and comes again.
+    fn take_window(&mut self, window: &Window<'_>) -> bool {
         let Connection { outgoing, events, paths, .. } = self;
-        let Some(outgoing) = outgoing.iter_mut().find(|o| o.id() == window.transfer) else {
-            return self.fail(now, CloseCode::Protocol, "window of an unknown transfer");
-        };
+        let Some(outgoing) = outgoing.iter_mut().find(|o| o.id() == window.transfer) else { return false };
         let transfer = window.transfer;
         let grew = outgoing.on_window(window, |chunk| {
             for path in paths.iter_mut() {
@@ -316,6 +315,7 @@ impl<C: Crypto> Connection<C> {
         if grew {
             events.push_back(Event::WindowGrew(transfer));
         }
+        true
     }
 
     /// The peer closes; what it said before counts.
