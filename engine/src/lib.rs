@@ -12,6 +12,7 @@ pub mod sink;
 pub mod source;
 
 pub use xfer_io as io;
+pub use xfer_proto::wire::{Durability, EntryKind};
 
 pub use api::*;
 pub use engine::{Engine, Transfer};

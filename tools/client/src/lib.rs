@@ -8,6 +8,7 @@
 pub mod book;
 mod client;
 mod connect;
+pub mod copy;
 pub mod limits;
 pub mod link;
 pub mod location;
@@ -15,9 +16,11 @@ pub mod paths;
 pub mod retry;
 mod status;
 mod tls;
+mod transfer;
 
 pub use book::Book;
 pub use client::{Client, Entry, Hashed, Kind, Listed};
+pub use copy::{CopyEvent, CopyOptions, CopyRequest, Summary, copy};
 pub use link::{HostPort, Link};
 pub use location::{Location, Remote};
 

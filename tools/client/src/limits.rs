@@ -15,12 +15,12 @@ pub const BOOK_LEN_MAX: u64 = 4 << 20;
 pub const CONNECT_STAGGER: Duration = Duration::from_millis(100);
 /// Time to connect unless told otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time in which a path must answer once control works.
+pub const DATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time that one short call may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of one message of a node.
 pub const MESSAGE_LEN_MAX: usize = 4 << 20;
-/// Bytes of a request: many sources, many filters.
-pub const REQUEST_LEN_MAX: usize = 4 << 20;
 
 /// Paths of one transfer.
 pub const PATHS_MAX: usize = 16;

@@ -127,6 +127,7 @@ struct Prepared {
     role: Role,
     new: New,
     sources: Vec<pb::SourceInfo>,
+    renamed: bool,
 }
 
 impl Shared {
@@ -146,7 +147,8 @@ impl Shared {
         let prepared = self.prepare(request, &terms, peer)?;
         let record = self.register(prepared.new)?;
         let answer = self.admit(&record, &terms, prepared.role).inspect_err(|e| record.fail(e.clone()))?;
-        let answer = pb::CreateTransferResponse { sources: prepared.sources, ..answer };
+        let (sources, renamed) = (prepared.sources, prepared.renamed);
+        let answer = pb::CreateTransferResponse { sources, renamed, ..answer };
         self.registry.remember(request.clone(), answer.clone(), Instant::now() + TICKET_LIFETIME);
         Ok(answer)
     }
@@ -160,18 +162,18 @@ impl Shared {
         match &request.what {
             Some(What::Upload(upload)) => {
                 let (served, destination) = self.policy.destination(&self.roots, upload)?;
-                let (sink, places) = transfer::sink(served, &destination, upload, terms)?;
-                let targets = places.into_iter().map(|place| (served.name.clone(), place)).collect();
+                let end = transfer::sink(served, &destination, upload, terms, peer)?;
+                let targets = end.places.into_iter().map(|place| (served.name.clone(), place)).collect();
                 let paths = vec![upload.destination.clone()];
                 let new = New { peer, upload: true, paths, targets };
-                Ok(Prepared { role: Role::Receive(sink), new, sources: Vec::new() })
+                Ok(Prepared { role: Role::Receive(end.sink), new, sources: Vec::new(), renamed: end.renamed })
             }
             Some(What::Download(download)) => {
                 self.policy.download(download)?;
                 let (source, sources) = transfer::source(&self.roots, download, terms)?;
                 let paths = download.sources.clone();
                 let new = New { peer, upload: false, paths, targets: Vec::new() };
-                Ok(Prepared { role: Role::Send(source), new, sources })
+                Ok(Prepared { role: Role::Send(source), new, sources, renamed: false })
             }
             None => Err(Error::new(Class::Usage, "neither upload nor download")),
         }
@@ -236,6 +238,7 @@ impl Shared {
             addresses: addresses.iter().map(SocketAddr::to_string).collect(),
             sources: Vec::new(),
             version: 1,
+            renamed: false,
         })
     }
 }

@@ -1,0 +1,219 @@
+//! What a copy would do: each object and where it would go. Nothing is changed on either end.
+
+use super::options::{CopyEvent, CopyOptions};
+use super::{Here, Plan, connect};
+use crate::client::{Client, Kind, Listed};
+use crate::pb;
+use crate::transfer::{self, LocalSource};
+use std::os::unix::ffi::OsStrExt;
+use xfer_engine::sink::{Ground, SourceInfo, Target};
+use xfer_engine::{Class, EntryKind, Error, Side};
+
+/// Tells the mapping of a plan.
+///
+/// # Errors
+/// Those that the copy itself would end with before it moved anything.
+pub(super) fn run(plan: &Plan, options: &CopyOptions, tell: &mut dyn FnMut(CopyEvent)) -> Result<(), Error> {
+    if plan.upload { upload(plan, options, tell) } else { download(plan, options, tell) }
+}
+
+fn upload(plan: &Plan, options: &CopyOptions, tell: &mut dyn FnMut(CopyEvent)) -> Result<(), Error> {
+    if plan.here == Here::Stdio {
+        let destination = plan.node.path.clone();
+        tell(CopyEvent::Mapping { source: b"-".to_vec(), destination, size: 0 });
+        return Ok(());
+    }
+    let LocalSource { source, infos } = transfer::source(plan, options)?;
+    let client = connect(plan, options)?;
+    let place = Place::on_node(&client, &plan.node.path, &infos)?;
+    let mut first_object = 0;
+    loop {
+        let listing = source.list(first_object)?;
+        first_object += u32::try_from(listing.entries.len()).unwrap_or(u32::MAX);
+        for notice in listing.notices {
+            tell(CopyEvent::Warning { name: Some(notice.name), text: notice.text });
+        }
+        for entry in listing.entries {
+            let destination = place.of(&entry.name);
+            tell(CopyEvent::Mapping { source: entry.name, destination, size: entry.size });
+        }
+        if let Some(error) = listing.errors.into_iter().next() {
+            return Err(error);
+        }
+        if listing.last {
+            return Ok(());
+        }
+    }
+}
+
+/// Where names go on a node, as its own resolution would have it.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// Below this directory.
+    Into(Vec<u8>),
+    /// The first component becomes this path.
+    Renamed(Vec<u8>),
+}
+
+impl Place {
+    fn on_node(client: &Client, destination: &[u8], sources: &[pb::SourceInfo]) -> Result<Place, Error> {
+        let found = match client.stat(destination, false) {
+            Ok(entry) => Some(entry.kind),
+            Err(error) if error.class == Class::NoSource => None,
+            Err(error) => return Err(error),
+        };
+        let parent =
+            destination.iter().rposition(|b| *b == b'/').map_or(&b""[..], |slash| &destination[..slash]);
+        let has_parent =
+            found.is_some() || client.stat(parent, false).is_ok_and(|e| e.kind == Kind::Directory);
+        Place::decide(destination, found, has_parent, sources)
+    }
+
+    fn decide(
+        destination: &[u8],
+        found: Option<Kind>,
+        has_parent: bool,
+        sources: &[pb::SourceInfo],
+    ) -> Result<Place, Error> {
+        let fail = |class, text: &str| Err(Error::new(class, text).on(Side::Destination).object(destination));
+        let bare = destination.strip_suffix(b"/").unwrap_or(destination).to_vec();
+        match found {
+            Some(Kind::Directory) => Ok(Place::Into(bare)),
+            _ if !has_parent => fail(Class::NoDestination, "no parent directory for"),
+            None if destination.ends_with(b"/") => fail(Class::NoDestination, "no directory"),
+            _ if sources.len() > 1 => fail(Class::Usage, "several sources need a directory, not"),
+            Some(_) if sources.iter().any(|s| s.kind() == pb::Kind::Directory) => {
+                fail(Class::Usage, "not replacing a file by a directory:")
+            }
+            _ if sources.iter().any(|s| s.contents_only) => Ok(Place::Into(bare)),
+            _ => Ok(Place::Renamed(bare)),
+        }
+    }
+
+    fn of(&self, name: &[u8]) -> Vec<u8> {
+        match self {
+            Place::Into(directory) if name == b"." => directory.clone(),
+            Place::Into(directory) if directory.is_empty() => name.to_vec(),
+            Place::Into(directory) => [directory, &b"/"[..], name].concat(),
+            Place::Renamed(path) => {
+                let rest = name.iter().position(|b| *b == b'/').map_or(&b""[..], |slash| &name[slash..]);
+                [path, rest].concat()
+            }
+        }
+    }
+}
+
+/// A source on the node, and its name as destinations know it.
+struct RemoteSource<'a> {
+    path: &'a [u8],
+    info: SourceInfo,
+}
+
+fn download(plan: &Plan, options: &CopyOptions, tell: &mut dyn FnMut(CopyEvent)) -> Result<(), Error> {
+    let client = connect(plan, options)?;
+    let mut sources = Vec::new();
+    for path in &plan.remote_sources {
+        sources.push(remote_source(&client, path, options)?);
+    }
+    let infos: Vec<SourceInfo> = sources.iter().map(|source| source.info.clone()).collect();
+    let target = match &plan.here {
+        Here::Stdio => None,
+        Here::Paths(paths) => {
+            let destination = paths[0].as_os_str().as_bytes();
+            Some(Target::resolve(Ground::Local, destination, &infos, options.recursive)?)
+        }
+    };
+    let shown = |name: &[u8]| target.as_ref().map_or_else(|| b"-".to_vec(), |target| target.shown(name));
+    let filter = transfer::filter(options)?;
+    for RemoteSource { path, info } in sources {
+        let own = if info.contents_only { b".".to_vec() } else { info.basename.clone() };
+        tell(CopyEvent::Mapping { source: path.to_vec(), destination: shown(&own), size: 0 });
+        if info.kind != EntryKind::Directory {
+            continue;
+        }
+        let mut left_out: Option<Vec<u8>> = None;
+        client.list(path, true, &mut |listed| {
+            let entry = match listed {
+                Listed::Entry(entry) => entry,
+                Listed::Failure(error) => return Err(error),
+            };
+            let within = |directory: &Vec<u8>| {
+                entry.path.starts_with(directory) && entry.path[directory.len()..].starts_with(b"/")
+            };
+            if left_out.as_ref().is_some_and(within) {
+                return Ok(());
+            }
+            if !filter.takes(&entry.path, entry.kind == Kind::Directory) {
+                left_out = Some(entry.path);
+                return Ok(());
+            }
+            let name = if info.contents_only { entry.path.clone() } else { joined(&own, &entry.path) };
+            let source = joined(path, &entry.path);
+            tell(CopyEvent::Mapping { source, destination: shown(&name), size: entry.size });
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    match directory {
+        b"" => name.to_vec(),
+        _ => [directory.strip_suffix(b"/").unwrap_or(directory), b"/", name].concat(),
+    }
+}
+
+fn remote_source<'a>(
+    client: &Client,
+    path: &'a [u8],
+    options: &CopyOptions,
+) -> Result<RemoteSource<'a>, Error> {
+    let entry = client.stat(path, false).map_err(|e| e.on(Side::Source))?;
+    if entry.kind == Kind::Directory && !options.recursive {
+        return Err(Error::new(Class::Usage, "a directory is copied only with -r:")
+            .on(Side::Source)
+            .object(path));
+    }
+    let kind = match entry.kind {
+        Kind::Directory => EntryKind::Directory,
+        Kind::Symlink => EntryKind::Symlink,
+        Kind::File | Kind::Other => EntryKind::File,
+    };
+    let basename = entry.path.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec();
+    let contents_only = basename.is_empty() || path.ends_with(b"/.") || path == b".";
+    Ok(RemoteSource { path, info: SourceInfo { basename, kind, contents_only } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(name: &str, kind: pb::Kind, contents_only: bool) -> pb::SourceInfo {
+        pb::SourceInfo { name: name.as_bytes().to_vec(), kind: kind.into(), contents_only }
+    }
+
+    #[test]
+    fn places_on_a_node() {
+        let (file, directory) = (source("f", pb::Kind::File, false), source("d", pb::Kind::Directory, false));
+        let contents = source("", pb::Kind::Directory, true);
+        let at = |destination: &str, found, sources: &[pb::SourceInfo], name: &str| {
+            let place = Place::decide(destination.as_bytes(), found, true, sources).map_err(|e| e.class)?;
+            Ok(String::from_utf8(place.of(name.as_bytes())).unwrap())
+        };
+        let one = std::slice::from_ref;
+        assert_eq!(at("D", Some(Kind::Directory), one(&file), "f"), Ok("D/f".to_owned()));
+        assert_eq!(at("D/", Some(Kind::Directory), one(&file), "f"), Ok("D/f".to_owned()));
+        assert_eq!(at("", Some(Kind::Directory), one(&file), "f"), Ok("f".to_owned()));
+        assert_eq!(at("D/x", None, one(&file), "f"), Ok("D/x".to_owned()));
+        assert_eq!(at("D/x", Some(Kind::File), one(&file), "f"), Ok("D/x".to_owned()));
+        assert_eq!(at("D", None, one(&directory), "d/a"), Ok("D/a".to_owned()));
+        assert_eq!(at("D", Some(Kind::Directory), one(&directory), "d/a"), Ok("D/d/a".to_owned()));
+        assert_eq!(at("D", None, one(&contents), "a"), Ok("D/a".to_owned()));
+        assert_eq!(at("D", None, one(&contents), "."), Ok("D".to_owned()));
+        assert_eq!(at("D/", None, one(&file), "f"), Err(Class::NoDestination));
+        assert_eq!(at("D", None, &[file.clone(), directory.clone()], "f"), Err(Class::Usage));
+        assert_eq!(at("D", Some(Kind::File), one(&directory), "d"), Err(Class::Usage));
+        let orphan = Place::decide(b"a/b", None, false, one(&file)).unwrap_err();
+        assert_eq!(orphan.class, Class::NoDestination);
+    }
+}
