@@ -39,3 +39,7 @@ pub const RETRY_WAITS: [Duration; 6] = [
 ];
 /// How long an ended transfer may take to say so after it was cancelled.
 pub const CANCEL_PATIENCE: Duration = Duration::from_secs(8);
+/// Digests that are remembered; with more the file starts anew.
+pub const CACHE_RECORDS_MAX: usize = 1 << 18;
+/// How long a file must be as it is before its digest is remembered.
+pub const CACHE_SETTLED: Duration = Duration::from_secs(2);

@@ -1,5 +1,6 @@
 //! This machine's end of a copy: the source or sink that the engine is given, and the request that tells the node its own.
 
+use crate::cache::FileCache;
 use crate::copy::{Cipher, Compare, CopyOptions, Here, Overwrite, Plan};
 use crate::pb;
 use std::ffi::OsStr;
@@ -8,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use xfer_engine::codec::Compression;
 use xfer_engine::sink::{self, FileSink, Ground, Sink, SinkSpec, SourceInfo, StreamSink, Target};
-use xfer_engine::source::{FileSource, Filter, Location, Preserve, Rule, Source, SourceItem, SourceSpec};
+use xfer_engine::source::{
+    DigestCache, FileSource, Filter, Location, Preserve, Rule, Source, SourceItem, SourceSpec,
+};
 use xfer_engine::{Class, CongestionControl, Durability, EntryKind, Error, Side, TransferConfig};
 
 /// Content of files up to this many bytes travels in the manifest.
@@ -93,9 +96,14 @@ pub(crate) fn source(plan: &Plan, options: &CopyOptions) -> Result<LocalSource, 
         inline_max: INLINE_MAX,
         want_digests: options.digests,
         rate_hint: Arc::default(),
-        cache: None,
+        cache: cache(options),
     };
     Ok(LocalSource { source: Arc::new(FileSource::new(spec)?), infos })
+}
+
+fn cache(options: &CopyOptions) -> Option<Arc<dyn DigestCache>> {
+    let cache = if options.digests { FileCache::from_environment() } else { None };
+    cache.map(|cache| Arc::new(cache) as Arc<dyn DigestCache>)
 }
 
 /// The filters of the options.
@@ -233,6 +241,7 @@ fn file_sink(
         Overwrite::Never => sink::Overwrite::NoClobber,
     };
     spec.durability = options.durability;
+    spec.digest_cache = cache(options);
     spec.preserve = options.preserve;
     spec.holder = format!("pid {} from {}", std::process::id(), plan.node.node);
     Ok(LocalSink { sink: Arc::new(FileSink::new(spec)), renamed })
