@@ -22,6 +22,8 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of one message of a node.
 pub const MESSAGE_LEN_MAX: usize = 4 << 20;
 
+/// Content of files up to this many bytes travels in the manifest.
+pub const INLINE_LEN_MAX: usize = 1_024;
 /// Paths of one transfer.
 pub const PATHS_MAX: usize = 16;
 /// Pairs kept on standby.

@@ -2,6 +2,7 @@
 
 use crate::cache::FileCache;
 use crate::copy::{Cipher, Compare, CopyOptions, Here, Overwrite, Plan};
+use crate::limits::INLINE_LEN_MAX;
 use crate::pb;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,8 +15,6 @@ use xfer_engine::source::{
 };
 use xfer_engine::{Class, CongestionControl, Durability, EntryKind, Error, Side, TransferConfig};
 
-/// Content of files up to this many bytes travels in the manifest.
-const INLINE_MAX: usize = 1_024;
 /// What standard input is called where a name is needed.
 const STDIN_NAME: &[u8] = b"stdin";
 
@@ -93,7 +92,7 @@ pub(crate) fn source(plan: &Plan, options: &CopyOptions) -> Result<LocalSource, 
         preserve: options.preserve,
         compression: options.compression,
         digests: options.digests,
-        inline_max: INLINE_MAX,
+        inline_max: INLINE_LEN_MAX,
         want_digests: options.digests,
         rate_hint: Arc::default(),
         cache: cache(options),

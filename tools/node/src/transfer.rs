@@ -1,5 +1,6 @@
 //! The node's end of a transfer: the sink or the source that the engine is given, made from a checked request.
 
+use crate::limits::INLINE_LEN_MAX;
 use crate::pb;
 use crate::policy::Terms;
 use crate::roots::{OpenRoots, Place, RemotePath, Served};
@@ -11,9 +12,6 @@ use xfer_engine::io::file::Kind;
 use xfer_engine::sink::{Compare, FileSink, Ground, Overwrite, Sink, SinkSpec, SourceInfo, Target};
 use xfer_engine::source::{FileSource, Filter, Location, Preserve, Rule, Source, SourceItem, SourceSpec};
 use xfer_engine::{Class, Durability, EntryKind, Error, Side};
-
-/// Content of files up to this many bytes travels in the manifest.
-const INLINE_MAX: usize = 1_024;
 
 /// Where an upload goes.
 pub(crate) struct UploadEnd {
@@ -137,7 +135,7 @@ pub(crate) fn source(
         preserve: preserve(terms),
         compression: compression(download.compression()),
         digests: terms.config.digests,
-        inline_max: INLINE_MAX,
+        inline_max: INLINE_LEN_MAX,
         want_digests: terms.want_digests,
         rate_hint: Arc::default(),
         cache: None,

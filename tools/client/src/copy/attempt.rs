@@ -92,7 +92,7 @@ impl Attempt<'_> {
     /// Says which end failed, as far as it is known.
     fn located(&self, error: Error) -> Error {
         match error.side {
-            Some(side) if side != self.plan.side() => error.node(self.plan.node.node.clone()),
+            Some(side) if side != self.plan.side() => error.node(self.plan.node.described()),
             _ => error,
         }
     }
