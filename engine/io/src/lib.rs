@@ -1,6 +1,6 @@
 //! Queues, memory, files and threads of xfer: moves bytes.
 //!
-//! Stages 1, 5, 6 and 9 of the way of the data end here: chunk bytes come from and go to [`file`]s, frames go
+//! Stages 1, 5, 6 and 9 of the way of the data end here: chunk bytes come from and go to [files](mod@file), frames go
 //! to and come from a [`queue`]. Between them lies memory that several workers share ([`memory`], [`pool`]).
 //! The crate decides nothing: no protocol, no scheduling, no retry policy. All unsafe code of the engine is
 //! in this crate, behind an API that needs none.

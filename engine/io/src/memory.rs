@@ -17,7 +17,7 @@ use crate::limits::REGION_BYTES_MAX;
 /// How a region is backed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backing {
-    /// Ask for transparent hugepages. A hint.
+    /// Ask for transparent hugepages; an error on kernels without them, no promise on others.
     pub huge: bool,
     /// Keep the pages in memory (`mlock`), which touches them all.
     pub locked: bool,

@@ -290,6 +290,16 @@ mod tests {
     }
 
     #[test]
+    fn a_stack_that_was_changed_back_is_told_from_one_that_was_not() {
+        let pool = pool(2);
+        let before = pool.inner.top.load(Ordering::Relaxed);
+        drop(pool.take().unwrap());
+        let after = pool.inner.top.load(Ordering::Relaxed);
+        assert_eq!(before as u32, after as u32);
+        assert_ne!(before, after);
+    }
+
+    #[test]
     fn threads_never_hold_one_buffer_twice() {
         let pool = pool(4);
         let threads: Vec<_> = (0..8u8)

@@ -129,9 +129,9 @@ pub struct Counters {
     pub overflows: u64,
     /// Received frames longer than their buffer, dropped.
     pub truncated: u64,
-    /// Errors of earlier packets that a receive call reported.
+    /// Errors of earlier packets that a receive call reported, and frames without a sender.
     pub soft_errors: u64,
-    /// System calls for sending and for receiving.
+    /// System calls for sending.
     pub send_calls: u64,
     /// System calls for receiving.
     pub receive_calls: u64,

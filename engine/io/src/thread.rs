@@ -50,7 +50,7 @@ pub fn wake_precisely() -> Result<(), IoError> {
 }
 
 /// Starts a thread and, if a core is given, pins it before `run` begins; returns when both have succeeded. Names
-/// are cut to 15 bytes by the kernel. A panic of `run` is found in the handle.
+/// are cut to 15 bytes by the kernel. The handle gives `Some` of what `run` returned, or its panic.
 pub fn spawn<T: Send + 'static>(
     name: &str,
     core: Option<usize>,

@@ -8,7 +8,22 @@
 
 extern crate alloc;
 
+pub mod ack;
+pub mod cc;
+pub mod claim;
+pub mod connection;
+pub mod crypto;
+pub mod handshake;
+pub mod incoming;
 pub mod limits;
+pub mod mtu;
+pub mod outgoing;
+pub mod pacing;
+pub mod path;
+pub mod ranges;
+pub mod rtt;
+pub mod sent;
 pub mod space;
+pub mod stream;
 pub mod time;
 pub mod wire;

@@ -1,5 +1,7 @@
 //! Every bound of the protocol, by name. What a peer can make grow stops at one of these.
 
+use core::time::Duration;
+
 /// Bytes of a manifest name, components and slashes (PATH_MAX less the terminating NUL).
 pub const NAME_LEN_MAX: usize = 4_095;
 /// Bytes of one component of a name (NAME_MAX).
@@ -25,6 +27,16 @@ pub const CHUNK_DIGESTS_MAX: usize = PAGE_ENTRIES_MAX;
 /// Extents of one chunk in codec `extents`.
 pub const CHUNK_EXTENTS_MAX: usize = 4_096;
 
+/// How far back from the largest accepted number single numbers are remembered.
+pub const NUMBERS_REMEMBERED: u64 = 65_536;
+/// Ack-eliciting packets after which an ACK is due.
+pub const ACK_PACKETS: u32 = 64;
+/// Least time between two ACKs of a path.
+pub const ACK_SPACING: Duration = Duration::from_micros(100);
+/// Least that an ACK waits for more packets.
+pub const ACK_DELAY_MIN: Duration = Duration::from_millis(1);
+/// Most that an ACK waits for more packets.
+pub const ACK_DELAY_MAX: Duration = Duration::from_millis(25);
 /// Ranges of one ACK frame.
 pub const ACK_RANGES_MAX: usize = 64;
 /// Chunks between a window's base and its limit.
@@ -34,6 +46,52 @@ pub const WINDOW_WORDS_MAX: usize = WINDOW_CHUNKS_MAX as usize / 64;
 /// Control stream bytes an end buffers ahead of what it consumed.
 pub const STREAM_WINDOW: u64 = 262_144;
 
+/// Holes of the control stream that an end keeps track of.
+pub const STREAM_RANGES_MAX: usize = 256;
+/// Trains that a path keeps in its log.
+pub const SENT_TRAINS_MAX: usize = 16_384;
+/// How many numbers later a lost packet is forgotten, so that a late ACK of it is no longer known as spurious.
+pub const LATE_ACK_NUMBERS: u64 = 4_096;
+
+/// Lost ranges that one lease keeps apart.
+pub const LEASE_RANGES_MAX: usize = 64;
+/// Claim tables kept for reuse.
+pub const SPARE_CLAIM_MAPS: usize = 64;
+
+/// RTT that is assumed before anything was measured.
+pub const INITIAL_RTT: Duration = Duration::from_millis(100);
+/// No timer is finer than this.
+pub const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
+/// Numbers between two that are left out, on average.
+pub const SKIP_EVERY: u64 = 4_096;
+/// The reordering window in eighths of the RTT grows up to this.
+pub const REORDER_EIGHTHS_MAX: u32 = 8;
+/// Doublings of the probe timeout.
+pub const PROBE_BACKOFF_MAX: u32 = 6;
+/// Probe timeouts in a row after which all in flight on the only path counts as lost.
+pub const PROBE_TIMEOUTS_FORSAKE: u32 = 3;
+/// A dead path is probed at least this often ...
+pub const DEAD_PROBE_EVERY: Duration = Duration::from_millis(250);
+/// ... for this long, ...
+pub const DEAD_PROBE_FAST_FOR: Duration = Duration::from_secs(60);
+/// ... then this often.
+pub const DEAD_PROBE_EVERY_LATER: Duration = Duration::from_secs(2);
+/// A challenge is repeated after this, doubling.
+pub const CHALLENGE_RESEND: Duration = Duration::from_millis(250);
+/// Challenges sent for one path before it is given up for a while.
+pub const CHALLENGES_MAX: u32 = 6;
+/// An end with nothing to send sends PING this often.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// A peer that was silent for this long is lost.
+pub const IDLE: Duration = Duration::from_secs(10);
+/// A packet of an unknown path id costs key derivations: at most one such attempt in this time.
+pub const UNKNOWN_PATH_EVERY: Duration = Duration::from_millis(1);
+/// Transfers of a connection at once, each direction.
+pub const TRANSFERS_MAX: usize = 16;
+
+/// Bytes of the longest WINDOW frame.
+pub const WINDOW_FRAME_MAX: usize = 18 + 8 * WINDOW_WORDS_MAX;
+
 /// log2 of the smallest chunk.
 pub const CHUNK_LOG2_MIN: u8 = 16;
 /// log2 of the largest chunk.
@@ -42,6 +100,21 @@ pub const CHUNK_LOG2_MAX: u8 = 26;
 pub const GRID: u64 = 16;
 /// Bytes of a transfer's address space.
 pub const SPACE_MAX: u64 = 1 << 48;
+
+/// Versions that a handshake may name; the header has room for seven.
+pub const VERSIONS_MAX: usize = 7;
+/// Tickets that an acceptor keeps at once.
+pub const TICKETS_MAX: usize = 4_096;
+/// How long a ticket admits its connection.
+pub const TICKET_LIFE: Duration = Duration::from_secs(60);
+/// Half-open handshakes of an acceptor at once.
+pub const HALF_OPEN_MAX: usize = 4_096;
+/// How long a handshake may stay half open.
+pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(10);
+/// A cookie is good in the bucket of time that it was made in and in the next one.
+pub const COOKIE_BUCKET: Duration = Duration::from_secs(10);
+/// COOKIEs that an opener obeys.
+pub const COOKIES_MAX: u8 = 3;
 
 /// Smallest datagram every path must carry; HELLO and path challenges are padded to it.
 pub const DATAGRAM_MIN: usize = 1_200;

@@ -244,4 +244,22 @@ mod tests {
         assert_eq!(attributes(&[0, 0, 1, 0, 0, 0, 0, 0]).count(), 0);
         assert_eq!(attributes(&[4, 0, 1, 0]).count(), 1);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+            len in 0..256u32,
+            kind in 16..28u16,
+        ) {
+            let mut bytes = bytes;
+            let head = [&len.to_ne_bytes()[..], &kind.to_ne_bytes()].concat();
+            bytes.splice(..head.len().min(bytes.len()), head);
+            for message in split(&bytes) {
+                LinkRecord::parse(&message);
+                AddressRecord::parse(&message);
+                parse_route(&message);
+            }
+        }
+    }
 }

@@ -4,6 +4,8 @@
 //! network namespace; files under /sys may show another. No privilege is needed. Nothing is changed.
 
 mod message;
+#[cfg(test)]
+pub(crate) mod namespace;
 mod netlink;
 mod watch;
 
@@ -198,5 +200,26 @@ mod tests {
     #[test]
     fn an_address_of_nobody_owns_no_way() {
         assert!(!leaves_by_owner(&[lo()], "192.0.2.1".parse().unwrap(), "127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_pair_is_usable_when_its_route_leaves_by_the_owner() {
+        namespace::run(|| {
+            let wires = [namespace::add_wire("x1", "y1"), namespace::add_wire("x2", "y2")];
+            let ip = |wire: u8, host: u8| IpAddr::from([10, 77, wire, host]);
+            namespace::add_address(wires[0], [10, 77, 1, 1].into(), 24);
+            namespace::add_address(wires[1], [10, 77, 2, 1].into(), 24);
+            let all = interfaces().unwrap();
+            let x1 = all.iter().find(|interface| interface.name == "x1").unwrap();
+            assert_eq!((x1.index, x1.up, x1.carrier, x1.loopback), (wires[0], true, true, false));
+            assert_eq!((x1.mtu, x1.addresses.contains(&ip(1, 1))), (1_500, true));
+            assert_eq!(way(Some(ip(1, 1)), ip(1, 2)).unwrap().interface, wires[0]);
+            assert!(leaves_by_owner(&all, ip(1, 1), ip(1, 2)));
+            assert!(leaves_by_owner(&all, ip(2, 1), ip(2, 2)));
+            assert!(!leaves_by_owner(&all, ip(1, 1), ip(2, 2)));
+            assert!(!leaves_by_owner(&all, ip(1, 1), ip(2, 1)));
+            assert!(!leaves_by_owner(&all, ip(1, 1), ip(3, 2)));
+            assert_eq!(preferred_source(SocketAddr::new(ip(2, 2), 9)).unwrap(), ip(2, 1));
+        });
     }
 }

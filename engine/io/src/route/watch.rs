@@ -101,30 +101,11 @@ fn change(message: &Message) -> Option<LinkChange> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::message;
+    use crate::route::namespace::{self, LOOPBACK, set_loopback};
     use crate::wake::{Interest, Poller};
 
-    const LOOPBACK: u32 = 1;
     const PATIENCE_NS: u64 = 10_000_000_000;
-
-    /// Moves the calling thread into a network namespace that ends with it. False without the right to.
-    fn enter_namespace() -> bool {
-        // SAFETY: unshare takes no pointers; the network namespace is that of this thread alone.
-        let entered = crate::error::check(unsafe { libc::unshare(libc::CLONE_NEWNET) });
-        match entered {
-            Ok(_) => true,
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => false,
-            Err(error) => panic!("unshare: {error}"),
-        }
-    }
-
-    fn switch_loopback(up: bool) {
-        let mut body = [0; 16];
-        body[4..8].copy_from_slice(&LOOPBACK.to_ne_bytes());
-        body[8..12].copy_from_slice(&u32::from(up).to_ne_bytes());
-        body[12..16].copy_from_slice(&1u32.to_ne_bytes());
-        netlink::ask(&message::request(libc::RTM_NEWLINK, libc::NLM_F_ACK, &body)).unwrap();
-    }
+    const MTU: u32 = 65_536;
 
     fn wait_for(watch: &mut LinkWatch, wanted: &LinkChange) {
         let mut poller = Poller::new().unwrap();
@@ -145,11 +126,11 @@ mod tests {
         let mut watch = LinkWatch::open().unwrap();
         assert!(watch.changes().unwrap().is_empty());
         let ip = "::1".parse().unwrap();
-        switch_loopback(true);
+        set_loopback(true, MTU);
         wait_for(&mut watch, &LinkChange::Link { index: LOOPBACK, up: true, carrier: true });
-        switch_loopback(false);
+        set_loopback(false, MTU);
         wait_for(&mut watch, &LinkChange::Link { index: LOOPBACK, up: false, carrier: false });
-        switch_loopback(true);
+        set_loopback(true, MTU);
         wait_for(&mut watch, &LinkChange::Address { index: LOOPBACK, ip, present: true });
         let lo = crate::route::interfaces().unwrap();
         assert_eq!((lo.len(), lo[0].index, lo[0].up), (1, LOOPBACK, true));
@@ -159,10 +140,6 @@ mod tests {
 
     #[test]
     fn links_are_watched() {
-        let run = || match enter_namespace() {
-            true => links_come_and_go(),
-            false => eprintln!("skipped: a network namespace needs CAP_SYS_ADMIN"),
-        };
-        std::thread::spawn(run).join().unwrap();
+        namespace::run(links_come_and_go);
     }
 }

@@ -206,4 +206,18 @@ mod tests {
         control.bytes[..8].copy_from_slice(&usize::MAX.to_ne_bytes());
         assert_eq!(control.read(len), Incoming::default());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, CONTROL_BYTES),
+            len in 0..CONTROL_BYTES + 2,
+            first_len in 0..CONTROL_BYTES,
+        ) {
+            let mut control = Control::EMPTY;
+            control.bytes.copy_from_slice(&bytes);
+            control.bytes[..8].copy_from_slice(&first_len.to_ne_bytes());
+            control.read(len);
+        }
+    }
 }

@@ -146,3 +146,88 @@ impl Queue for UdpQueue {
         self.receiver.received(index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::monotonic_ns;
+    use crate::route::namespace;
+    use crate::wake::{Interest, Poller};
+
+    fn commit(queue: &mut UdpQueue, destination: SocketAddr, len: usize, segment: usize) {
+        queue.reserve().unwrap()[..len].fill(segment as u8);
+        queue.commit(Transmit { destination, source: None, len, segment, ecn: None });
+    }
+
+    fn receive_bytes(queue: &mut UdpQueue, expected: usize) -> usize {
+        let mut poller = Poller::new().unwrap();
+        poller.add(&*queue, 0, Interest::Read).unwrap();
+        let deadline = monotonic_ns() + 10_000_000_000;
+        let mut bytes = 0;
+        while bytes < expected && monotonic_ns() < deadline {
+            poller.wait(Some(deadline)).unwrap();
+            let held = queue.receive().unwrap();
+            bytes += (0..held).map(|index| queue.received(index).1.len()).sum::<usize>();
+        }
+        bytes
+    }
+
+    /// The kernel refuses trains on a socket that sends no checksums, as it does on routes without offload.
+    #[test]
+    fn a_kernel_that_refuses_trains_gets_singles() {
+        let config = UdpConfig::new("127.0.0.1:0".parse().unwrap());
+        let (mut a, mut b) = (UdpQueue::open(&config).unwrap(), UdpQueue::open(&config).unwrap());
+        option::set(a.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+        for round in 0..2 {
+            commit(&mut a, b.local_addr(), 50, 0);
+            commit(&mut a, b.local_addr(), 1_001, 100);
+            let flushed = a.flush().unwrap();
+            assert_eq!((flushed.datagrams, flushed.bytes, flushed.failures), (12, 1_051, 0));
+            assert_eq!(flushed.gso_lost, round == 0);
+            assert_eq!(receive_bytes(&mut b, 1_051), 1_051);
+        }
+        let can = a.capabilities();
+        assert_eq!((can.gso_segments_max, can.notes.len()), (1, 1), "{:?}", can.notes);
+        assert!(can.notes[0].contains("Invalid argument"), "{:?}", can.notes);
+    }
+
+    /// Nothing is fragmented: what is longer than the wire takes is a failure that tells its size, and no more.
+    fn longer_than_the_wire(local: &str, header_bytes: usize) {
+        let config = UdpConfig::new(local.parse().unwrap());
+        let (mut a, b) = (UdpQueue::open(&config).unwrap(), UdpQueue::open(&config).unwrap());
+        let fits = 1_500 - header_bytes;
+        commit(&mut a, b.local_addr(), fits, 0);
+        commit(&mut a, b.local_addr(), fits + 1, 0);
+        commit(&mut a, b.local_addr(), 10 * fits, fits);
+        commit(&mut a, b.local_addr(), 10 * (fits + 1), fits + 1);
+        let flushed = a.flush().unwrap();
+        assert_eq!((flushed.datagrams, flushed.failures, flushed.gso_lost), (11, 2, false));
+        for failure in a.failures() {
+            assert_eq!((failure.errno, failure.size), (libc::EMSGSIZE, fits + 1));
+        }
+        assert!(a.capabilities().gso_segments_max > 1);
+    }
+
+    #[test]
+    fn datagrams_longer_than_the_wire_are_refused() {
+        namespace::run(|| {
+            namespace::set_loopback(true, 1_500);
+            longer_than_the_wire("127.0.0.1:0", 28);
+            longer_than_the_wire("[::1]:0", 48);
+        });
+    }
+
+    #[test]
+    fn a_wire_that_is_down_is_a_failure_and_not_an_end() {
+        namespace::run(|| {
+            namespace::set_loopback(true, 65_536);
+            let config = UdpConfig::new("127.0.0.1:0".parse().unwrap());
+            let (mut a, b) = (UdpQueue::open(&config).unwrap(), UdpQueue::open(&config).unwrap());
+            commit(&mut a, "192.0.2.1:9".parse().unwrap(), 10, 0);
+            assert_eq!(a.flush().unwrap().failures, 1);
+            assert_eq!(a.failures()[0].errno, libc::ENETUNREACH);
+            commit(&mut a, b.local_addr(), 10, 0);
+            assert_eq!(a.flush().unwrap().datagrams, 1);
+        });
+    }
+}

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::mem;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::address::Name;
@@ -95,10 +94,13 @@ impl Receiver {
             counters.truncated += 1;
             return;
         }
-        let source = self.names[index].read(message.msg_hdr.msg_namelen as usize);
+        let Some(source) = self.names[index].read(message.msg_hdr.msg_namelen as usize) else {
+            counters.soft_errors += 1;
+            return;
+        };
         let segment = if incoming.segment == 0 { len } else { incoming.segment.min(len) };
         let meta = Meta {
-            source: source.unwrap_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)),
+            source,
             destination: incoming.destination,
             interface: incoming.interface,
             segment,

@@ -118,26 +118,37 @@ impl<'a> Ack<'a> {
 }
 
 /// Writes the range part of an ACK frame: `count`, `largest`, then the ranges. `ranges` come newest first and are
-/// disjoint with gaps between them; at most [`limits::ACK_RANGES_MAX`] are written.
+/// disjoint with gaps between them; at most [`limits::ACK_RANGES_MAX`] are written. Lengths and gaps have 32 bits on
+/// the wire: of a longer range its newest part is told, and what lies beyond a longer gap is not.
 pub fn encode_ack_ranges(w: &mut Writer<'_>, ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone) {
-    let count = ranges.clone().take(limits::ACK_RANGES_MAX).count();
-    let mut low = None;
-    w.u8(count as u8);
-    for range in ranges.take(limits::ACK_RANGES_MAX) {
-        let len = range.end() - range.start();
-        match low {
-            None => {
-                w.u64(*range.end());
-                w.u32(u32::try_from(len).unwrap_or(u32::MAX));
-            }
-            Some(low) => {
-                let low: u64 = low;
-                w.u32(u32::try_from(low - range.end() - 1).unwrap_or(u32::MAX));
-                w.u32(u32::try_from(len + 1).unwrap_or(u32::MAX));
-            }
+    let told = told_ranges(ranges);
+    w.u8(told.clone().count() as u8);
+    for (i, (from, len)) in told.enumerate() {
+        if i == 0 {
+            w.u64(from);
+        } else {
+            w.u32(from as u32);
         }
-        low = Some(*range.start());
+        w.u32(len);
     }
+}
+
+/// What the wire says of each range: its end and how many numbers are below it, then gap and length.
+fn told_ranges(
+    ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone,
+) -> impl Iterator<Item = (u64, u32)> + Clone {
+    ranges.take(limits::ACK_RANGES_MAX).scan(None, |low: &mut Option<u64>, range| {
+        let (start, end) = range.into_inner();
+        let below = u32::try_from(end - start).unwrap_or(u32::MAX);
+        let Some(previous) = *low else {
+            *low = Some(end - u64::from(below));
+            return Some((end, below));
+        };
+        let gap = previous - end - 1;
+        let len = below.saturating_add(1);
+        *low = Some(end + 1 - u64::from(len));
+        (gap <= u64::from(u32::MAX)).then_some((gap, len))
+    })
 }
 
 /// Iterator over the ranges of an [`Ack`].
@@ -308,12 +319,7 @@ impl Frame<'_> {
                 w.u64(ack.largest);
                 w.bytes(ack.ranges);
             }
-            Frame::Stream { offset, bytes } => {
-                w.u8(STREAM);
-                w.u64(*offset);
-                w.u16(bytes.len() as u16);
-                w.bytes(bytes);
-            }
+            Frame::Stream { .. } => self.encode_split(&[], w),
             Frame::Credit(end) => {
                 w.u8(CREDIT);
                 w.u64(*end);
@@ -339,6 +345,19 @@ impl Frame<'_> {
                 w.u16(text.len() as u16);
                 w.bytes(text.as_bytes());
             }
+        }
+    }
+
+    /// Appends a STREAM frame whose bytes lie in two halves; any other frame as it is.
+    pub fn encode_split(&self, second: &[u8], w: &mut Writer<'_>) {
+        if let Frame::Stream { offset, bytes } = self {
+            w.u8(STREAM);
+            w.u64(*offset);
+            w.u16((bytes.len() + second.len()) as u16);
+            w.bytes(bytes);
+            w.bytes(second);
+        } else {
+            self.encode(w);
         }
     }
 

@@ -1,7 +1,9 @@
 //! What is on the wire: values to bytes and back, nothing else. PROTOCOL.md fixes every offset.
 //!
-//! Decoders take hostile bytes: they never panic, never allocate more than the input is long, and refuse with
-//! [`Malformed`]. Encoders write into a slice that the caller sized; a value that does not fit is the caller's bug.
+//! Decoders take hostile bytes: they never panic, and refuse with [`Malformed`]. What they allocate grows with the
+//! input, never with a number in it; only a page's names may be longer than it, by prefixes that they share, each
+//! within [`NAME_LEN_MAX`](crate::limits::NAME_LEN_MAX). Encoders write into a slice that the caller sized; a value
+//! that does not fit is the caller's bug.
 
 mod cursor;
 mod error;

@@ -1,0 +1,205 @@
+//! Paths of a connection: opening, proving addresses, dying and coming back.
+
+use super::{Connection, Event, Side, State};
+use crate::crypto::Crypto;
+use crate::limits;
+use crate::outgoing::Lease;
+use crate::path::{Address, Challenge, PathCounters, PathState};
+use crate::sent::Content;
+use crate::time::Time;
+use crate::wire::{ConnectionId, Header, Kind, PathId};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// What is known of a path.
+#[derive(Clone, Copy, Debug)]
+pub struct PathReport {
+    /// Its id.
+    pub id: PathId,
+    /// Its addresses.
+    pub address: Address,
+    /// Whether it carries.
+    pub state: PathState,
+    /// Smoothed round trip.
+    pub rtt: Duration,
+    /// Congestion window in bytes.
+    pub window: u64,
+    /// Rate that the controller allows, bytes per second.
+    pub pacing_rate: Option<u64>,
+    /// Datagram bytes in flight.
+    pub in_flight: u64,
+    /// Largest datagram in bytes.
+    pub mtu: u16,
+    /// Counters.
+    pub counters: PathCounters,
+}
+
+impl<C: Crypto> Connection<C> {
+    /// Opens a path; only the opener may. `None` when there are too many.
+    pub fn open_path(&mut self, now: Time, address: Address) -> Option<PathId> {
+        if self.side != Side::Opener
+            || self.paths.len() >= limits::PATHS_MAX
+            || self.next_path >= limits::PATH_ID_END
+        {
+            return None;
+        }
+        let id = PathId(self.next_path);
+        self.next_path += 1;
+        let path = self.new_path(now, id, address, PathState::Unproven, None);
+        self.paths.push(path);
+        let i = self.paths.len() - 1;
+        self.challenge(now, i, address);
+        Some(id)
+    }
+
+    /// The path's link went down: its content goes over others at once.
+    pub fn path_failed(&mut self, now: Time, id: PathId) {
+        if let Some(i) = self.path_index(id)
+            && self.paths[i].state == PathState::Live
+            && self.is_running()
+        {
+            self.suspect(now, i);
+        }
+    }
+
+    /// The path's link is back: it is probed at once.
+    pub fn path_restored(&mut self, now: Time, id: PathId) {
+        if let Some(i) = self.path_index(id) {
+            self.paths[i].next_probe = now;
+        }
+    }
+
+    /// A datagram did not fit its path; `limit` is what the system says would.
+    pub fn datagram_too_big(&mut self, now: Time, id: PathId, limit: Option<u16>) {
+        if let Some(i) = self.path_index(id) {
+            self.paths[i].mtu.on_too_big(now, limit);
+            self.paths[i].on_mtu();
+        }
+    }
+
+    /// What is known of each path.
+    pub fn path_reports(&self) -> impl Iterator<Item = PathReport> + '_ {
+        self.paths.iter().map(|p| PathReport {
+            id: p.id,
+            address: p.address,
+            state: p.state,
+            rtt: p.rtt.smoothed(),
+            window: p.controller.window(),
+            pacing_rate: p.controller.pacing_rate(),
+            in_flight: p.sent.in_flight(),
+            mtu: p.mtu.current(),
+            counters: p.counters,
+        })
+    }
+
+    /// Whether a packet with an unknown path id may open that path.
+    pub(super) fn may_open(&self, now: Time, header: &Header) -> bool {
+        self.side == Side::Acceptor
+            && header.kind == Kind::Control
+            && header.path.0 >= self.next_path
+            && header.path.0 < limits::PATH_ID_END
+            && self.paths.len() < limits::PATHS_MAX
+            && matches!(self.state, State::Open)
+            && self.unknown_path_at.is_none_or(|at| now.since(at) >= limits::UNKNOWN_PATH_EVERY)
+    }
+
+    /// Starts to prove `address` for path `i`.
+    pub(super) fn challenge(&mut self, now: Time, i: usize, address: Address) {
+        let token = self.draw().to_le_bytes();
+        self.paths[i].challenge =
+            Some(Challenge { token, first_sent: None, sent: 0, resend_at: now, address });
+    }
+
+    /// An acceptor that was challenged on a new path challenges back.
+    pub(super) fn challenge_back(&mut self, now: Time, i: usize) {
+        let path = &self.paths[i];
+        if self.side == Side::Acceptor && path.state == PathState::Unproven && path.challenge.is_none() {
+            self.next_path = self.next_path.max(path.id.0 + 1);
+            let address = path.address;
+            self.challenge(now, i, address);
+        }
+    }
+
+    pub(super) fn take_response(&mut self, now: Time, i: usize, token: [u8; 8], connection: ConnectionId) {
+        let path = &mut self.paths[i];
+        let Some(challenge) = path.challenge.filter(|c| c.token == token) else { return };
+        path.challenge = None;
+        path.destination = connection;
+        if let (Some(sent), 1) = (challenge.first_sent, challenge.sent) {
+            path.rtt.sample(now, now.since(sent), Duration::ZERO);
+        }
+        let moved = challenge.address != path.address;
+        if moved || path.state == PathState::Unproven {
+            path.address = challenge.address;
+            let id = path.id;
+            let was_unproven = path.state == PathState::Unproven;
+            path.restart(now);
+            if was_unproven {
+                self.events.push_back(Event::PathUp(id));
+            }
+        }
+    }
+
+    /// An authentic packet with the highest number came from a new address: prove it, at most once a round trip.
+    pub(super) fn address_changed(&mut self, now: Time, i: usize, from: Address) {
+        let path = &self.paths[i];
+        if path.state == PathState::Unproven || path.challenge.is_some_and(|c| now < c.resend_at) {
+            return;
+        }
+        self.challenge(now, i, from);
+    }
+
+    pub(super) fn take_abandon(&mut self, id: PathId) {
+        if let Some(i) = self.path_index(id)
+            && self.paths.len() > 1
+        {
+            self.return_leases(i);
+            self.paths.remove(i);
+            self.events.push_back(Event::PathDown(id));
+        }
+    }
+
+    /// Whether a path other than `i` carries.
+    pub(super) fn another_lives(&self, i: usize) -> bool {
+        self.paths.iter().enumerate().any(|(j, p)| j != i && p.state == PathState::Live)
+    }
+
+    /// The path does not answer while another lives: its content goes there, and it is only probed.
+    pub(super) fn suspect(&mut self, now: Time, i: usize) {
+        self.return_leases(i);
+        self.with_losses(now, i, |sent, visit| sent.forsake(visit));
+        let path = &mut self.paths[i];
+        path.state = PathState::Suspect;
+        path.suspect_since = now;
+        path.next_probe = now;
+        path.loss_timer = None;
+        let id = path.id;
+        self.events.push_back(Event::PathDown(id));
+    }
+
+    /// A suspect path answered.
+    pub(super) fn revive(&mut self, now: Time, i: usize) {
+        self.paths[i].restart(now);
+        let id = self.paths[i].id;
+        self.events.push_back(Event::PathUp(id));
+    }
+
+    /// Gives the leases of path `i` back, what is in flight included: another path sends it, though late originals still count.
+    fn return_leases(&mut self, i: usize) {
+        let mut leases: Vec<Lease> = core::mem::take(&mut self.paths[i].leases);
+        for (train, pending) in self.paths[i].sent.pending() {
+            if let Content::Data(data) = train.content
+                && let Some(lease) = leases.iter_mut().find(|l| {
+                    l.transfer == data.transfer && l.chunk == data.chunk && l.attempt == data.attempt
+                })
+            {
+                train.data_runs(data, pending).for_each(|run| lease.lose(run));
+            }
+        }
+        for lease in leases {
+            if let Some(outgoing) = self.outgoing(lease.transfer) {
+                outgoing.give_back(lease);
+            }
+        }
+    }
+}

@@ -1,0 +1,482 @@
+//! Received datagrams: authenticate, place content, take frames.
+
+use super::{ChunkMemory, Connection, Event, State};
+use crate::claim::Claim;
+use crate::crypto::Crypto;
+use crate::incoming::NoSlot;
+use crate::limits;
+use crate::path::{Address, Path, PathState};
+use crate::sent::{Content, ControlContent, Lost, Train};
+use crate::stream::StreamError;
+use crate::time::Time;
+use crate::wire::{Ack, CloseCode, Frame, Frames, HEADER_LEN, Header, Kind, TAG_LEN, Window};
+use core::ops::Range;
+use core::time::Duration;
+
+/// Why a datagram was dropped; nothing was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// Its length is not what its header says.
+    Length,
+    /// No such path, and none may be opened by it now.
+    UnknownPath,
+    /// Its number was accepted already, is too far back or too large.
+    Number,
+    /// Its epoch has no key.
+    Epoch,
+    /// It does not authenticate.
+    Forged,
+    /// Content that has no place: not granted, off the grid, beyond the chunk.
+    Misplaced,
+    /// Part of its place is being written by another packet.
+    Busy,
+    /// The connection is closing or over.
+    Closed,
+}
+
+impl<C: Crypto> Connection<C> {
+    /// Takes a DATA or CONTROL datagram with this connection's id; `header` is its decoded header.
+    ///
+    /// # Errors
+    /// [`Dropped`], for counters.
+    pub fn receive(
+        &mut self,
+        now: Time,
+        from: Address,
+        ce: bool,
+        header: &Header,
+        datagram: &[u8],
+        memory: &mut impl ChunkMemory,
+    ) -> Result<(), Dropped> {
+        if matches!(self.state, State::Over) {
+            return Err(Dropped::Closed);
+        }
+        if !self.is_running() {
+            return self.receive_closing(header, datagram);
+        }
+        let sealed = header.kind == Kind::Control || self.suite.seals_data();
+        let tag = if sealed { TAG_LEN } else { 0 };
+        if datagram.len() != HEADER_LEN + usize::from(header.length) + tag || header.length == 0 {
+            return Err(Dropped::Length);
+        }
+        if header.number >= limits::NUMBER_END {
+            return Err(Dropped::Number);
+        }
+        match self.path_index(header.path) {
+            Some(i) => {
+                if !self.paths[i].received.is_new(header.number) {
+                    self.counters.duplicates += 1;
+                    return Err(Dropped::Number);
+                }
+                match header.kind {
+                    Kind::Data => self.receive_data(now, i, from, ce, header, datagram, memory),
+                    Kind::Control => self.receive_control(now, i, from, ce, header, datagram),
+                    _ => Err(Dropped::Length),
+                }
+            }
+            None => self.receive_new_path(now, from, ce, header, datagram),
+        }
+    }
+
+    fn receive_new_path(
+        &mut self,
+        now: Time,
+        from: Address,
+        ce: bool,
+        header: &Header,
+        datagram: &[u8],
+    ) -> Result<(), Dropped> {
+        if !self.may_open(now, header) {
+            return Err(Dropped::UnknownPath);
+        }
+        self.unknown_path_at = Some(now);
+        let path = self.new_path(now, header.path, from, PathState::Unproven, None);
+        self.paths.push(path);
+        let i = self.paths.len() - 1;
+        let taken = self.receive_control(now, i, from, ce, header, datagram);
+        if taken.is_err() {
+            self.paths.truncate(i);
+        }
+        taken
+    }
+
+    /// Answers whatever comes with CLOSE, at most once for each doubling, and looks out for the peer's. Content has no place any more.
+    fn receive_closing(&mut self, header: &Header, datagram: &[u8]) -> Result<(), Dropped> {
+        let State::Closing { owed, answers, heard, .. } = &mut self.state else {
+            return Err(Dropped::Closed);
+        };
+        *heard += 1;
+        if *heard >= 1 << (*answers).min(31) {
+            *answers += 1;
+            *owed = self.paths.len();
+        }
+        let length = usize::from(header.length);
+        if header.kind != Kind::Control || datagram.len() != HEADER_LEN + length + TAG_LEN {
+            return Err(Dropped::Closed);
+        }
+        let i = self.path_index(header.path).ok_or(Dropped::UnknownPath)?;
+        let Connection { crypto, paths, scratch, counters, .. } = self;
+        let opener = Opener { crypto, path: &paths[i], sealed: true, number: header.number, datagram };
+        opener.open(&mut scratch[..length], counters)?;
+        if Frames::new(&scratch[..length]).any(|frame| matches!(frame, Ok(Frame::Close { .. }))) {
+            self.state = State::Over;
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
+    fn receive_data(
+        &mut self,
+        now: Time,
+        i: usize,
+        from: Address,
+        ce: bool,
+        header: &Header,
+        datagram: &[u8],
+        memory: &mut impl ChunkMemory,
+    ) -> Result<(), Dropped> {
+        let bytes = self.place(i, header, datagram, memory)?;
+        self.paths[i].counters.content_received += u64::from(bytes);
+        self.authenticated(now, i, from, header, true, true, ce);
+        self.collect_full();
+        Ok(())
+    }
+
+    /// Opens the payload into its place in the chunk's buffer, the only copy. Returns how many bytes are new there; none when the
+    /// content is held already or not needed any more.
+    fn place(
+        &mut self,
+        i: usize,
+        header: &Header,
+        datagram: &[u8],
+        memory: &mut impl ChunkMemory,
+    ) -> Result<u32, Dropped> {
+        let Connection { crypto, paths, incoming, scratch, suite, counters, .. } = self;
+        let opener =
+            Opener { crypto, path: &paths[i], sealed: suite.seals_data(), number: header.number, datagram };
+        let misplaced = |counters: &mut super::Counters| {
+            counters.misplaced += 1;
+            Err(Dropped::Misplaced)
+        };
+        let Some(incoming) = incoming.iter_mut().find(|x| x.id() == header.transfer) else {
+            return misplaced(counters);
+        };
+        let chunk = (header.offset >> incoming.chunk_log2()) as u32;
+        let start = (header.offset & ((1 << incoming.chunk_log2()) - 1)) as u32;
+        let range = start..start + u32::from(header.length);
+        let scratch = &mut scratch[..usize::from(header.length)];
+        let slot = match incoming.slot(chunk) {
+            Ok(slot) => slot,
+            Err(NoSlot::NotGranted) => return misplaced(counters),
+            Err(NoSlot::Accepted) => {
+                opener.open(scratch, counters)?;
+                return Ok(0);
+            }
+        };
+        let end = slot.stored_len.unwrap_or(slot.capacity);
+        let behind = header.attempt.wrapping_sub(slot.attempt) & crate::wire::ATTEMPT_MASK;
+        if behind != 0 {
+            opener.open(scratch, counters)?;
+            if behind > crate::wire::ATTEMPT_MASK / 2 {
+                return Ok(0);
+            }
+            slot.restart(slot.attempt.wrapping_add(behind));
+        } else if range.end > end || !on_grid(&range, end, slot.stored_len.is_none()) {
+            return misplaced(counters);
+        }
+        if range.end > slot.capacity {
+            return misplaced(counters);
+        }
+        let id = incoming.id();
+        let slot = incoming.slot(chunk).map_err(|_| Dropped::Misplaced)?;
+        let filled = match slot.claims.claim(range.clone()) {
+            Claim::Taken => {
+                let opened = memory.write(id, chunk, range.clone(), |place| opener.open(place, counters));
+                if let Err(forged) = opened {
+                    slot.claims.release(range);
+                    return Err(forged);
+                }
+                slot.claims.fill(range.clone());
+                range.end - range.start
+            }
+            Claim::Filled => {
+                opener.open(scratch, counters)?;
+                0
+            }
+            Claim::Contended => {
+                opener.open(scratch, counters)?;
+                let mut filled = 0;
+                let whole = slot.claims.fill_gaps(range.clone(), |gap| {
+                    filled += gap.end - gap.start;
+                    let from = (gap.start - range.start) as usize..(gap.end - range.start) as usize;
+                    memory.write(id, chunk, gap, |place| place.copy_from_slice(&scratch[from]));
+                });
+                if !whole {
+                    return Err(Dropped::Busy);
+                }
+                filled
+            }
+        };
+        incoming.note_full(chunk);
+        Ok(filled)
+    }
+
+    fn receive_control(
+        &mut self,
+        now: Time,
+        i: usize,
+        from: Address,
+        ce: bool,
+        header: &Header,
+        datagram: &[u8],
+    ) -> Result<(), Dropped> {
+        let mut payload = core::mem::take(&mut self.scratch);
+        let length = usize::from(header.length);
+        let opener = Opener {
+            crypto: &self.crypto,
+            path: &self.paths[i],
+            sealed: true,
+            number: header.number,
+            datagram,
+        };
+        let opened = opener.open(&mut payload[..length], &mut self.counters);
+        if opened.is_ok() {
+            self.take_payload(now, i, from, ce, header, &payload[..length]);
+        }
+        self.scratch = payload;
+        opened
+    }
+
+    fn take_payload(
+        &mut self,
+        now: Time,
+        i: usize,
+        from: Address,
+        ce: bool,
+        header: &Header,
+        payload: &[u8],
+    ) {
+        let mut eliciting = false;
+        let mut held = true;
+        for frame in Frames::new(payload) {
+            match frame {
+                Ok(frame) => {
+                    eliciting |= frame.is_ack_eliciting();
+                    held &= self.take_frame(now, i, from, &frame);
+                }
+                Err(bad) => self.fail(now, CloseCode::Protocol, bad.what),
+            }
+            if !self.is_running() {
+                return;
+            }
+        }
+        self.authenticated(now, i, from, header, held, eliciting, ce);
+        self.take_messages(now);
+    }
+
+    /// Handles one frame; false when it could not be held and must come again.
+    fn take_frame(&mut self, now: Time, i: usize, from: Address, frame: &Frame<'_>) -> bool {
+        match frame {
+            Frame::Padding(_) | Frame::Ping => {}
+            Frame::Ack(ack) => self.take_ack(now, ack),
+            Frame::Stream { offset, bytes } => match self.recv_stream.receive(*offset, bytes) {
+                Ok(held) => return held,
+                Err(StreamError::Flow) => {
+                    self.fail(now, CloseCode::Flow, "control stream beyond its credit");
+                }
+                Err(StreamError::Malformed(bad)) => self.fail(now, CloseCode::Protocol, bad.what),
+            },
+            Frame::Credit(end) => self.send_stream.on_credit(*end),
+            Frame::Window(window) => self.take_window(now, window),
+            Frame::PathChallenge { token, connection } => {
+                let path = &mut self.paths[i];
+                path.response = Some((*token, from));
+                path.destination = *connection;
+                self.challenge_back(now, i);
+            }
+            Frame::PathResponse { token, connection } => self.take_response(now, i, *token, *connection),
+            Frame::PathAbandon(path) => self.take_abandon(*path),
+            Frame::Close { code, text } => self.take_close(now, *code, text),
+        }
+        true
+    }
+
+    fn take_window(&mut self, now: Time, window: &Window<'_>) {
+        let Connection { outgoing, events, paths, .. } = self;
+        let Some(outgoing) = outgoing.iter_mut().find(|o| o.id() == window.transfer) else {
+            return self.fail(now, CloseCode::Protocol, "window of an unknown transfer");
+        };
+        let transfer = window.transfer;
+        let grew = outgoing.on_window(window, |chunk| {
+            for path in paths.iter_mut() {
+                path.leases.retain(|lease| lease.transfer != transfer || lease.chunk != chunk);
+            }
+            events.push_back(Event::ChunkAccepted(transfer, chunk));
+        });
+        if grew {
+            events.push_back(Event::WindowGrew(transfer));
+        }
+    }
+
+    /// The peer closes; what it said before counts.
+    fn take_close(&mut self, now: Time, code: CloseCode, text: &str) {
+        self.take_messages(now);
+        if self.is_running() {
+            self.events.push_back(Event::Closed { code, text: text.into(), by_peer: true });
+        }
+        self.state = State::Over;
+    }
+
+    /// Bookkeeping for a packet that opened. `held`: it may be acknowledged.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
+    fn authenticated(
+        &mut self,
+        now: Time,
+        i: usize,
+        from: Address,
+        header: &Header,
+        held: bool,
+        eliciting: bool,
+        ce: bool,
+    ) {
+        self.last_heard = now;
+        let highest = self.paths[i].received.is_highest(header.number);
+        let path = &mut self.paths[i];
+        path.open.authenticated(&self.crypto, header.number);
+        path.counters.packets_received += 1;
+        path.counters.bytes_received += u64::from(header.length);
+        if held {
+            path.received.accept(now, header.number, header.stamp, eliciting, header.ask, ce);
+        }
+        if matches!(self.state, State::Unconfirmed) {
+            self.state = State::Open;
+            self.confirm_carried();
+            self.events.push_back(Event::Established);
+        }
+        if highest && from != self.paths[i].address {
+            self.address_changed(now, i, from);
+        }
+    }
+
+    fn take_ack(&mut self, now: Time, ack: &Ack<'_>) {
+        let Some(i) = self.path_index(ack.path) else { return };
+        let Connection { paths, send_stream, .. } = self;
+        let (before, rest) = paths.split_at_mut(i);
+        let Some((path, after)) = rest.split_first_mut() else { return };
+        let mut content = 0;
+        let mut mtu_grew = false;
+        let mut named = None;
+        let Path { sent, mtu, .. } = path;
+        let taken = sent.acknowledge(ack, |train, mask| match train.content {
+            Content::Data(data) => {
+                content += train.data_runs(data, mask).map(|r| u64::from(r.end - r.start)).sum::<u64>();
+                mtu.on_packet_acked(train.sizes.0);
+            }
+            Content::Control(control, _) => {
+                if let Some(piece) = control.stream {
+                    send_stream.on_acked(piece);
+                }
+                named = control.ack.or(named);
+            }
+            Content::MtuProbe => mtu_grew |= mtu.on_probe_acked(now, train.first),
+            Content::Skipped => {}
+        });
+        let Ok(news) = taken else {
+            return self.fail(now, CloseCode::AckUnsent, "an ACK names a packet that was not sent");
+        };
+        if let Some((about, below)) = named {
+            let mut all = before.iter_mut().chain(after).chain(core::iter::once(&mut *path));
+            if let Some(other) = all.find(|p| p.id == about) {
+                other.received.forget_below(below);
+            }
+        }
+        if mtu_grew {
+            path.on_mtu();
+        }
+        path.counters.content_acked += content;
+        if news.bytes > 0 && path.state == PathState::Suspect {
+            self.revive(now, i);
+        }
+        let lost = self.detect_loss(now, i);
+        let idle = !self.has_content(i);
+        let delay = Duration::from_micros(u64::from(ack.delay_us)).min(limits::ACK_DELAY_MAX);
+        self.paths[i].on_acked(now, &news, &lost, delay, ack.arrival_stamp, ack.ce_count, idle);
+    }
+
+    /// Declares what is overdue on path `i` as lost and puts its content where it will be sent again.
+    pub(super) fn detect_loss(&mut self, now: Time, i: usize) -> Lost {
+        let delay = self.paths[i].loss_delay();
+        let (lost, again) = self.with_losses(now, i, |sent, visit| sent.detect(now, delay, visit));
+        self.paths[i].loss_timer = again;
+        self.paths[i].on_lost(now, &lost);
+        lost
+    }
+
+    /// Runs `declare` over the log of path `i` and requeues what it declares lost.
+    pub(super) fn with_losses<R>(
+        &mut self,
+        now: Time,
+        i: usize,
+        declare: impl FnOnce(&mut crate::sent::SentLog, &mut dyn FnMut(&Train, u64)) -> R,
+    ) -> R {
+        let Connection { paths, send_stream, incoming, credit_owed, abandoned, .. } = self;
+        let Path { sent, mtu, leases, counters, .. } = &mut paths[i];
+        declare(sent, &mut |train, mask| {
+            counters.packets_lost += u64::from(mask.count_ones());
+            match train.content {
+                Content::Data(data) => {
+                    mtu.on_packet_lost(now, train.sizes.0);
+                    let lease = leases.iter_mut().find(|l| {
+                        l.transfer == data.transfer && l.chunk == data.chunk && l.attempt == data.attempt
+                    });
+                    if let Some(lease) = lease {
+                        train.data_runs(data, mask).for_each(|run| lease.lose(run));
+                    }
+                }
+                Content::Control(ControlContent { stream, window, credit, abandon, .. }, _) => {
+                    if let Some(piece) = stream {
+                        send_stream.on_lost(piece);
+                    }
+                    if let Some(incoming) = incoming.iter_mut().find(|x| Some(x.id()) == window) {
+                        incoming.set_dirty();
+                    }
+                    *credit_owed |= credit;
+                    abandoned.extend(abandon);
+                }
+                Content::MtuProbe => mtu.on_probe_lost(now, train.first),
+                Content::Skipped => {}
+            }
+        })
+    }
+}
+
+/// A DATA payload lies on the grid; only the last of a chunk's data may end off it, and while the entry is not known any end may be the last.
+fn on_grid(range: &Range<u32>, end: u32, end_unknown: bool) -> bool {
+    let grid = limits::GRID as u32;
+    range.start.is_multiple_of(grid) && (range.end.is_multiple_of(grid) || range.end == end || end_unknown)
+}
+
+/// One sealed payload and what opens it.
+struct Opener<'a, C: Crypto> {
+    crypto: &'a C,
+    path: &'a Path<C>,
+    sealed: bool,
+    number: u64,
+    datagram: &'a [u8],
+}
+
+impl<C: Crypto> Opener<'_, C> {
+    fn open(&self, out: &mut [u8], counters: &mut super::Counters) -> Result<(), Dropped> {
+        let (header, payload) = self.datagram.split_at(HEADER_LEN);
+        if !self.sealed {
+            out.copy_from_slice(payload);
+            return Ok(());
+        }
+        let key = self.path.open.key(self.number).ok_or(Dropped::Epoch)?;
+        if self.crypto.open(key, self.number, header, payload, out) {
+            return Ok(());
+        }
+        counters.failed_opens += 1;
+        Err(Dropped::Forged)
+    }
+}

@@ -1,0 +1,164 @@
+//! What is due when: losses, probes, challenges, idleness, the end of a close.
+
+use super::{Connection, Event, State};
+use crate::crypto::Crypto;
+use crate::limits;
+use crate::path::PathState;
+use crate::sent::Content;
+use crate::time::Time;
+use crate::wire::CloseCode;
+
+impl<C: Crypto> Connection<C> {
+    /// When [`Connection::handle_timeout`] or `poll_transmit` has something to do at the latest.
+    pub fn next_timeout(&self) -> Time {
+        match &self.state {
+            State::Over => return Time::NEVER,
+            State::Closing { until, again, .. } => return (*until).min(*again),
+            State::Unconfirmed => return self.last_heard + self.config.idle,
+            State::Open => {}
+        }
+        let mut next = self.last_heard + self.config.idle;
+        if self.paths.iter().any(|p| p.state == PathState::Live) {
+            next = next.min(self.last_sent + limits::KEEP_ALIVE);
+        }
+        for i in 0..self.paths.len() {
+            next = next.min(self.path_timeout(i));
+        }
+        next
+    }
+
+    fn path_timeout(&self, i: usize) -> Time {
+        let path = &self.paths[i];
+        let mut next = path.received.due(path.rtt.smoothed()).unwrap_or(Time::NEVER);
+        let mut sooner = |time: Option<Time>| next = next.min(time.unwrap_or(Time::NEVER));
+        sooner(path.challenge.map(|c| c.resend_at));
+        match path.state {
+            PathState::Unproven => {}
+            PathState::Suspect => sooner(Some(path.next_probe)),
+            PathState::Live => {
+                sooner(path.loss_timer);
+                sooner(path.probe_timeout_at());
+                if path.window_open() {
+                    let release = path.pacer.next_release(self.last_sent);
+                    sooner(path.mtu.next_timer().map(|at| at.max(release.unwrap_or_default())));
+                    if self.has_content(i) || self.send_stream.has_something() {
+                        let capped = self.cap.as_ref().and_then(|cap| cap.next_release(self.last_sent));
+                        sooner(release.max(capped));
+                    }
+                }
+            }
+        }
+        next
+    }
+
+    /// Does what is due at `now`. Drain `poll_transmit` and `poll_event` afterwards.
+    pub fn handle_timeout(&mut self, now: Time) {
+        match &mut self.state {
+            State::Over => return,
+            State::Closing { until, again, every, owed, .. } => {
+                if now >= *until {
+                    self.state = State::Over;
+                } else if now >= *again {
+                    *again = now + *every;
+                    *owed = self.paths.len();
+                }
+                return;
+            }
+            State::Unconfirmed | State::Open => {}
+        }
+        if now.since(self.last_heard) >= self.config.idle {
+            let text = "the peer was silent";
+            self.events.push_back(Event::Closed { code: CloseCode::Idle, text: text.into(), by_peer: false });
+            self.state = State::Over;
+            return;
+        }
+        if now.since(self.last_sent) >= limits::KEEP_ALIVE
+            && let Some(path) = self.paths.iter_mut().find(|p| p.state == PathState::Live)
+        {
+            path.ping_owed = true;
+        }
+        for i in 0..self.paths.len() {
+            self.path_timed_out(now, i);
+        }
+        self.give_up_challenges(now);
+    }
+
+    fn path_timed_out(&mut self, now: Time, i: usize) {
+        match self.paths[i].state {
+            PathState::Unproven => {}
+            PathState::Suspect => {
+                let path = &mut self.paths[i];
+                if now >= path.next_probe {
+                    let fast = now.since(path.suspect_since) < limits::DEAD_PROBE_FAST_FOR;
+                    let wait = if fast { limits::DEAD_PROBE_EVERY } else { limits::DEAD_PROBE_EVERY_LATER };
+                    path.next_probe = now + wait;
+                    path.ping_owed = true;
+                }
+            }
+            PathState::Live => {
+                if self.paths[i].loss_timer.is_some_and(|at| now >= at) {
+                    self.detect_loss(now, i);
+                }
+                if self.paths[i].probe_timeout_at().is_some_and(|at| now >= at) {
+                    self.probe_timeout(now, i);
+                }
+            }
+        }
+    }
+
+    /// Nothing made progress for a probe timeout (RFC 9002 section 6.2): hand over, or probe with the oldest content.
+    fn probe_timeout(&mut self, now: Time, i: usize) {
+        let path = &mut self.paths[i];
+        path.counters.probe_timeouts += 1;
+        path.probe_timeouts += 1;
+        if self.another_lives(i) {
+            return self.suspect(now, i);
+        }
+        let path = &mut self.paths[i];
+        path.ping_owed = true;
+        if path.probe_timeouts >= limits::PROBE_TIMEOUTS_FORSAKE {
+            let lost = self.with_losses(now, i, |sent, visit| sent.forsake(visit));
+            let path = &mut self.paths[i];
+            path.loss_timer = None;
+            path.on_lost(now, &lost);
+            path.controller.on_persistent_congestion(now);
+            return;
+        }
+        let Some((train, pending)) = path.sent.oldest_pending() else { return };
+        match train.content {
+            Content::Data(data) => {
+                let first = pending & pending.wrapping_neg();
+                let lease = path.leases.iter_mut().find(|l| {
+                    l.transfer == data.transfer && l.chunk == data.chunk && l.attempt == data.attempt
+                });
+                if let Some(lease) = lease {
+                    train.data_runs(data, first).for_each(|run| lease.lose(run));
+                }
+            }
+            Content::Control(control, _) => {
+                if let Some(piece) = control.stream {
+                    self.send_stream.on_lost(piece);
+                }
+            }
+            Content::MtuProbe | Content::Skipped => {}
+        }
+    }
+
+    /// A path whose challenges were never answered is forgotten, and the peer is told; one that only seemed to have moved stays.
+    fn give_up_challenges(&mut self, now: Time) {
+        let Connection { paths, events, abandoned, .. } = self;
+        paths.retain_mut(|path| {
+            let unanswered =
+                path.challenge.is_some_and(|c| c.sent >= limits::CHALLENGES_MAX && now >= c.resend_at);
+            if !unanswered {
+                return true;
+            }
+            path.challenge = None;
+            if path.state == PathState::Unproven {
+                events.push_back(Event::PathDown(path.id));
+                abandoned.push(path.id);
+            }
+            path.state != PathState::Unproven
+        });
+    }
+}

@@ -1,0 +1,399 @@
+//! What goes out: control packets first, then trains of content.
+
+use super::{ChunkBytes, Connection, State};
+use crate::crypto::Crypto;
+use crate::limits;
+use crate::path::{Address, Path, PathState};
+use crate::sent::{Content, ControlContent, DataRange, Train};
+use crate::time::Time;
+use crate::wire::{Frame, HEADER_LEN, Header, Kind, PathId, TAG_LEN, Writer};
+
+/// A train that was written into the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// The path.
+    pub path: PathId,
+    /// Where it goes, and from where.
+    pub address: Address,
+    /// Bytes in the frame.
+    pub len: usize,
+    /// Bytes of each datagram but the last.
+    pub segment: usize,
+}
+
+impl<C: Crypto> Connection<C> {
+    /// Writes the next packet or train into `frame`, which holds [`limits::DATAGRAM_MAX`] bytes. Only paths whose local address is `local`
+    /// are asked, so that the frame can be one of their queue's; `None` asks all. Nothing comes back when nothing may go now.
+    pub fn poll_transmit(
+        &mut self,
+        now: Time,
+        local: Option<core::net::IpAddr>,
+        frame: &mut [u8],
+        content: &impl ChunkBytes,
+    ) -> Option<Transmit> {
+        assert!(frame.len() >= limits::DATAGRAM_MAX);
+        match &self.state {
+            State::Unconfirmed | State::Over => return None,
+            State::Closing { .. } => return self.transmit_close(now, frame),
+            State::Open => {}
+        }
+        for step in 0..self.paths.len() {
+            let i = (self.rotation + step) % self.paths.len();
+            if local.is_some() && self.paths[i].address.local != local {
+                continue;
+            }
+            let sent = self
+                .transmit_control(now, i, frame)
+                .or_else(|| self.transmit_mtu_probe(now, i, frame))
+                .or_else(|| self.transmit_content(now, i, frame, content));
+            if sent.is_some() {
+                self.rotation = i + 1;
+                self.last_sent = now;
+                return sent;
+            }
+        }
+        None
+    }
+
+    /// Whether path `i` has or could get content to send.
+    pub(super) fn has_content(&self, i: usize) -> bool {
+        self.paths[i].leases.iter().any(|l| l.has_something())
+            || self.outgoing.iter().any(|o| o.has_something())
+    }
+
+    fn transmit_content(
+        &mut self,
+        now: Time,
+        i: usize,
+        frame: &mut [u8],
+        content: &impl ChunkBytes,
+    ) -> Option<Transmit> {
+        let mut budget = self.paths[i].send_budget(now);
+        if let Some(cap) = &mut self.cap {
+            budget = budget.min(cap.budget(now, u64::from(self.paths[i].mtu.current())));
+        }
+        if budget == 0 || self.paths[i].state != PathState::Live {
+            return None;
+        }
+        let Some(at) = self.current_lease(i) else {
+            let in_flight = self.paths[i].sent.in_flight();
+            self.paths[i].controller.app_limited(in_flight);
+            return None;
+        };
+        let tag = if self.suite.seals_data() { TAG_LEN } else { 0 };
+        let path = &mut self.paths[i];
+        path.skip_number_if_due(now);
+        let datagram = usize::from(path.mtu.current());
+        let step = (datagram - HEADER_LEN - tag) / limits::GRID as usize * limits::GRID as usize;
+        let count = (budget as usize / datagram).clamp(1, limits::TRAIN_PACKETS_MAX);
+        let count = count.min(limits::DATAGRAM_MAX / (step + HEADER_LEN + tag)).max(1);
+        let lease = &mut path.leases[at];
+        let first_time = lease.lost.is_empty();
+        let range = lease.take((count * step) as u32)?;
+        let data = DataRange {
+            transfer: lease.transfer,
+            chunk: lease.chunk,
+            attempt: lease.attempt,
+            start: range.start,
+            end: range.end,
+            step: step as u16,
+        };
+        let more =
+            path.leases.iter().any(|l| l.has_something()) || self.outgoing.iter().any(|o| o.has_something());
+        let chunk_log2 = self.chunk_log2(data.transfer)?;
+        let ask = !more || self.paths[i].controller.in_startup();
+        let (count, len) = self.seal_train(now, i, data, chunk_log2, ask, frame, content);
+        let path = &mut self.paths[i];
+        if !first_time {
+            path.counters.content_resent += u64::from(range.end - range.start);
+        }
+        let segment = step + HEADER_LEN + tag;
+        let last = len - (usize::from(count) - 1) * segment;
+        let sizes = (if count == 1 { last } else { segment } as u16, last as u16);
+        let train = Train::new(path.sent.next_number(), count, now, sizes, Content::Data(data));
+        path.log(now, train, true);
+        if let Some(cap) = &mut self.cap {
+            cap.on_sent(now, len as u64);
+        }
+        Some(Transmit { path: path.id, address: path.address, len, segment: usize::from(sizes.0) })
+    }
+
+    /// The lease of path `i` that goes next, taken from the transfer when the path has none.
+    fn current_lease(&mut self, i: usize) -> Option<usize> {
+        let Connection { paths, outgoing, .. } = self;
+        let leases = &mut paths[i].leases;
+        let lost = leases.iter().position(|l| !l.lost.is_empty());
+        if let Some(at) = lost.or_else(|| leases.iter().position(|l| l.has_something())) {
+            return Some(at);
+        }
+        let lease = outgoing.iter_mut().find_map(|o| o.lease())?;
+        leases.push(lease);
+        Some(leases.len() - 1)
+    }
+
+    fn chunk_log2(&self, transfer: crate::wire::TransferId) -> Option<u8> {
+        self.outgoing.iter().find(|o| o.id() == transfer).map(|o| o.chunk_log2())
+    }
+
+    /// Seals `data` packet by packet into the frame; sealing is the copy.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one train")]
+    fn seal_train(
+        &mut self,
+        now: Time,
+        i: usize,
+        data: DataRange,
+        chunk_log2: u8,
+        ask: bool,
+        frame: &mut [u8],
+        content: &impl ChunkBytes,
+    ) -> (u8, usize) {
+        let Connection { paths, crypto, suite, .. } = self;
+        let path = &mut paths[i];
+        let mut header = Header::new(Kind::Data);
+        header.attempt = data.attempt & crate::wire::ATTEMPT_MASK;
+        header.path = path.id;
+        header.connection = path.destination;
+        header.transfer = data.transfer;
+        header.stamp = now.as_stamp();
+        let base = u64::from(data.chunk) << chunk_log2;
+        let mut number = path.sent.next_number();
+        let (mut at, mut count) = (0, 0);
+        content.read(data.transfer, data.chunk, data.start..data.end, |bytes| {
+            let mut pieces = bytes.chunks(usize::from(data.step)).peekable();
+            let mut start = data.start;
+            while let Some(piece) = pieces.next() {
+                header.number = number;
+                header.offset = base + u64::from(start);
+                header.length = piece.len() as u16;
+                header.ask = ask && pieces.peek().is_none();
+                let head = header.encode();
+                frame[at..at + HEADER_LEN].copy_from_slice(&head);
+                at += HEADER_LEN;
+                if suite.seals_data() {
+                    let end = at + piece.len() + TAG_LEN;
+                    crypto.seal(path.seal.key(crypto, number), number, &head, piece, &mut frame[at..end]);
+                    at = end;
+                } else {
+                    frame[at..at + piece.len()].copy_from_slice(piece);
+                    at += piece.len();
+                }
+                start += piece.len() as u32;
+                number += 1;
+                count += 1;
+            }
+        });
+        (count, at)
+    }
+
+    fn transmit_control(&mut self, now: Time, i: usize, frame: &mut [u8]) -> Option<Transmit> {
+        if !self.control_due(now, i) {
+            return None;
+        }
+        let challenge_due = self.challenge_due(now, i);
+        let (address, padded) = self.control_address(i, challenge_due);
+        let path = &mut self.paths[i];
+        path.skip_number_if_due(now);
+        let room = usize::from(path.mtu.current()) - HEADER_LEN - TAG_LEN;
+        let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
+        let mut w = Writer::new(&mut payload[..room]);
+        let (control, eliciting) = self.write_frames(now, i, challenge_due, &mut w);
+        let mut len = w.written();
+        let padded_len = limits::DATAGRAM_MIN - HEADER_LEN - TAG_LEN;
+        if padded && len < padded_len {
+            w.zeros(padded_len - len);
+            len = padded_len;
+        }
+        if len == 0 {
+            return None;
+        }
+        let content = Content::Control(control, eliciting);
+        Some(self.seal_control(now, i, address, content, &payload[..len], head))
+    }
+
+    /// Whether path `i` has to say something that is not content.
+    fn control_due(&mut self, now: Time, i: usize) -> bool {
+        let path = &self.paths[i];
+        if path.response.is_some() || path.ping_owed || self.challenge_due(now, i) {
+            return true;
+        }
+        if path.received.due(path.rtt.smoothed()).is_some_and(|due| due <= now) {
+            return true;
+        }
+        if path.state != PathState::Live {
+            return false;
+        }
+        self.credit_owed
+            || !self.abandoned.is_empty()
+            || self.incoming.iter().any(|x| x.is_dirty())
+            || self.paths.iter().any(|p| p.ack_copy_owed && p.id != path.id)
+            || (self.send_stream.has_something() && self.paths[i].send_budget(now) > 0)
+    }
+
+    fn challenge_due(&self, now: Time, i: usize) -> bool {
+        self.paths[i].challenge.is_some_and(|c| c.resend_at <= now && c.sent < limits::CHALLENGES_MAX)
+    }
+
+    /// Where the next control packet of path `i` goes, and whether it must be padded.
+    fn control_address(&self, i: usize, challenge_due: bool) -> (Address, bool) {
+        let path = &self.paths[i];
+        match (&path.challenge, &path.response) {
+            (Some(challenge), _) if challenge_due => (challenge.address, true),
+            (_, Some((_, from))) => (*from, true),
+            _ => (path.address, false),
+        }
+    }
+
+    fn write_frames(
+        &mut self,
+        now: Time,
+        i: usize,
+        challenge_due: bool,
+        w: &mut Writer<'_>,
+    ) -> (ControlContent, bool) {
+        let mut control = ControlContent::default();
+        let mut eliciting = self.write_path_frames(now, i, challenge_due, w);
+        self.write_acks(now, i, w, &mut control);
+        let path = &mut self.paths[i];
+        if core::mem::take(&mut path.ping_owed) {
+            Frame::Ping.encode(w);
+            eliciting = true;
+        }
+        if path.state == PathState::Live {
+            eliciting |= self.write_shared_frames(now, i, w, &mut control);
+        }
+        (control, eliciting)
+    }
+
+    fn write_path_frames(&mut self, now: Time, i: usize, challenge_due: bool, w: &mut Writer<'_>) -> bool {
+        let connection = self.local_id;
+        let path = &mut self.paths[i];
+        let mut eliciting = false;
+        if let Some((token, _)) = path.response.take() {
+            Frame::PathResponse { token, connection }.encode(w);
+            eliciting = true;
+        }
+        if challenge_due && let Some(challenge) = &mut path.challenge {
+            Frame::PathChallenge { token: challenge.token, connection }.encode(w);
+            challenge.first_sent.get_or_insert(now);
+            challenge.resend_at = now + limits::CHALLENGE_RESEND * (1 << challenge.sent.min(6));
+            challenge.sent += 1;
+            eliciting = true;
+        }
+        eliciting
+    }
+
+    /// The path's own ACK, and copies of those that went out on suspect paths.
+    fn write_acks(&mut self, now: Time, i: usize, w: &mut Writer<'_>, control: &mut ControlContent) {
+        let own = &mut self.paths[i];
+        if own.received.due(own.rtt.smoothed()).is_some() && own.received.write(now, own.id, w) {
+            control.ack = Some((own.id, own.received.next()));
+            own.received.on_sent(now);
+            own.ack_copy_owed = own.state != PathState::Live;
+        }
+        if self.paths[i].state != PathState::Live {
+            return;
+        }
+        for path in &mut self.paths {
+            if path.ack_copy_owed && path.received.write(now, path.id, w) {
+                path.ack_copy_owed = false;
+            }
+        }
+    }
+
+    /// What any live path may carry.
+    fn write_shared_frames(
+        &mut self,
+        now: Time,
+        i: usize,
+        w: &mut Writer<'_>,
+        control: &mut ControlContent,
+    ) -> bool {
+        let start = w.written();
+        if self.credit_owed && w.space() >= 9 {
+            self.credit_owed = false;
+            control.credit = true;
+            Frame::Credit(self.recv_stream.tell_credit()).encode(w);
+        }
+        if w.space() >= 3
+            && let Some(path) = self.abandoned.pop()
+        {
+            control.abandon = Some(path);
+            Frame::PathAbandon(path).encode(w);
+        }
+        let mut words = [0; limits::WINDOW_WORDS_MAX];
+        if w.space() >= limits::WINDOW_FRAME_MAX
+            && let Some(incoming) = self.incoming.iter_mut().find(|x| x.is_dirty())
+        {
+            control.window = Some(incoming.id());
+            Frame::Window(incoming.window(&mut words)).encode(w);
+        }
+        if w.space() > Frame::STREAM_OVERHEAD && self.paths[i].send_budget(now) > 0 {
+            let max = w.space() - Frame::STREAM_OVERHEAD;
+            control.stream = self.send_stream.take(max, |offset, first, second| {
+                Frame::Stream { offset, bytes: first }.encode_split(second, w);
+            });
+        }
+        w.written() > start
+    }
+
+    fn transmit_mtu_probe(&mut self, now: Time, i: usize, frame: &mut [u8]) -> Option<Transmit> {
+        let path = &mut self.paths[i];
+        if path.send_budget(now) == 0 {
+            return None;
+        }
+        let size = path.mtu.probe_due(now)?;
+        path.skip_number_if_due(now);
+        path.mtu.on_probe_sent(now, size, path.sent.next_number());
+        let address = path.address;
+        let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
+        let len = usize::from(size) - HEADER_LEN - TAG_LEN;
+        let mut w = Writer::new(&mut payload[..len]);
+        Frame::Ping.encode(&mut w);
+        w.zeros(len - 1);
+        Some(self.seal_control(now, i, address, Content::MtuProbe, &payload[..len], head))
+    }
+
+    fn transmit_close(&mut self, now: Time, frame: &mut [u8]) -> Option<Transmit> {
+        let State::Closing { code, text, owed, .. } = &mut self.state else { return None };
+        let told = (0..*owed).rev().find(|i| self.paths[*i].state != PathState::Unproven);
+        *owed = told.unwrap_or(0);
+        let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
+        let mut w = Writer::new(payload);
+        Frame::Close { code: *code, text }.encode(&mut w);
+        let len = w.written();
+        let i = told?;
+        let address = self.paths[i].address;
+        let content = Content::Control(ControlContent::default(), false);
+        Some(self.seal_control(now, i, address, content, &payload[..len], head))
+    }
+
+    /// Seals one control packet into `frame` and logs it.
+    fn seal_control(
+        &mut self,
+        now: Time,
+        i: usize,
+        address: Address,
+        content: Content,
+        payload: &[u8],
+        frame: &mut [u8],
+    ) -> Transmit {
+        let Path { id, destination, seal, sent, .. } = &mut self.paths[i];
+        let number = sent.next_number();
+        let mut header = Header::new(Kind::Control);
+        header.path = *id;
+        header.connection = *destination;
+        header.number = number;
+        header.stamp = now.as_stamp();
+        header.length = payload.len() as u16;
+        let head = header.encode();
+        let len = HEADER_LEN + payload.len() + TAG_LEN;
+        frame[..HEADER_LEN].copy_from_slice(&head);
+        let key = seal.key(&self.crypto, number);
+        self.crypto.seal(key, number, &head, payload, &mut frame[HEADER_LEN..len]);
+        let paced = matches!(content, Content::Control(ControlContent { stream: Some(_), .. }, _));
+        let train = Train::new(number, 1, now, (len as u16, len as u16), content);
+        self.paths[i].log(now, train, paced);
+        self.last_sent = now;
+        Transmit { path: self.paths[i].id, address, len, segment: len }
+    }
+}

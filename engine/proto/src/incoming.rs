@@ -1,0 +1,314 @@
+//! The receiving half of a transfer: granted chunk buffers, what of them arrived, and the WINDOW that tells the sender.
+
+use crate::claim::ClaimMap;
+use crate::limits;
+use crate::wire::{TransferId, Window, WindowWords};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// One granted chunk that is not accepted yet.
+#[derive(Debug)]
+pub struct Slot {
+    /// Which bytes of it arrived.
+    pub claims: ClaimMap,
+    /// The attempt that they belong to.
+    pub attempt: u8,
+    /// Most stored bytes that it can have: its plain length.
+    pub capacity: u32,
+    /// Stored bytes, once its entry arrived.
+    pub stored_len: Option<u32>,
+    /// It was handed to storage.
+    told_full: bool,
+}
+
+impl Slot {
+    fn is_full(&self) -> bool {
+        self.stored_len.is_some_and(|len| self.claims.is_complete(len))
+    }
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Open(Slot),
+    Accepted,
+}
+
+/// Why data cannot be placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoSlot {
+    /// It was accepted: the sender may forget it.
+    Accepted,
+    /// It was never granted.
+    NotGranted,
+}
+
+/// The receiving half of one transfer.
+#[derive(Debug)]
+pub struct Incoming {
+    id: TransferId,
+    chunk_log2: u8,
+    base: u32,
+    /// Chunks from `base` up to the limit.
+    chunks: VecDeque<Chunk>,
+    pages: u32,
+    /// The sender must be told of the window.
+    dirty: bool,
+    spare: Vec<ClaimMap>,
+    full: VecDeque<u32>,
+}
+
+impl Incoming {
+    /// Nothing is granted.
+    pub fn new(id: TransferId, chunk_log2: u8) -> Self {
+        let (chunks, spare, full) = (VecDeque::new(), Vec::new(), VecDeque::new());
+        Incoming { id, chunk_log2, base: 0, chunks, pages: 0, dirty: false, spare, full }
+    }
+
+    /// The transfer.
+    pub const fn id(&self) -> TransferId {
+        self.id
+    }
+
+    /// log2 of the chunk size.
+    pub const fn chunk_log2(&self) -> u8 {
+        self.chunk_log2
+    }
+
+    /// All chunks below are accepted.
+    pub const fn base(&self) -> u32 {
+        self.base
+    }
+
+    /// The next chunk to be granted.
+    pub fn limit(&self) -> u32 {
+        self.base + self.chunks.len() as u32
+    }
+
+    /// Granted chunks that are not accepted.
+    pub fn open_chunks(&self) -> usize {
+        self.chunks.iter().filter(|c| matches!(c, Chunk::Open(_))).count()
+    }
+
+    /// Whether the window's span allows one more grant.
+    pub fn can_grant(&self) -> bool {
+        self.chunks.len() < limits::WINDOW_CHUNKS_MAX as usize
+    }
+
+    /// Grants the next chunk, for which a buffer of at least `capacity` bytes is reserved.
+    pub fn grant(&mut self, capacity: u32) {
+        assert!(self.can_grant() && capacity > 0 && capacity <= 1 << self.chunk_log2);
+        let claims = self.spare.pop().unwrap_or_else(|| ClaimMap::new(1 << self.chunk_log2));
+        let slot = Slot { claims, attempt: 0, capacity, stored_len: None, told_full: false };
+        self.chunks.push_back(Chunk::Open(slot));
+        self.dirty = true;
+    }
+
+    /// Passes over the next chunk: it is here already, or its object was withdrawn.
+    pub fn skip(&mut self) {
+        assert!(self.can_grant());
+        self.chunks.push_back(Chunk::Accepted);
+        self.advance();
+        self.dirty = true;
+    }
+
+    /// Lets the sender send pages below `pages`.
+    pub fn allow_pages(&mut self, pages: u32) {
+        if pages > self.pages {
+            self.pages = pages;
+            self.dirty = true;
+        }
+    }
+
+    /// The open slot of `chunk`.
+    ///
+    /// # Errors
+    /// Says why there is none.
+    pub fn slot(&mut self, chunk: u32) -> Result<&mut Slot, NoSlot> {
+        let Some(i) = chunk.checked_sub(self.base) else { return Err(NoSlot::Accepted) };
+        match self.chunks.get_mut(i as usize) {
+            Some(Chunk::Open(slot)) => Ok(slot),
+            Some(Chunk::Accepted) => Err(NoSlot::Accepted),
+            None => Err(NoSlot::NotGranted),
+        }
+    }
+
+    /// The chunk's entry arrived. False when it cannot be: stored bytes beyond the plain length, or no such chunk.
+    pub fn on_entry(&mut self, chunk: u32, attempt: u8, stored_len: u32) -> bool {
+        let slot = match self.slot(chunk) {
+            Ok(slot) => slot,
+            Err(NoSlot::Accepted) => return true,
+            Err(NoSlot::NotGranted) => return false,
+        };
+        if stored_len > slot.capacity {
+            return false;
+        }
+        if attempt != slot.attempt {
+            slot.restart(attempt);
+        }
+        slot.stored_len = Some(stored_len);
+        self.note_full(chunk);
+        true
+    }
+
+    /// Looks whether `chunk` is full by now; each full chunk is reported once by [`Incoming::next_full`].
+    pub fn note_full(&mut self, chunk: u32) {
+        if let Ok(slot) = self.slot(chunk)
+            && !slot.told_full
+            && slot.is_full()
+        {
+            slot.told_full = true;
+            self.full.push_back(chunk);
+        }
+    }
+
+    /// The next chunk whose stored bytes are all here.
+    pub fn next_full(&mut self) -> Option<u32> {
+        self.full.pop_front()
+    }
+
+    /// Storage has the chunk, or does not want it any more.
+    pub fn accept(&mut self, chunk: u32) {
+        let Some(i) = chunk.checked_sub(self.base) else { return };
+        let Some(place) = self.chunks.get_mut(i as usize) else { return };
+        if let Chunk::Open(slot) = core::mem::replace(place, Chunk::Accepted) {
+            self.recycle(slot.claims);
+            self.dirty = true;
+        }
+        self.full.retain(|full| *full != chunk);
+        self.advance();
+    }
+
+    /// The chunk's digest was wrong: all of it has to come again, under the next attempt. Returns the attempt that failed.
+    pub fn reject(&mut self, chunk: u32) -> Option<u8> {
+        let slot = self.slot(chunk).ok()?;
+        let failed = slot.attempt;
+        slot.restart(failed.wrapping_add(1));
+        Some(failed)
+    }
+
+    /// Whether the sender must be told of the window.
+    pub const fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// A packet with the window was lost.
+    pub const fn set_dirty(&mut self) {
+        self.dirty = true;
+    }
+
+    /// The window as it is now; it counts as told. `words` is where its bits are put.
+    pub fn window<'a>(&mut self, words: &'a mut [u64; limits::WINDOW_WORDS_MAX]) -> Window<'a> {
+        self.dirty = false;
+        words.fill(0);
+        let mut used = 0;
+        for (i, chunk) in self.chunks.iter().enumerate() {
+            if matches!(chunk, Chunk::Accepted) {
+                words[i / 64] |= 1 << (i % 64);
+                used = i / 64 + 1;
+            }
+        }
+        Window {
+            transfer: self.id,
+            pages: self.pages,
+            base: self.base,
+            limit: self.limit(),
+            accepted: WindowWords::Memory(&words[..used]),
+        }
+    }
+
+    fn advance(&mut self) {
+        while let Some(Chunk::Accepted) = self.chunks.front() {
+            self.chunks.pop_front();
+            self.base += 1;
+        }
+    }
+
+    fn recycle(&mut self, mut claims: ClaimMap) {
+        if self.spare.len() < limits::SPARE_CLAIM_MAPS {
+            claims.reset();
+            self.spare.push(claims);
+        }
+    }
+}
+
+impl Slot {
+    /// Forgets what arrived: bytes of `attempt` come now.
+    pub fn restart(&mut self, attempt: u8) {
+        self.claims.reset();
+        self.attempt = attempt;
+        self.stored_len = None;
+        self.told_full = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claim::Claim;
+
+    fn incoming() -> Incoming {
+        let mut incoming = Incoming::new(TransferId(3), 16);
+        (0..3).for_each(|_| incoming.grant(100));
+        incoming
+    }
+
+    fn fill(incoming: &mut Incoming, chunk: u32, len: u32) {
+        let slot = incoming.slot(chunk).expect("open");
+        assert_eq!(slot.claims.claim(0..len), Claim::Taken);
+        slot.claims.fill(0..len);
+        incoming.note_full(chunk);
+    }
+
+    #[test]
+    fn a_chunk_is_full_once_when_bytes_and_entry_are_here() {
+        let mut incoming = incoming();
+        fill(&mut incoming, 0, 100);
+        assert_eq!(incoming.next_full(), None);
+        assert!(incoming.on_entry(0, 0, 100));
+        assert!(incoming.on_entry(1, 0, 50));
+        fill(&mut incoming, 1, 50);
+        incoming.note_full(1);
+        assert_eq!(
+            [incoming.next_full(), incoming.next_full(), incoming.next_full()],
+            [Some(0), Some(1), None]
+        );
+    }
+
+    #[test]
+    fn the_window_tells_what_is_accepted() {
+        let mut incoming = incoming();
+        let mut words = [0; limits::WINDOW_WORDS_MAX];
+        incoming.accept(1);
+        let window = incoming.window(&mut words);
+        assert_eq!((window.base, window.limit, window.accepted), (0, 3, WindowWords::Memory(&[0b10])));
+        assert!(!incoming.is_dirty());
+        incoming.accept(0);
+        incoming.skip();
+        let window = incoming.window(&mut words);
+        assert_eq!((window.base, window.limit, window.accepted), (2, 4, WindowWords::Memory(&[0b10])));
+    }
+
+    #[test]
+    fn a_rejected_chunk_starts_anew_with_the_next_attempt() {
+        let mut incoming = incoming();
+        incoming.on_entry(0, 0, 16);
+        fill(&mut incoming, 0, 16);
+        assert_eq!(incoming.next_full(), Some(0));
+        assert_eq!(incoming.reject(0), Some(0));
+        fill(&mut incoming, 0, 16);
+        assert_eq!(incoming.next_full(), None);
+        assert!(incoming.on_entry(0, 1, 16));
+        assert_eq!(incoming.next_full(), Some(0));
+    }
+
+    #[test]
+    fn what_was_not_granted_or_is_too_long_is_refused() {
+        let mut incoming = incoming();
+        assert!(!incoming.on_entry(3, 0, 16));
+        assert!(!incoming.on_entry(0, 0, 101));
+        assert_eq!(incoming.slot(3).err(), Some(NoSlot::NotGranted));
+        incoming.accept(0);
+        assert_eq!(incoming.slot(0).err(), Some(NoSlot::Accepted));
+        assert!(incoming.on_entry(0, 0, 101));
+    }
+}

@@ -1,0 +1,318 @@
+//! One path: its packet numbers, keys, RTT, loss, window, pacing and MTU. It knows no frames and no transfers, only what it
+//! sent, what was answered, and which leases it holds.
+
+use crate::ack::AckRecorder;
+use crate::cc::{self, AckSample, Algorithm, Controller};
+use crate::crypto::{Crypto, OpenRing, SealRing, Suite};
+use crate::limits;
+use crate::mtu::MtuSearch;
+use crate::outgoing::Lease;
+use crate::pacing::Pacer;
+use crate::rtt::Rtt;
+use crate::sent::{Acked, Content, Lost, SentLog, Train};
+use crate::time::Time;
+use crate::wire::{ConnectionId, PathId};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+/// Where packets of a path go and come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// This end's address; `None` lets the system choose.
+    pub local: Option<IpAddr>,
+}
+
+/// Whether a path may carry content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathState {
+    /// This end's challenge was not answered yet.
+    Unproven,
+    /// It carries.
+    Live,
+    /// It stopped answering; it is probed and carries nothing.
+    Suspect,
+}
+
+/// A challenge that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Challenge {
+    pub(crate) token: [u8; 8],
+    pub(crate) first_sent: Option<Time>,
+    pub(crate) sent: u32,
+    pub(crate) resend_at: Time,
+    /// The address to prove, when it is not the path's own.
+    pub(crate) address: Address,
+}
+
+/// Counters of a path, for reports.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct PathCounters {
+    pub packets_sent: u64,
+    pub packets_received: u64,
+    pub packets_lost: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+    /// Content bytes acknowledged.
+    pub content_acked: u64,
+    /// Content bytes placed.
+    pub content_received: u64,
+    /// Content bytes sent again.
+    pub content_resent: u64,
+    pub probe_timeouts: u64,
+}
+
+/// What a path needs to start.
+pub(crate) struct PathStart<'a> {
+    pub(crate) id: PathId,
+    pub(crate) address: Address,
+    pub(crate) destination: ConnectionId,
+    pub(crate) state: PathState,
+    pub(crate) suite: Suite,
+    pub(crate) seal_secret: &'a [u8; 32],
+    pub(crate) open_secret: &'a [u8; 32],
+    pub(crate) algorithm: Algorithm,
+    pub(crate) datagram_max: u16,
+    pub(crate) rtt: Option<Duration>,
+    pub(crate) seed: u64,
+}
+
+/// One path of a connection.
+#[derive(Debug)]
+pub(crate) struct Path<C: Crypto> {
+    pub(crate) id: PathId,
+    pub(crate) address: Address,
+    pub(crate) destination: ConnectionId,
+    pub(crate) state: PathState,
+    pub(crate) seal: SealRing<C>,
+    pub(crate) open: OpenRing<C>,
+    pub(crate) sent: SentLog,
+    pub(crate) received: AckRecorder,
+    pub(crate) rtt: Rtt,
+    pub(crate) controller: Box<dyn Controller>,
+    pub(crate) pacer: Pacer,
+    pub(crate) mtu: MtuSearch,
+    pub(crate) leases: Vec<Lease>,
+    pub(crate) challenge: Option<Challenge>,
+    pub(crate) response: Option<([u8; 8], Address)>,
+    /// An ACK that went out on this path while it was suspect goes on another one too.
+    pub(crate) ack_copy_owed: bool,
+    pub(crate) ping_owed: bool,
+    pub(crate) loss_timer: Option<Time>,
+    pub(crate) probe_timeouts: u32,
+    pub(crate) suspect_since: Time,
+    pub(crate) next_probe: Time,
+    pub(crate) counters: PathCounters,
+    algorithm: Algorithm,
+    seed: u64,
+    last_progress: Time,
+    reorder_eighths: u32,
+    skip_at: u64,
+    skips: u64,
+    peer_ce: u32,
+    first_lag: Option<u32>,
+}
+
+impl<C: Crypto> Path<C> {
+    pub(crate) fn new(now: Time, crypto: &C, start: &PathStart<'_>) -> Self {
+        let ipv6 = start.address.remote.is_ipv6();
+        let mtu = MtuSearch::new(ipv6, start.datagram_max);
+        let initial = start.rtt.unwrap_or(limits::INITIAL_RTT);
+        let window = cc::INITIAL_WINDOW_PACKETS;
+        let datagram = u64::from(mtu.current());
+        let controller = cc::new(start.algorithm, window, datagram, start.rtt, start.seed);
+        let pacer = Pacer::new(controller.pacing_rate());
+        let mut rtt = Rtt::new(initial);
+        if let Some(first) = start.rtt {
+            rtt.sample(now, first, Duration::ZERO);
+        }
+        let mut path = Path {
+            id: start.id,
+            address: start.address,
+            destination: start.destination,
+            state: start.state,
+            seal: SealRing::new(crypto, start.seal_secret, start.suite, start.id),
+            open: OpenRing::new(crypto, start.open_secret, start.suite, start.id),
+            sent: SentLog::default(),
+            received: AckRecorder::new(),
+            rtt,
+            controller,
+            pacer,
+            mtu,
+            leases: Vec::new(),
+            challenge: None,
+            response: None,
+            ack_copy_owed: false,
+            ping_owed: false,
+            loss_timer: None,
+            probe_timeouts: 0,
+            suspect_since: now,
+            next_probe: now,
+            counters: PathCounters::default(),
+            algorithm: start.algorithm,
+            seed: start.seed,
+            last_progress: now,
+            reorder_eighths: 1,
+            skip_at: 0,
+            skips: 0,
+            peer_ce: 0,
+            first_lag: None,
+        };
+        path.plan_skip();
+        path
+    }
+
+    /// Whether the next number is to be left out (PROTOCOL.md#ack); then it is logged as such.
+    pub(crate) fn skip_number_if_due(&mut self, now: Time) {
+        if self.sent.next_number() >= self.skip_at {
+            self.sent.push(Train::new(self.sent.next_number(), 1, now, (0, 0), Content::Skipped));
+            self.plan_skip();
+        }
+    }
+
+    fn plan_skip(&mut self) {
+        self.skips += 1;
+        let random = mix(self.seed ^ mix(self.skips));
+        self.skip_at = self.sent.next_number() + 1 + random % (2 * limits::SKIP_EVERY);
+    }
+
+    /// Bytes that may be sent now as one train: window, pacing and the log's bound. At most 64 KiB.
+    pub(crate) fn send_budget(&mut self, now: Time) -> u64 {
+        let in_flight = self.sent.in_flight();
+        let window = self.controller.window();
+        if self.state != PathState::Live || in_flight >= window || !self.sent.has_room() {
+            return 0;
+        }
+        self.pacer.budget(now, u64::from(self.mtu.current())).min(window - in_flight)
+    }
+
+    /// Whether window and log let something go, if the pacer did.
+    pub(crate) fn window_open(&self) -> bool {
+        self.state == PathState::Live
+            && self.sent.in_flight() < self.controller.window()
+            && self.sent.has_room()
+    }
+
+    /// Logs what was just sent. `paced`: it counts for congestion control.
+    pub(crate) fn log(&mut self, now: Time, mut train: Train, paced: bool) {
+        let bytes = train.bytes(u64::MAX >> (64 - u32::from(train.count)));
+        if paced {
+            if self.sent.in_flight() == 0 {
+                self.last_progress = now;
+            }
+            train.snapshot = self.controller.on_sent(now, bytes, self.sent.in_flight());
+            self.pacer.on_sent(now, bytes);
+        }
+        self.counters.packets_sent += u64::from(train.count);
+        self.counters.bytes_sent += bytes;
+        self.sent.push(train);
+    }
+
+    /// How long after a later packet was acknowledged a packet counts as lost.
+    pub(crate) fn loss_delay(&self) -> Duration {
+        let rtt = self.rtt.smoothed().max(self.rtt.latest());
+        (rtt + rtt / 8 * self.reorder_eighths).max(limits::TIMER_GRANULARITY)
+    }
+
+    /// Takes the news of one ACK: RTT, congestion control, progress. `lost` was declared by the same ACK.
+    #[allow(clippy::too_many_arguments, reason = "the fields of an ACK frame")]
+    pub(crate) fn on_acked(
+        &mut self,
+        now: Time,
+        news: &Acked,
+        lost: &Lost,
+        delay: Duration,
+        arrival_stamp: u32,
+        ce_count: u32,
+        idle: bool,
+    ) {
+        if news.bytes == 0 {
+            return;
+        }
+        self.last_progress = now;
+        self.probe_timeouts = 0;
+        let mut measured = None;
+        if let Some(sent) = news.rtt_from {
+            let rtt = now.since(sent);
+            self.rtt.sample(now, rtt, delay);
+            measured = Some(rtt.saturating_sub(delay).max(Duration::from_micros(1)));
+        }
+        if news.spurious_bytes > 0 {
+            self.reorder_eighths = (self.reorder_eighths * 2).min(limits::REORDER_EIGHTHS_MAX);
+            self.controller.on_spurious_loss(now, news.spurious_bytes);
+        }
+        let ce_marked = ce_count != self.peer_ce;
+        self.peer_ce = ce_count;
+        let Some((newest_sent_time, snapshot)) = news.newest else { return };
+        // Differences of the two clocks count, not the clocks: the first one seen is the origin, shifted so that later ones stay positive.
+        let lag = arrival_stamp.wrapping_sub(newest_sent_time.as_stamp());
+        let origin = *self.first_lag.get_or_insert(lag.wrapping_sub(1 << 31));
+        let one_way_delay = news.rtt_from.map(|_| Duration::from_micros(u64::from(lag.wrapping_sub(origin))));
+        self.controller.on_ack(&AckSample {
+            now,
+            acked_bytes: news.bytes,
+            lost_bytes: lost.bytes,
+            in_flight: self.sent.in_flight(),
+            rtt: measured,
+            one_way_delay,
+            ce_marked,
+            newest_sent_time,
+            snapshot,
+            app_limited_now: idle,
+        });
+        self.pacer.set_rate(self.controller.pacing_rate());
+    }
+
+    /// Takes a loss.
+    pub(crate) fn on_lost(&mut self, now: Time, lost: &Lost) {
+        if lost.bytes > 0 {
+            self.controller.on_loss(now, lost.bytes, self.sent.in_flight(), lost.newest);
+            self.pacer.set_rate(self.controller.pacing_rate());
+        }
+    }
+
+    /// When the path is probed if nothing makes progress; `None` while nothing is in flight.
+    pub(crate) fn probe_timeout_at(&self) -> Option<Time> {
+        if self.sent.in_flight() == 0 {
+            return None;
+        }
+        let oldest = self.sent.oldest_pending().map_or(self.last_progress, |(train, _)| train.time);
+        let wait = self.rtt.probe_timeout(limits::ACK_DELAY_MAX);
+        let backed_off = wait * (1 << self.probe_timeouts.min(limits::PROBE_BACKOFF_MAX));
+        Some(self.last_progress.max(oldest) + backed_off)
+    }
+
+    /// The path answers again, or at a new address: congestion control starts over.
+    pub(crate) fn restart(&mut self, now: Time) {
+        let rtt = self.rtt.has_sample().then(|| self.rtt.min());
+        let datagram = u64::from(self.mtu.current());
+        self.controller = cc::new(
+            self.algorithm,
+            cc::INITIAL_WINDOW_PACKETS,
+            datagram,
+            rtt,
+            mix(self.seed ^ now.as_nanos()),
+        );
+        self.pacer = Pacer::new(self.controller.pacing_rate());
+        self.probe_timeouts = 0;
+        self.last_progress = now;
+        self.state = PathState::Live;
+    }
+
+    /// The path's MTU changed.
+    pub(crate) fn on_mtu(&mut self) {
+        self.controller.on_mtu(u64::from(self.mtu.current()));
+    }
+}
+
+/// A bijection that leaves no visible pattern (the finaliser of splitmix64).
+pub(crate) const fn mix(n: u64) -> u64 {
+    let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let n = (n ^ n >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ n >> 31
+}

@@ -1,0 +1,277 @@
+//! The control stream: reliable, ordered bytes in each direction, cut into STREAM frames (PROTOCOL.md#control-stream).
+
+use crate::limits;
+use crate::ranges::RangeSet;
+use crate::wire::{Malformed, Message};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// The sending half. Bytes stay until they are acknowledged.
+#[derive(Debug)]
+pub struct SendStream {
+    bytes: VecDeque<u8>,
+    /// Stream offset of the first of `bytes`.
+    base: u64,
+    /// Offset of the first byte that was never sent.
+    next: u64,
+    credit: u64,
+    lost: RangeSet,
+    acked: RangeSet,
+}
+
+impl SendStream {
+    /// Nothing was sent; the peer takes `credit` bytes.
+    pub fn new(credit: u64) -> Self {
+        SendStream {
+            bytes: VecDeque::new(),
+            base: 0,
+            next: 0,
+            credit,
+            lost: RangeSet::new(),
+            acked: RangeSet::new(),
+        }
+    }
+
+    /// Appends a message.
+    pub fn push(&mut self, message: &Message) {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        self.bytes.extend(bytes);
+    }
+
+    /// Bytes that wait to be sent or acknowledged.
+    pub fn backlog(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether some of it can go now.
+    pub fn has_something(&self) -> bool {
+        !self.lost.is_empty() || self.next < self.sendable_end()
+    }
+
+    /// Raises the end up to which may be sent.
+    pub fn on_credit(&mut self, credit: u64) {
+        self.credit = self.credit.max(credit);
+    }
+
+    /// The next piece, at most `max` bytes, written by `write(offset, first half, second half)`; it counts as sent.
+    pub fn take(&mut self, max: usize, write: impl FnOnce(u64, &[u8], &[u8])) -> Option<(u64, u16)> {
+        let max = max.min(usize::from(u16::MAX)) as u64;
+        if max == 0 {
+            return None;
+        }
+        let piece = match self.lost.take_first(max) {
+            Some(lost) => lost,
+            None => {
+                let piece = self.next..self.sendable_end().min(self.next + max);
+                if piece.is_empty() {
+                    return None;
+                }
+                self.next = piece.end;
+                piece
+            }
+        };
+        let start = (piece.start - self.base) as usize;
+        let end = (piece.end - self.base) as usize;
+        let (a, b) = self.bytes.as_slices();
+        let first = &a[start.min(a.len())..end.min(a.len())];
+        let second = &b[start.saturating_sub(a.len())..end.saturating_sub(a.len())];
+        write(piece.start, first, second);
+        Some((piece.start, (piece.end - piece.start) as u16))
+    }
+
+    /// The peer has this piece.
+    pub fn on_acked(&mut self, (offset, len): (u64, u16)) {
+        let piece = offset.max(self.base)..(offset + u64::from(len)).max(self.base);
+        if piece.is_empty() {
+            return;
+        }
+        self.lost.remove(piece.clone());
+        // A piece too many is forgotten, so that it goes again rather than get lost.
+        if !self.acked.insert(piece.clone(), limits::STREAM_RANGES_MAX) {
+            self.lost.insert_widening(piece, limits::STREAM_RANGES_MAX);
+        }
+        if let Some(first) = self.acked.first()
+            && first.start <= self.base
+        {
+            self.bytes.drain(..(first.end - self.base) as usize);
+            self.base = first.end;
+            self.acked.remove_below(self.base);
+        }
+    }
+
+    /// The packet with this piece was lost: what of it is not acknowledged goes again.
+    pub fn on_lost(&mut self, (offset, len): (u64, u16)) {
+        let piece = offset.max(self.base)..(offset + u64::from(len)).max(self.base);
+        self.lost.insert_widening(piece, limits::STREAM_RANGES_MAX);
+        for acked in self.acked.iter() {
+            self.lost.remove(acked);
+        }
+    }
+
+    fn sendable_end(&self) -> u64 {
+        self.credit.min(self.base + self.bytes.len() as u64)
+    }
+}
+
+/// Why a piece of the peer's control stream ends the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamError {
+    /// More than the credit.
+    Flow,
+    /// A message that is none.
+    Malformed(Malformed),
+}
+
+/// The receiving half: puts pieces in order and cuts them into messages.
+#[derive(Debug, Default)]
+pub struct RecvStream {
+    /// Bytes from `base` on, holes included; never longer than the credit.
+    bytes: Vec<u8>,
+    /// Stream offset of the first of `bytes`.
+    base: u64,
+    have: RangeSet,
+    told: u64,
+}
+
+impl RecvStream {
+    /// Nothing was received; the handshake told the peer that it may send [`limits::STREAM_WINDOW`] bytes.
+    pub fn new() -> Self {
+        RecvStream { bytes: Vec::new(), base: 0, have: RangeSet::new(), told: limits::STREAM_WINDOW }
+    }
+
+    /// Takes a piece. `Ok(false)`: it cannot be held now (too many holes) and must not be acknowledged.
+    ///
+    /// # Errors
+    /// [`StreamError::Flow`] beyond the credit.
+    pub fn receive(&mut self, offset: u64, bytes: &[u8]) -> Result<bool, StreamError> {
+        let end = offset + bytes.len() as u64;
+        if end > self.told {
+            return Err(StreamError::Flow);
+        }
+        if end <= self.base {
+            return Ok(true);
+        }
+        let from = offset.max(self.base);
+        if !self.have.insert(from..end, limits::STREAM_RANGES_MAX) {
+            return Ok(false);
+        }
+        let at = (from - self.base) as usize;
+        let to = (end - self.base) as usize;
+        if self.bytes.len() < to {
+            self.bytes.resize(to, 0);
+        }
+        self.bytes[at..to].copy_from_slice(&bytes[(from - offset) as usize..]);
+        Ok(true)
+    }
+
+    /// The next whole message.
+    ///
+    /// # Errors
+    /// [`StreamError::Malformed`].
+    pub fn next_message(&mut self) -> Result<Option<Message>, StreamError> {
+        let ready = self.have.first().filter(|r| r.start == self.base).map_or(0, |r| r.end - self.base);
+        let ready = &self.bytes[..ready as usize];
+        let Some((number, len)) = Message::head(ready).map_err(StreamError::Malformed)? else {
+            return Ok(None);
+        };
+        let whole = Message::HEAD_LEN + len;
+        let message = Message::decode(number, &ready[Message::HEAD_LEN..whole]);
+        self.bytes.drain(..whole);
+        self.base += whole as u64;
+        self.have.remove_below(self.base);
+        message.map(Some).map_err(StreamError::Malformed)
+    }
+
+    /// A CREDIT worth sending: at least a quarter of the window more than the peer was told.
+    pub fn credit_due(&self) -> bool {
+        self.base + limits::STREAM_WINDOW - self.told >= limits::STREAM_WINDOW / 4
+    }
+
+    /// The credit to tell the peer now.
+    pub fn tell_credit(&mut self) -> u64 {
+        self.told = self.base + limits::STREAM_WINDOW;
+        self.told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::TransferId;
+
+    fn message(i: u32) -> Message {
+        Message::Reject { transfer: TransferId(i), chunk: 7, attempt: 1 }
+    }
+
+    fn pieces(stream: &mut SendStream, max: usize) -> Vec<((u64, u16), Vec<u8>)> {
+        let mut all = Vec::new();
+        loop {
+            let mut bytes = Vec::new();
+            let piece = stream.take(max, |_, a, b| {
+                bytes.extend_from_slice(a);
+                bytes.extend_from_slice(b);
+            });
+            match piece {
+                Some(piece) => all.push((piece, bytes)),
+                None => return all,
+            }
+        }
+    }
+
+    #[test]
+    fn messages_arrive_whole_and_in_order_whatever_the_pieces_do() {
+        let mut send = SendStream::new(1 << 20);
+        let mut receive = RecvStream::new();
+        for i in 0..20 {
+            send.push(&message(i));
+        }
+        let mut all = pieces(&mut send, 7);
+        all.reverse();
+        for ((offset, _), bytes) in all.iter().chain(&all[..3]) {
+            assert_eq!(receive.receive(*offset, bytes), Ok(true));
+        }
+        for i in 0..20 {
+            assert_eq!(receive.next_message(), Ok(Some(message(i))));
+        }
+        assert_eq!(receive.next_message(), Ok(None));
+    }
+
+    #[test]
+    fn lost_pieces_go_again_and_acknowledged_ones_do_not() {
+        let mut send = SendStream::new(1 << 20);
+        (0..4).for_each(|i| send.push(&message(i)));
+        let all = pieces(&mut send, 10);
+        send.on_acked(all[1].0);
+        send.on_lost(all[0].0);
+        send.on_lost(all[1].0);
+        assert_eq!(pieces(&mut send, 100), [all[0].clone()]);
+        send.on_acked(all[0].0);
+        assert_eq!(send.backlog(), 52 - 20);
+        send.on_lost(all[0].0);
+        assert!(!send.has_something());
+    }
+
+    #[test]
+    fn nothing_goes_beyond_the_credit() {
+        let mut send = SendStream::new(5);
+        send.push(&message(1));
+        assert_eq!(pieces(&mut send, 100).len(), 1);
+        assert!(!send.has_something());
+        send.on_credit(6);
+        assert_eq!(pieces(&mut send, 100)[0].0, (5, 1));
+        let mut receive = RecvStream::new();
+        assert_eq!(receive.receive(limits::STREAM_WINDOW, &[0]), Err(StreamError::Flow));
+        assert_eq!(receive.receive(limits::STREAM_WINDOW - 1, &[0]), Ok(true));
+    }
+
+    #[test]
+    fn too_many_holes_are_not_held() {
+        let mut receive = RecvStream::new();
+        for i in 0..limits::STREAM_RANGES_MAX as u64 {
+            assert_eq!(receive.receive(1 + 2 * i, &[0]), Ok(true));
+        }
+        assert_eq!(receive.receive(200_001, &[0]), Ok(false));
+        assert_eq!(receive.receive(0, &[9]), Ok(true));
+    }
+}

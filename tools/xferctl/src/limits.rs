@@ -1,0 +1,39 @@
+//! Every bound of the tool, by name.
+
+use std::time::Duration;
+
+/// Bytes of a configuration file.
+pub(crate) const CONFIG_LEN_MAX: u64 = 1 << 20;
+/// Bytes of a link that is read from a file or from stdin.
+pub(crate) const LINK_LEN_MAX: u64 = 64 << 10;
+/// Bytes of a list of paths (`--files-from`).
+pub(crate) const FILES_FROM_LEN_MAX: u64 = 64 << 20;
+
+/// log2 of the smallest and of the largest chunk.
+pub(crate) const CHUNK_LOG2_MIN: u32 = 16;
+/// See [`CHUNK_LOG2_MIN`].
+pub(crate) const CHUNK_LOG2_MAX: u32 = 26;
+/// Numbers that a list of cores may name.
+pub(crate) const CORES_MAX: usize = 1_024;
+/// Workers that may be asked for.
+pub(crate) const WORKERS_MAX: u64 = 1_024;
+
+/// How often bars are drawn.
+pub(crate) const BAR_INTERVAL: Duration = Duration::from_millis(200);
+/// How often a plain line tells of progress where there is no terminal.
+pub(crate) const LINE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often progress is told as JSON.
+pub(crate) const JSON_INTERVAL: Duration = Duration::from_secs(1);
+/// Time over which the rate that is shown is averaged.
+pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(5);
+/// Samples that such an average is made of.
+pub(crate) const RATE_SAMPLES_MAX: usize = 64;
+
+/// Retries without progress where nobody watches a terminal.
+pub(crate) const RETRIES_UNATTENDED: u32 = 10;
+
+/// Paths of one call that asks a node for digests.
+pub(crate) const HASH_PATHS_PER_CALL: usize = 1_000;
+
+const _: () = assert!(CHUNK_LOG2_MIN < CHUNK_LOG2_MAX && CHUNK_LOG2_MAX < u64::BITS);
+const _: () = assert!(RATE_SAMPLES_MAX as u128 > RATE_WINDOW.as_millis() / BAR_INTERVAL.as_millis());

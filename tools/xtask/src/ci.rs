@@ -1,0 +1,35 @@
+//! `ci`: format, lints, docs, drift and licences, then `test`: what `.ci/run` calls.
+
+use std::time::Instant;
+
+use crate::generate;
+use crate::long;
+use crate::step::{Failure, Outcome, Step};
+use crate::test;
+
+/// `ci`.
+///
+/// # Errors
+/// The first step that fails.
+pub(crate) fn run(args: &[String]) -> Outcome {
+    if !args.is_empty() {
+        return Err(Failure::usage("usage: cargo xtask ci"));
+    }
+    let started = Instant::now();
+    Step::cargo("format", ["fmt", "--all", "--check"]).run()?;
+    Step::cargo("lints", ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
+        .run()?;
+    test::lint_no_std()?;
+    Step::cargo("docs", ["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run()?;
+    generate::run(&["--check".to_owned()])?;
+    if long::has_deny() {
+        long::run_deny()?;
+    } else {
+        eprintln!(
+            "==> cargo deny: not run, it is not installed; `cargo xtask long deny` installs and runs it"
+        );
+    }
+    test::run(&[])?;
+    eprintln!("ci: all steps passed in {:.0} min", started.elapsed().as_secs_f64() / 60.0);
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! `long WHAT`: checks that take too long for every change. Each ends with a line for `benches/RESULTS.md`.
+
+use std::process::Command;
+use std::time::Instant;
+
+use crate::setup;
+use crate::sim;
+use crate::step::{Failure, Outcome, Step, output};
+use crate::workspace;
+
+/// Seeds of the long simulation.
+const SIM_SEEDS: &str = "200000";
+/// The version that `long deny` installs.
+const DENY_VERSION: &str = "0.18";
+
+/// A long check; a new one is a line in `JOBS`.
+struct Job {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&[String]) -> Outcome,
+}
+
+const JOBS: &[Job] = &[
+    Job {
+        name: "sim",
+        about: "the simulation over 200,000 seeds, or as `sim [--seeds N] [--base B]`",
+        run: many_seeds,
+    },
+    Job {
+        name: "deny",
+        about: "licences, banned crates and sources, by cargo-deny (installed if missing)",
+        run: deny,
+    },
+];
+
+/// `long [WHAT [ARGS...]]`.
+///
+/// # Errors
+/// There is no such job, or it failed; the line for the records is printed all the same.
+pub(crate) fn run(args: &[String]) -> Outcome {
+    let Some((name, rest)) = args.split_first() else {
+        println!("cargo xtask long WHAT:");
+        JOBS.iter().for_each(|job| println!("  {:<6} {}", job.name, job.about));
+        return Ok(());
+    };
+    let job = JOBS.iter().find(|job| job.name == name);
+    let job =
+        job.ok_or_else(|| Failure::usage(format!("no long job `{name}`; `cargo xtask long` lists them")))?;
+    let commit = workspace::commit()?;
+    let day = output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
+    let started = Instant::now();
+    let outcome = (job.run)(rest);
+    let result = if outcome.is_ok() { "passed" } else { "failed" };
+    println!("\n| date | commit | command | wall time | result |\n|---|---|---|---|---|");
+    println!("{}", record(&day, &commit, args, started.elapsed().as_secs(), result));
+    outcome
+}
+
+/// One row of the table of long runs.
+fn record(day: &str, commit: &str, args: &[String], seconds: u64, result: &str) -> String {
+    let (minutes, seconds) = (seconds / 60, seconds % 60);
+    format!(
+        "| {day} | {commit} | `cargo xtask long {}` | {minutes} min {seconds} s | {result} |",
+        args.join(" ")
+    )
+}
+
+fn many_seeds(args: &[String]) -> Outcome {
+    let mut all = args.to_vec();
+    if !args.iter().any(|arg| arg == "--seeds") {
+        all.extend(["--seeds".to_owned(), SIM_SEEDS.to_owned()]);
+    }
+    sim::run(&all)
+}
+
+fn deny(args: &[String]) -> Outcome {
+    if !args.is_empty() {
+        return Err(Failure::usage("long deny takes no arguments"));
+    }
+    if !has_deny() {
+        Step::cargo("install cargo-deny", ["install", "--locked", "cargo-deny", "--version", DENY_VERSION])
+            .run()?;
+    }
+    run_deny()
+}
+
+/// Whether cargo-deny is installed.
+pub(crate) fn has_deny() -> bool {
+    let installed = workspace::cargo_home().is_some_and(|home| home.join("bin/cargo-deny").exists());
+    installed || setup::find_program("cargo-deny").is_some()
+}
+
+/// Checks licences, banned crates and sources. Advisories need the network and are not part of it.
+///
+/// # Errors
+/// A crate breaks a rule of deny.toml.
+pub(crate) fn run_deny() -> Outcome {
+    Step::cargo("cargo deny", ["deny", "check", "licenses", "bans", "sources"]).run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_a_row() {
+        let args = ["sim".to_owned(), "--seeds".to_owned(), "5".to_owned()];
+        assert_eq!(
+            record("2026-01-31", "abc123+", &args, 61, "passed"),
+            "| 2026-01-31 | abc123+ | `cargo xtask long sim --seeds 5` | 1 min 1 s | passed |"
+        );
+    }
+
+    #[test]
+    fn an_unknown_job_is_a_usage_error() {
+        assert_eq!(run(&["nothing".to_owned()]).unwrap_err().code(), 2);
+    }
+}

@@ -1,0 +1,146 @@
+//! `test`: every correctness test. In: an optional filter on test names. Out: what the test programs print.
+//!
+//! Nothing is skipped: where a test cannot run, its step fails and says what is missing.
+
+use std::path::Path;
+
+use crate::setup;
+use crate::sim;
+use crate::step::{Doing, Failure, Outcome, Step, output};
+use crate::tidy;
+use crate::workspace;
+
+/// The protocol's independent reference and its tests.
+const REFERENCE: &str = "engine/proto/tests/vectors";
+/// The program without std that links the protocol.
+const NO_STD: &str = "engine/proto/tests/no_std";
+
+/// `test [FILTER]`.
+///
+/// # Errors
+/// The first step that fails.
+pub(crate) fn run(args: &[String]) -> Outcome {
+    let filter = match args {
+        [] => None,
+        [filter] if !filter.starts_with('-') => Some(filter.as_str()),
+        _ => return Err(Failure::usage("usage: cargo xtask test [FILTER]")),
+    };
+    setup::ensure(setup::LAB)?;
+    setup::ensure(setup::REFERENCE)?;
+    setup::check_namespaces()?;
+    tidy::run(&[])?;
+    workspace_tests(filter)?;
+    if filter.is_none() {
+        no_std()?;
+        reference()?;
+    }
+    lab_tests(filter)
+}
+
+/// All tests that need neither root nor network, the simulation among them, in the profile with debug assertions.
+fn workspace_tests(filter: Option<&str>) -> Outcome {
+    let seeds = std::env::var(sim::SEEDS_VARIABLE).unwrap_or_else(|_| sim::SEEDS.to_string());
+    Step::cargo("workspace tests", ["test", "--workspace", "--exclude", "xfer-lab"])
+        .args(filter)
+        .env(sim::SEEDS_VARIABLE, seeds)
+        .run()
+}
+
+/// Builds and runs the program without std: a use of std by the protocol fails the build.
+fn no_std() -> Outcome {
+    no_std_cargo("protocol without std", "run")?.run()
+}
+
+/// Format and lints of the program without std, which is not a member of the workspace.
+///
+/// # Errors
+/// It has findings.
+pub(crate) fn lint_no_std() -> Outcome {
+    let dir = workspace::root().join(NO_STD);
+    Step::cargo("format of the program without std", ["fmt", "--check"]).dir(&dir).run()?;
+    no_std_cargo("lints of the program without std", "clippy")?.args(["--", "-D", "warnings"]).run()
+}
+
+/// A cargo command on the program without std; its profile aborts on panic, so it has a target folder of its own.
+fn no_std_cargo(name: &str, verb: &str) -> Outcome<Step> {
+    let target = workspace::target_dir()?.join("no-std");
+    let step = Step::cargo(name, [verb, "--locked", "--target-dir"]).args([&target]);
+    Ok(step.dir(&workspace::root().join(NO_STD)))
+}
+
+/// The Python reference over the golden vectors.
+fn reference() -> Outcome {
+    let dir = workspace::root().join(REFERENCE);
+    let scripts = python_files(&dir)?;
+    if scripts.is_empty() {
+        eprintln!("==> python reference: there is none in {REFERENCE}");
+        return Ok(());
+    }
+    if !scripts.iter().any(|name| name.starts_with("test_")) {
+        return Err(Failure::new(format!("{REFERENCE} has Python files, but no test_*.py to run")));
+    }
+    let python = setup::python_with("cryptography").unwrap_or_else(|| "python3".into());
+    Step::new("python reference", python)
+        .args(["-B", "-m", "unittest", "discover", "-v", "-p", "test_*.py", "-s"])
+        .args([&dir])
+        .run()
+}
+
+/// Names of the Python files in a folder; none where there is no such folder.
+fn python_files(dir: &Path) -> Outcome<Vec<String>> {
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(dir).doing(format_args!("list {}", dir.display()))?.flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.filter(|name| name.ends_with(".py")).collect())
+}
+
+/// The tests in the lab, as root, one at a time: its hosts and wires have fixed names.
+fn lab_tests(filter: Option<&str>) -> Outcome {
+    let programs = workspace::build_release(&["xferctl", "xfer-lab"])?;
+    let mut step = Step::cargo("lab tests", ["test", "-p", "xfer-lab"])
+        .args(filter)
+        .args(["--", "--test-threads=1"])
+        .env("XFERCTL_BIN", &programs.xferctl)
+        .env("XFER_LAB_BIN", &programs.lab);
+    let mut prefix = setup::root_prefix()?;
+    if !prefix.is_empty() {
+        prefix.push(format!("XFERCTL_BIN={}", programs.xferctl.display()));
+        prefix.push(format!("XFER_LAB_BIN={}", programs.lab.display()));
+        step = step.env(runner_variable()?, prefix.join(" "));
+    }
+    step.run()
+}
+
+/// The variable by which cargo runs test programs through another program.
+fn runner_variable() -> Outcome<String> {
+    let version = output(std::process::Command::new("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.ok_or_else(|| Failure::new("rustc -vV names no host"))?;
+    Ok(format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runner_variable_names_the_host() {
+        let name = runner_variable().unwrap();
+        assert!(name.starts_with("CARGO_TARGET_") && name.ends_with("_RUNNER"), "{name}");
+        assert!(name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'), "{name}");
+    }
+
+    #[test]
+    fn python_files_are_found_where_there_are_some() {
+        let dir = std::env::temp_dir().join(format!("xtask-python-{}", std::process::id()));
+        assert!(python_files(&dir).unwrap().is_empty());
+        std::fs::create_dir(&dir).unwrap();
+        for name in ["test_keys.py", "keys.bin"] {
+            std::fs::write(dir.join(name), "").unwrap();
+        }
+        assert_eq!(python_files(&dir).unwrap(), ["test_keys.py"]);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
