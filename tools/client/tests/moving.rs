@@ -34,7 +34,8 @@ fn bench() -> Bench {
 
 impl Bench {
     fn there(&self, path: &str) -> Location {
-        let remote = Remote { link: self.link.clone(), node: "n1".to_owned(), path: path.as_bytes().to_vec() };
+        let remote =
+            Remote { link: self.link.clone(), node: "n1".to_owned(), path: path.as_bytes().to_vec() };
         Location::Remote(remote)
     }
 
@@ -73,7 +74,11 @@ fn a_file_goes_there_and_back() {
         assert_eq!((up.bytes, up.files, up.digest), (len as u64, 1, Some(digest::root(&bytes))), "{len}");
         same(&bench.path("f"), &bench.path("root/g"));
         let down = run(bench.there("g"), bench.here("h"));
-        assert_eq!((down.bytes, down.files, down.digest), (len as u64, 1, Some(digest::root(&bytes))), "{len}");
+        assert_eq!(
+            (down.bytes, down.files, down.digest),
+            (len as u64, 1, Some(digest::root(&bytes))),
+            "{len}"
+        );
         assert!(down.verified);
         same(&bench.path("f"), &bench.path("h"));
         fs::remove_file(bench.path("root/g")).unwrap();

@@ -221,7 +221,7 @@ impl<C: Crypto + Clone> End<C> {
             let Some(connection) = &mut self.connection else { break };
             let mut trains = 0;
             while trains < TRAINS
-                && let Some(transmit) = connection.poll_transmit(now, &mut self.frame, &self.source)
+                && let Some(transmit) = connection.poll_transmit(now, None, &mut self.frame, &self.source)
             {
                 trains += 1;
                 let train = &self.frame[..transmit.len];
