@@ -1,6 +1,6 @@
 //! Received datagrams: authenticate, place content, take frames.
 
-use super::{ChunkMemory, Connection, Event, State};
+use super::{ChunkMemory, Connection, EarlyWindow, Event, State};
 use crate::claim::Claim;
 use crate::crypto::Crypto;
 use crate::incoming::NoSlot;
@@ -287,7 +287,7 @@ impl<C: Crypto> Connection<C> {
                 Err(StreamError::Malformed(bad)) => self.fail(now, CloseCode::Protocol, bad.what),
             },
             Frame::Credit(end) => self.send_stream.on_credit(*end),
-            Frame::Window(window) => self.take_window(now, window),
+            Frame::Window(window) => return self.take_window(window),
             Frame::PathChallenge { token, connection } => {
                 let path = &mut self.paths[i];
                 path.response = Some((*token, from));
@@ -301,10 +301,10 @@ impl<C: Crypto> Connection<C> {
         true
     }
 
-    fn take_window(&mut self, now: Time, window: &Window<'_>) {
+    fn take_window(&mut self, window: &Window<'_>) -> bool {
         let Connection { outgoing, events, paths, .. } = self;
         let Some(outgoing) = outgoing.iter_mut().find(|o| o.id() == window.transfer) else {
-            return self.fail(now, CloseCode::Protocol, "window of an unknown transfer");
+            return self.keep_early(window);
         };
         let transfer = window.transfer;
         let grew = outgoing.on_window(window, |chunk| {
@@ -316,6 +316,25 @@ impl<C: Crypto> Connection<C> {
         if grew {
             events.push_back(Event::WindowGrew(transfer));
         }
+        true
+    }
+
+    /// A WINDOW may overtake the OPEN of its transfer. False when it cannot be kept and must come again.
+    fn keep_early(&mut self, window: &Window<'_>) -> bool {
+        let Window { transfer, pages, limit, .. } = *window;
+        if window.base > 0 || window.accepted.len() > 0 {
+            return false;
+        }
+        if let Some(early) = self.early_windows.iter_mut().find(|w| w.transfer == transfer) {
+            early.pages = early.pages.max(pages);
+            early.limit = early.limit.max(limit);
+            return true;
+        }
+        if self.early_windows.len() >= limits::TRANSFERS_MAX {
+            return false;
+        }
+        self.early_windows.push(EarlyWindow { transfer, pages, limit });
+        true
     }
 
     /// The peer closes; what it said before counts.
