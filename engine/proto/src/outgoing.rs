@@ -59,6 +59,8 @@ pub struct Outgoing {
     returned: Vec<Lease>,
     /// Chunks that were offered and are not accepted: only these can be news.
     live: Vec<u32>,
+    /// Chunks that were offered again: what paths hold of their earlier attempts is void.
+    replaced: Vec<u32>,
 }
 
 impl Outgoing {
@@ -74,6 +76,7 @@ impl Outgoing {
             ready: VecDeque::new(),
             returned: Vec::new(),
             live: Vec::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -117,7 +120,9 @@ impl Outgoing {
             return;
         }
         self.revoke(chunk);
-        if !self.live.contains(&chunk) {
+        if self.live.contains(&chunk) {
+            self.replaced.push(chunk);
+        } else {
             self.live.push(chunk);
         }
         let transfer = self.id;
@@ -139,6 +144,11 @@ impl Outgoing {
     /// Whether a path would get a lease.
     pub fn has_something(&self) -> bool {
         !self.ready.is_empty() || !self.returned.is_empty()
+    }
+
+    /// The chunks that were offered again since this was asked last: every lease of them that a path holds is void.
+    pub fn take_replaced(&mut self) -> Vec<u32> {
+        core::mem::take(&mut self.replaced)
     }
 
     /// Forgets leases of `chunk` that no path holds.

@@ -184,8 +184,20 @@ impl<C: Crypto> Connection<C> {
         self.events.push_back(Event::PathUp(id));
     }
 
+    /// Takes leases of earlier attempts away from the paths, before they read bytes that are not held any more.
+    pub(super) fn drop_replaced(&mut self) {
+        let Connection { outgoing, paths, .. } = self;
+        for outgoing in outgoing {
+            let (id, replaced) = (outgoing.id(), outgoing.take_replaced());
+            for path in paths.iter_mut().filter(|_| !replaced.is_empty()) {
+                path.leases.retain(|l| l.transfer != id || !replaced.contains(&l.chunk));
+            }
+        }
+    }
+
     /// Gives the leases of path `i` back, what is in flight included: another path sends it, though late originals still count.
     fn return_leases(&mut self, i: usize) {
+        self.drop_replaced();
         let mut leases: Vec<Lease> = core::mem::take(&mut self.paths[i].leases);
         for (train, pending) in self.paths[i].sent.pending() {
             if let Content::Data(data) = train.content

@@ -177,7 +177,7 @@ impl<C: Crypto> Connection<C> {
         let behind = header.attempt.wrapping_sub(slot.attempt) & crate::wire::ATTEMPT_MASK;
         if behind != 0 {
             opener.open(scratch, counters)?;
-            if behind > crate::wire::ATTEMPT_MASK / 2 {
+            if behind > crate::wire::ATTEMPT_MASK / 2 || slot.is_told_full() {
                 return Ok(0);
             }
             slot.restart(slot.attempt.wrapping_add(behind));

@@ -35,6 +35,7 @@ impl<C: Crypto> Connection<C> {
             State::Closing { .. } => return self.transmit_close(now, frame),
             State::Open => {}
         }
+        self.drop_replaced();
         for step in 0..self.paths.len() {
             let i = (self.rotation + step) % self.paths.len();
             let sent = self
