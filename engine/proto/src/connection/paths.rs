@@ -149,11 +149,12 @@ impl<C: Crypto> Connection<C> {
         self.challenge(now, i, from);
     }
 
-    pub(super) fn take_abandon(&mut self, id: PathId) {
+    pub(super) fn take_abandon(&mut self, now: Time, id: PathId) {
         if let Some(i) = self.path_index(id)
             && self.paths.len() > 1
         {
             self.return_leases(i);
+            self.with_losses(now, i, |sent, visit| sent.forsake(visit));
             self.paths.remove(i);
             self.events.push_back(Event::PathDown(id));
         }

@@ -272,6 +272,11 @@ impl<C: Crypto> Connection<C> {
         }
         self.authenticated(now, i, from, header, held, eliciting, ce);
         self.take_messages(now);
+        for frame in Frames::new(payload) {
+            if let Ok(Frame::PathAbandon(path)) = frame {
+                self.take_abandon(now, path);
+            }
+        }
     }
 
     /// Handles one frame; false when it could not be held and must come again.
@@ -295,7 +300,8 @@ impl<C: Crypto> Connection<C> {
                 self.challenge_back(now, i);
             }
             Frame::PathResponse { token, connection } => self.take_response(now, i, *token, *connection),
-            Frame::PathAbandon(path) => self.take_abandon(*path),
+            // Removes a path, so that it waits until the packet's own path is not needed any more.
+            Frame::PathAbandon(_) => {}
             Frame::Close { code, text } => self.take_close(now, *code, text),
         }
         true
