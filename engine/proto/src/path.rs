@@ -197,14 +197,16 @@ impl<C: Crypto> Path<C> {
             && self.sent.has_room()
     }
 
-    /// Logs what was just sent. `paced`: it counts for congestion control.
+    /// Logs what was just sent. `paced`: the next train waits for it.
     pub(crate) fn log(&mut self, now: Time, mut train: Train, paced: bool) {
         let bytes = train.bytes(u64::MAX >> (64 - u32::from(train.count)));
-        if paced {
+        if train.is_in_flight_kind() {
             if self.sent.in_flight() == 0 {
                 self.last_progress = now;
             }
             train.snapshot = self.controller.on_sent(now, bytes, self.sent.in_flight());
+        }
+        if paced {
             self.pacer.on_sent(now, bytes);
         }
         self.counters.packets_sent += u64::from(train.count);

@@ -401,7 +401,8 @@ impl<C: Crypto> Connection<C> {
                 if let Some(piece) = control.stream {
                     send_stream.on_acked(piece);
                 }
-                named = control.ack.or(named);
+                named = named.or(control.ack);
+                mtu.on_packet_acked(train.sizes.0);
             }
             Content::MtuProbe => mtu_grew |= mtu.on_probe_acked(now, train.first),
             Content::Skipped => {}

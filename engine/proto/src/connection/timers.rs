@@ -108,6 +108,11 @@ impl<C: Crypto> Connection<C> {
 
     /// Nothing made progress for a probe timeout (RFC 9002 section 6.2): hand over, or probe with the oldest content.
     fn probe_timeout(&mut self, now: Time, i: usize) {
+        if self.paths[i].sent.pending().all(|(train, _)| train.content == Content::MtuProbe) {
+            // Nothing but a probe of the MTU is missing, which says nothing about the path.
+            self.with_losses(now, i, |sent, visit| sent.forsake(visit));
+            return;
+        }
         let path = &mut self.paths[i];
         path.counters.probe_timeouts += 1;
         path.probe_timeouts += 1;
