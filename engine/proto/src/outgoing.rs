@@ -2,6 +2,7 @@
 
 use crate::limits;
 use crate::ranges::RangeSet;
+use crate::sent::DataRange;
 use crate::wire::{TransferId, Window};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -37,6 +38,16 @@ impl Lease {
         let range = self.next..self.len.min(self.next.saturating_add(max));
         self.next = range.end;
         (!range.is_empty()).then_some(range)
+    }
+
+    /// Whether `data` is of this chunk and attempt.
+    pub fn is_of(&self, data: &DataRange) -> bool {
+        self.transfer == data.transfer && self.chunk == data.chunk && self.attempt == data.attempt
+    }
+
+    /// Notes that the receiver has `range` after all.
+    pub fn have(&mut self, range: core::ops::Range<u32>) {
+        self.lost.remove(u64::from(range.start)..u64::from(range.end));
     }
 
     /// Notes that `range` has to go again.

@@ -26,6 +26,14 @@ pub struct Address {
     pub local: Option<IpAddr>,
 }
 
+impl Address {
+    /// Whether this is another pair of addresses; where one of the two does not know its own end, the other end decides.
+    pub(crate) fn differs(&self, from: &Address) -> bool {
+        let moved = matches!((self.local, from.local), (Some(a), Some(b)) if a != b);
+        self.remote != from.remote || moved
+    }
+}
+
 /// Whether a path may carry content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathState {
@@ -286,6 +294,14 @@ impl<C: Crypto> Path<C> {
         let wait = self.rtt.probe_timeout(limits::ACK_DELAY_MAX);
         let backed_off = wait * (1 << self.probe_timeouts.min(limits::PROBE_BACKOFF_MAX));
         Some(self.last_progress.max(oldest) + backed_off)
+    }
+
+    /// The path leads elsewhere: nothing that was measured holds.
+    pub(crate) fn moved(&mut self, address: Address, datagram_max: u16) {
+        self.address = address;
+        self.rtt = Rtt::new(self.rtt.smoothed());
+        self.mtu = MtuSearch::new(address.remote.is_ipv6(), datagram_max);
+        self.first_lag = None;
     }
 
     /// The path answers again, or at a new address: congestion control starts over.

@@ -199,7 +199,8 @@ pub struct Connection<C: Crypto> {
 
 impl<C: Crypto> Connection<C> {
     /// A connection whose handshake is done (opener) or answered (acceptor).
-    pub fn new(now: Time, crypto: C, config: Config, established: Established) -> Self {
+    pub fn new(now: Time, crypto: C, mut config: Config, established: Established) -> Self {
+        config.datagram_max = config.datagram_max.min(limits::PATH_DATAGRAM_MAX);
         let seed = crate::crypto::draw(&established.seed, 0);
         let mut connection = Connection {
             crypto,
@@ -290,8 +291,7 @@ impl<C: Crypto> Connection<C> {
         let mut outgoing = Outgoing::new(transfer, chunk_log2);
         if let Some(i) = self.early_windows.iter().position(|w| w.transfer == transfer) {
             let EarlyWindow { pages, limit, .. } = self.early_windows.swap_remove(i);
-            let window =
-                Window { transfer, pages, base: 0, limit, accepted: WindowWords::Memory(&[]) };
+            let window = Window { transfer, pages, base: 0, limit, accepted: WindowWords::Memory(&[]) };
             outgoing.on_window(&window, |_| {});
             self.events.push_back(Event::WindowGrew(transfer));
         }

@@ -121,20 +121,23 @@ impl<C: Crypto> Connection<C> {
     }
 
     pub(super) fn take_response(&mut self, now: Time, i: usize, token: [u8; 8], connection: ConnectionId) {
+        let datagram_max = self.config.datagram_max;
         let path = &mut self.paths[i];
         let Some(challenge) = path.challenge.filter(|c| c.token == token) else { return };
         path.challenge = None;
         path.destination = connection;
+        let moved = path.address.differs(&challenge.address);
+        let was_live = path.state == PathState::Live;
+        if moved {
+            path.moved(challenge.address, datagram_max);
+        }
         if let (Some(sent), 1) = (challenge.first_sent, challenge.sent) {
             path.rtt.sample(now, now.since(sent), Duration::ZERO);
         }
-        let moved = challenge.address != path.address;
         if moved || path.state == PathState::Unproven {
-            path.address = challenge.address;
             let id = path.id;
-            let was_unproven = path.state == PathState::Unproven;
             path.restart(now);
-            if was_unproven {
+            if !was_live {
                 self.events.push_back(Event::PathUp(id));
             }
         }
@@ -202,9 +205,7 @@ impl<C: Crypto> Connection<C> {
         let mut leases: Vec<Lease> = core::mem::take(&mut self.paths[i].leases);
         for (train, pending) in self.paths[i].sent.pending() {
             if let Content::Data(data) = train.content
-                && let Some(lease) = leases.iter_mut().find(|l| {
-                    l.transfer == data.transfer && l.chunk == data.chunk && l.attempt == data.attempt
-                })
+                && let Some(lease) = leases.iter_mut().find(|l| l.is_of(&data))
             {
                 train.data_runs(data, pending).for_each(|run| lease.lose(run));
             }

@@ -378,7 +378,7 @@ impl<C: Crypto> Connection<C> {
             self.confirm_carried();
             self.events.push_back(Event::Established);
         }
-        if highest && from != self.paths[i].address {
+        if highest && self.paths[i].address.differs(&from) {
             self.address_changed(now, i, from);
         }
     }
@@ -391,10 +391,13 @@ impl<C: Crypto> Connection<C> {
         let mut content = 0;
         let mut mtu_grew = false;
         let mut named = None;
-        let Path { sent, mtu, .. } = path;
+        let Path { sent, mtu, leases, .. } = path;
         let taken = sent.acknowledge(ack, |train, mask| match train.content {
             Content::Data(data) => {
                 content += train.data_runs(data, mask).map(|r| u64::from(r.end - r.start)).sum::<u64>();
+                if let Some(lease) = leases.iter_mut().find(|l| !l.lost.is_empty() && l.is_of(&data)) {
+                    train.data_runs(data, mask).for_each(|run| lease.have(run));
+                }
                 mtu.on_packet_acked(train.sizes.0);
             }
             Content::Control(control, _) => {
@@ -452,9 +455,7 @@ impl<C: Crypto> Connection<C> {
             match train.content {
                 Content::Data(data) => {
                     mtu.on_packet_lost(now, train.sizes.0);
-                    let lease = leases.iter_mut().find(|l| {
-                        l.transfer == data.transfer && l.chunk == data.chunk && l.attempt == data.attempt
-                    });
+                    let lease = leases.iter_mut().find(|l| l.is_of(&data));
                     if let Some(lease) = lease {
                         train.data_runs(data, mask).for_each(|run| lease.lose(run));
                     }

@@ -133,9 +133,7 @@ impl<C: Crypto> Connection<C> {
         match train.content {
             Content::Data(data) => {
                 let first = pending & pending.wrapping_neg();
-                let lease = path.leases.iter_mut().find(|l| {
-                    l.transfer == data.transfer && l.chunk == data.chunk && l.attempt == data.attempt
-                });
+                let lease = path.leases.iter_mut().find(|l| l.is_of(&data));
                 if let Some(lease) = lease {
                     train.data_runs(data, first).for_each(|run| lease.lose(run));
                 }

@@ -144,6 +144,14 @@ impl<C: Crypto + Clone> World<C> {
                     end.state()
                 ));
             };
+            if self.plan.closes_early.is_some() && matches!(code, CloseCode::Cancelled | CloseCode::Idle) {
+                continue;
+            }
+            let through = end.sender.as_ref().is_none_or(|s| s.complete)
+                && end.receiver.as_ref().is_none_or(|r| r.complete);
+            if *code == CloseCode::Idle && through && end.side == 1 {
+                continue;
+            }
             if *code != CloseCode::Done {
                 return Err(format!("{}: closed with {code:?} {text}: {}", end.name(), end.state()));
             }
