@@ -146,7 +146,10 @@ impl<C: Crypto> Connection<C> {
     /// An authentic packet with the highest number came from a new address: prove it, at most once a round trip.
     pub(super) fn address_changed(&mut self, now: Time, i: usize, from: Address) {
         let path = &self.paths[i];
-        if path.state == PathState::Unproven || path.challenge.is_some_and(|c| now < c.resend_at) {
+        let asked = path.challenge.is_some_and(|c| {
+            !c.address.differs(&from) || c.first_sent.is_none_or(|sent| now.since(sent) < path.rtt.smoothed())
+        });
+        if path.state == PathState::Unproven || asked {
             return;
         }
         self.challenge(now, i, from);

@@ -157,7 +157,7 @@ impl<C: Crypto + Clone> End<C> {
 
     fn acceptor(plan: &Plan, now: Time, rng: &mut Rng) -> Acceptor {
         let mut acceptor = Acceptor::new(2 + 2 * usize::from(!plan.demand_cookie), seed32(rng));
-        acceptor.admit(ticket(plan), now + limits::TICKET_LIFE).unwrap();
+        acceptor.admit(ticket(plan), Time::NEVER).unwrap();
         if plan.demand_cookie {
             let other = Ticket::new(seed32(rng), plan.suite, Direction::Both);
             acceptor.admit(other.clone(), Time::NEVER).unwrap();
@@ -241,6 +241,10 @@ impl<C: Crypto + Clone> End<C> {
 
     pub(crate) fn name(&self) -> &'static str {
         ["opener", "acceptor"][self.side]
+    }
+
+    pub(crate) fn is_established(&self) -> bool {
+        self.connection.as_ref().is_some_and(|c| c.is_established())
     }
 
     /// For a report of what went wrong.

@@ -124,6 +124,8 @@ impl<C: Crypto + Clone> World<C> {
         }
         match fault {
             Fault::Shape(wire, direction, shape) => self.links[*wire][*direction].set_shape(self.now, *shape),
+            // A handshake belongs to the address that its first packet came from.
+            Fault::Rebind(_) if !self.ends[1].is_established() => {}
             Fault::Rebind(wire) => {
                 let address = &mut self.openers[*wire];
                 address.set_port(address.port() + 1);
