@@ -109,8 +109,9 @@ impl<C: Crypto> Connection<C> {
     /// Nothing made progress for a probe timeout (RFC 9002 section 6.2): hand over, or probe with the oldest content.
     fn probe_timeout(&mut self, now: Time, i: usize) {
         if self.paths[i].sent.pending().all(|(train, _)| train.content == Content::MtuProbe) {
-            // Nothing but a probe of the MTU is missing, which says nothing about the path.
+            // Nothing but a probe of the MTU is missing, which says nothing about the path; a small packet will.
             self.with_losses(now, i, |sent, visit| sent.forsake(visit));
+            self.paths[i].ping_owed = true;
             return;
         }
         let path = &mut self.paths[i];

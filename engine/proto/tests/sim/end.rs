@@ -224,6 +224,14 @@ impl<C: Crypto + Clone> End<C> {
                 && let Some(transmit) = connection.poll_transmit(now, &mut self.frame, &self.source)
             {
                 trains += 1;
+                if self.trace {
+                    let (path, len, segment) = (transmit.path.0, transmit.len, transmit.segment);
+                    println!(
+                        "{:>12} {} sends {len} by {segment} on {path}",
+                        at / 1_000,
+                        ["opener", "acceptor"][self.side]
+                    );
+                }
                 let train = &self.frame[..transmit.len];
                 for bytes in train.chunks(transmit.segment) {
                     send(Datagram { peer: transmit.address.remote, bytes: bytes.to_vec() });
