@@ -67,6 +67,8 @@ pub(crate) struct End<C: Crypto + Clone> {
     pub(crate) wake_at: Option<u64>,
     pub(crate) stalled_until: u64,
     pub(crate) closed: Option<(CloseCode, String, bool)>,
+    /// When it had all it wanted and closed, or was told.
+    pub(crate) closed_ns: u64,
     pub(crate) events: Vec<(u64, Event)>,
     opened_paths: Vec<(usize, Option<PathId>, u64)>,
     frame: Vec<u8>,
@@ -121,6 +123,7 @@ impl<C: Crypto + Clone> End<C> {
             wake_at: Some(0),
             stalled_until: 0,
             closed: None,
+            closed_ns: 0,
             events: Vec::new(),
             opened_paths: Vec::new(),
             frame: vec![0; limits::DATAGRAM_MAX],
@@ -493,16 +496,18 @@ impl<C: Crypto + Clone> End<C> {
                 break;
             }
         }
-        self.close_when_done(now);
+        self.close_when_done(at);
     }
 
-    fn close_when_done(&mut self, now: Time) {
+    fn close_when_done(&mut self, at: u64) {
+        let now = self.clock.read(at);
         let Some(connection) = &mut self.connection else { return };
         let finished = self.sender.as_ref().is_none_or(|s| s.complete)
             && self.receiver.as_ref().is_none_or(|r| r.complete)
             && connection.stream_backlog() == 0;
         if self.side == 0 && finished {
             connection.close(now, CloseCode::Done, "done");
+            self.closed_ns = at;
             self.closed = Some((CloseCode::Done, String::new(), false));
         }
     }
