@@ -398,14 +398,14 @@ impl<C: Crypto> Connection<C> {
                 if let Some(lease) = leases.iter_mut().find(|l| !l.lost.is_empty() && l.is_of(&data)) {
                     train.data_runs(data, mask).for_each(|run| lease.have(run));
                 }
-                mtu.on_packet_acked(train.sizes.0);
+                mtu.on_packet_acked(train.sizes.0, train.first);
             }
             Content::Control(control, _) => {
                 if let Some(piece) = control.stream {
                     send_stream.on_acked(piece);
                 }
                 named = named.or(control.ack);
-                mtu.on_packet_acked(train.sizes.0);
+                mtu.on_packet_acked(train.sizes.0, train.first);
             }
             Content::MtuProbe => mtu_grew |= mtu.on_probe_acked(now, train.first),
             Content::Skipped => {}
@@ -449,18 +449,20 @@ impl<C: Crypto> Connection<C> {
         declare: impl FnOnce(&mut crate::sent::SentLog, &mut dyn FnMut(&Train, u64)) -> R,
     ) -> R {
         let Connection { paths, send_stream, incoming, credit_owed, abandoned, .. } = self;
-        let Path { sent, mtu, leases, counters, .. } = &mut paths[i];
-        declare(sent, &mut |train, mask| {
+        let Path { sent, mtu, leases, counters, controller, .. } = &mut paths[i];
+        let datagram = mtu.current();
+        let declared = declare(sent, &mut |train, mask| {
             counters.packets_lost += u64::from(mask.count_ones());
             match train.content {
                 Content::Data(data) => {
-                    mtu.on_packet_lost(now, train.sizes.0);
+                    mtu.on_packet_lost(now, train.sizes.0, train.first);
                     let lease = leases.iter_mut().find(|l| l.is_of(&data));
                     if let Some(lease) = lease {
                         train.data_runs(data, mask).for_each(|run| lease.lose(run));
                     }
                 }
                 Content::Control(ControlContent { stream, window, credit, abandon, .. }, _) => {
+                    mtu.on_packet_lost(now, train.sizes.0, train.first);
                     if let Some(piece) = stream {
                         send_stream.on_lost(piece);
                     }
@@ -473,7 +475,11 @@ impl<C: Crypto> Connection<C> {
                 Content::MtuProbe => mtu.on_probe_lost(now, train.first),
                 Content::Skipped => {}
             }
-        })
+        });
+        if mtu.current() != datagram {
+            controller.on_mtu(u64::from(mtu.current()));
+        }
+        declared
     }
 }
 

@@ -122,9 +122,9 @@ fn a_restored_path_carries_again_within_a_second() {
     both(&mut plan, SECOND, 1, |shape| shape.blackhole = true);
     both(&mut plan, 2 * SECOND, 1, |_| {});
     let mut world = World::new(&plan, &StandIn);
-    world.run_until(3 * SECOND, |_| false);
+    world.run_until(2_500 * MS, |_| false);
     let before = world.links[1][0].stats().passed_bytes;
-    world.run_until(3_500 * MS, |_| false);
+    world.run_until(3_000 * MS, |_| false);
     let bytes = world.links[1][0].stats().passed_bytes - before;
     let percent = percent_of_link(bytes, 100, SECOND / 2);
     println!("{percent:.1} % of the restored wire");
