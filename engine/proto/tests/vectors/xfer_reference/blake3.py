@@ -118,7 +118,7 @@ def _full_leaves(data, counter):
 
 
 def _parents(values, root):
-    """One level up: pairs from the left, an odd last one carried. That is the tree of section 2.1 of the paper."""
+    """One level up: pairs from the left, an odd last one carried. That is the tree of BLAKE3."""
     count = len(values[0])
     pairs = count // 2
     result = [array("Q") for _ in range(8)]
@@ -175,7 +175,7 @@ def chaining_value(data, offset):
 
 
 def merge(values):
-    """The root from the chaining values of two or more subtrees of one size, a power of two; the last may be shorter."""
+    """The root from the chaining values of several subtrees of one size, a power of two; the last may be shorter."""
     if len(values) < 2:
         raise ValueError(f"{len(values)} chaining values have no parent")
     words = [

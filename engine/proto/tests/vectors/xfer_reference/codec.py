@@ -22,7 +22,7 @@ def decode(codec, stored, plain_length):
     elif codec == LZ4:
         plain = lz4_decode(stored, plain_length)
     elif codec == ZSTD:
-        raise Unsupported("a chunk is stored as zstd, which Python's standard library cannot read: ask for uncompressed")
+        raise Unsupported("a chunk is stored as zstd, which Python's standard library lacks: ask for uncompressed")
     elif codec == EXTENTS:
         plain = extents_decode(stored, plain_length)
     else:

@@ -65,7 +65,8 @@ class Header:
     def encode(self):
         flags = int(self.ask) | (self.attempt & 7) << 1
         first = 0x80 | self.type << 3 | self.version
-        front = struct.pack("<BBHIQII", first, flags, self.path, self.connection, self.number, self.transfer, self.stamp)
+        numbers = (first, flags, self.path, self.connection, self.number, self.transfer, self.stamp)
+        front = struct.pack("<BBHIQII", *numbers)
         return front + self.offset.to_bytes(6, "little") + struct.pack("<H", self.length)
 
     @staticmethod
