@@ -350,7 +350,8 @@ class Codecs(unittest.TestCase):
         block = codec.lz4_encode(bytes(5000))
         extents = codec.extents_encode(bytes(4096) + b"x" * 4096)
         bad = [(codec.PLAIN, b"12", 3), (codec.LZ4, block, 4999), (codec.LZ4, block, 5001),
-               (codec.LZ4, block[:-1], 5000), (codec.LZ4, unhex("12 61 0200 50 6263646566"), 20), (codec.EXTENTS, extents[:-1], 8192),
+               (codec.LZ4, block[:-1], 5000),
+               (codec.LZ4, unhex("12 61 0200 50 6263646566"), 20), (codec.EXTENTS, extents[:-1], 8192),
                (codec.EXTENTS, extents + b"1", 8292), (codec.EXTENTS, extents, 8000), (codec.LZ4, block, len(block)),
                (codec.EXTENTS, b"\1\0\0", 8), (codec.EXTENTS, b"\2\0\0\0", 8)]
         for kind, stored, length in bad:

@@ -10,8 +10,8 @@ from .ranges import RangeSet
 from .space import Space
 from .wire import WireError
 
-# Exit classes of PRODUCT.md, as far as this end reports errors.
-CLASS_UNSUPPORTED, CLASS_IO, CLASS_DIGEST = 2, 5, 6
+# Exit codes of the product that errors carry as their class: other, I/O, wrong digest.
+CLASS_UNSUPPORTED, CLASS_IO, CLASS_DIGEST = 1, 7, 15
 
 
 class Refused(Exception):

@@ -15,7 +15,7 @@ from .messages import Entry, Error
 from .space import Space
 from .wire import HandshakePayload, WireError
 
-CLASS_CHANGED = 5
+CLASS_CHANGED = 1
 RECEIVE_BUFFER = 208 << 10
 
 
