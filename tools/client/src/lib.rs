@@ -9,6 +9,7 @@ pub mod book;
 mod client;
 mod connect;
 pub mod copy;
+pub mod hash;
 pub mod limits;
 pub mod link;
 pub mod location;
@@ -17,12 +18,14 @@ pub mod retry;
 mod status;
 mod tls;
 mod transfer;
+mod values;
 
 pub use book::Book;
 pub use client::{Client, Entry, Hashed, Kind, Listed};
 pub use copy::{CopyEvent, CopyOptions, CopyRequest, Summary, copy};
 pub use link::{HostPort, Link};
 pub use location::{Location, Remote};
+pub use values::*;
 
 /// Messages and stubs of the services in `tools/node/proto`.
 #[allow(missing_docs, clippy::all, reason = "generated; the protobuf files are the documentation")]

@@ -43,3 +43,6 @@ pub const RETRY_WAITS: [Duration; 6] = [
 pub const CANCEL_PATIENCE: Duration = Duration::from_secs(8);
 /// Bytes copied at once to standard output.
 pub const STDOUT_BYTES: usize = 1 << 20;
+
+/// Bytes read at once for a digest of what is on this machine.
+pub const HASH_BUFFER_LEN: usize = 256 << 10;

@@ -6,12 +6,13 @@ mod look;
 mod serve;
 
 pub(crate) use copy::{
-    CcArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, ProgressArg,
+    BackendArg, CcArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, ProgressArg,
+    SelectionArgs,
 };
 pub(crate) use look::{
     ConfigArgs, ConfigCommand, DoctorArgs, HashArgs, ListArgs, NodeArgs, NodeCommand, ShowArgs, StatArgs,
 };
-pub(crate) use serve::{PollArg, ServeArgs};
+pub(crate) use serve::{PollArg, ServeArgs, WorkerArgs};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
