@@ -1,28 +1,96 @@
-//! The engine's handle: starts the workers, takes admissions and connections, hands out transfers.
+//! The engine's handle: starts workers and I/O threads, takes admissions and connections, hands out transfers.
 
-use crate::api::{Admission, Connect, EngineConfig, Event, Progress};
+use crate::api::{
+    Admission, Connect, Direction, EngineConfig, Event, Progress, Role, Suite, Ticket, TransferConfig,
+};
 use crate::error::{Class, Error};
-use crossbeam::channel::Receiver;
+use crate::limits;
+use crate::report::Shared;
+use crate::storage::Storage;
+use crate::worker::{Admitted, DialStart, Mail, Mailbox, Registry, Worker, WorkerStart, post};
+use crossbeam::channel::{Receiver, bounded};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use xfer_io::memory::Backing;
+use xfer_io::pool::ChunkPool;
+use xfer_io::queue::Queue;
+use xfer_io::udp::{UdpConfig, UdpQueue, steer};
+use xfer_io::wake::Poller;
+use xfer_proto::cc::Algorithm;
+use xfer_proto::connection::Config;
 
 /// A running engine. Dropping it ends its transfers and joins its threads.
 pub struct Engine {
     addresses: Vec<SocketAddr>,
+    workers: Vec<JoinHandle<Option<()>>>,
+    mailboxes: Arc<Vec<Mailbox>>,
+    next_worker: AtomicUsize,
+    memory_max: u64,
+    /// Ends after the workers.
+    _storage: Storage,
 }
 
 /// One transfer of an engine.
 pub struct Transfer {
     events: Receiver<Event>,
+    shared: Arc<Shared>,
+    mailboxes: Arc<Vec<Mailbox>>,
 }
 
 impl Engine {
     /// Opens the sockets and starts workers and I/O threads.
     ///
     /// # Errors
-    /// `Fatal` when an address cannot be bound, naming it.
+    /// `Fatal` when an address cannot be bound or a thread not be pinned, naming it; `Usage` for cores outside the affinity mask.
     pub fn start(config: EngineConfig) -> Result<Engine, Error> {
-        Ok(Engine { addresses: config.listen })
+        let cores = cores(&config)?;
+        let workers = config.workers.unwrap_or(cores.len()).clamp(1, limits::WORKERS_MAX);
+        let (queues, addresses) = open_queues(&config, workers)?;
+        let storage = Storage::start(workers.max(2))?;
+        let mut posts = Vec::new();
+        let mut mailboxes = Vec::new();
+        for _ in 0..workers {
+            let poller = Poller::new().map_err(fatal("start a worker"))?;
+            let (mailbox, mail) = post(poller.waker());
+            mailboxes.push(mailbox);
+            posts.push((poller, mail));
+        }
+        let mailboxes = Arc::new(mailboxes);
+        let next_worker = Arc::new(AtomicUsize::new(0));
+        let mut threads = Vec::new();
+        for (index, ((poller, mail), queues)) in posts.into_iter().zip(queues).enumerate() {
+            let registry = Registry::default();
+            let start = WorkerStart {
+                index,
+                queues,
+                mail,
+                poller,
+                storage: storage.handle(mailboxes[index].clone()),
+                poll: config.poll,
+                offloads: config.offloads,
+                peers: mailboxes.clone(),
+                next_worker: next_worker.clone(),
+                registry: registry.clone(),
+            };
+            let worker = Worker::new(start).map_err(fatal("start a worker"))?;
+            let core = cores[index % cores.len()];
+            let name = format!("xfer-worker-{index}");
+            let thread = xfer_io::thread::spawn(&name, Some(core), move || guard(worker, &registry))
+                .map_err(fatal("start a worker"))?;
+            threads.push(thread);
+        }
+        Ok(Engine {
+            addresses,
+            workers: threads,
+            mailboxes,
+            next_worker: AtomicUsize::new(0),
+            memory_max: config.memory_max,
+            _storage: storage,
+        })
     }
 
     /// Addresses that the engine receives on, ports filled in.
@@ -34,10 +102,21 @@ impl Engine {
     /// the ticket's time is over.
     ///
     /// # Errors
-    /// `Temporary` when the engine has too many transfers, `Usage` when the role does not fit the ticket's direction.
+    /// `Temporary` when the engine has stopped, `Usage` when the role does not fit the ticket's direction.
     pub fn admit(&self, admission: Admission) -> Result<Transfer, Error> {
-        let Admission { .. } = admission;
-        Err(Error::new(Class::Other, "not connected to workers yet"))
+        let sends = admission.ticket.direction == Direction::OpenerReceives;
+        check_role(&admission.role, sends)?;
+        let (shared, events) = shared();
+        let admitted = Admitted {
+            ticket: admission.ticket.to_proto(),
+            lifetime: admission.lifetime.min(limits::TICKET_LIFETIME_MAX),
+            role: admission.role,
+            pool: self.pool(&admission.config)?,
+            config: admission.config,
+            shared: shared.clone(),
+        };
+        self.post(0, Mail::Admit(Box::new(admitted)))?;
+        Ok(Transfer { events, shared, mailboxes: self.mailboxes.clone() })
     }
 
     /// Connects with the ticket and runs the transfer.
@@ -45,13 +124,179 @@ impl Engine {
     /// # Errors
     /// As [`Engine::admit`]; what fails later is in the transfer's last event.
     pub fn connect(&self, connect: Connect) -> Result<Transfer, Error> {
-        let Connect { .. } = connect;
-        Err(Error::new(Class::Other, "not connected to workers yet"))
+        if connect.paths.is_empty() {
+            return Err(Error::new(Class::Usage, "a connection needs at least one pair of addresses"));
+        }
+        check_role(&connect.role, connect.ticket.direction == Direction::OpenerSends)?;
+        let (shared, events) = shared();
+        let worker = self.next_worker.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
+        let start = DialStart {
+            ticket: connect.ticket.to_proto(),
+            pool: self.pool(&connect.config)?,
+            connect,
+            shared: shared.clone(),
+        };
+        self.post(worker, Mail::Dial(Box::new(start)))?;
+        Ok(Transfer { events, shared, mailboxes: self.mailboxes.clone() })
     }
 
     /// Stops taking connections, syncs the journals of running transfers and ends them with `Temporary`, within `patience`.
-    pub fn shut_down(self, patience: Duration) {
-        let Duration { .. } = patience;
+    pub fn shut_down(mut self, patience: Duration) {
+        self.stop(patience);
+    }
+
+    fn stop(&mut self, patience: Duration) {
+        for mailbox in self.mailboxes.iter() {
+            mailbox.send(Mail::ShutDown);
+        }
+        let deadline = Instant::now() + patience;
+        for thread in self.workers.drain(..) {
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if !thread.is_finished() {
+                tracing::warn!("a worker did not end in time");
+            } else if thread.join().is_err() {
+                tracing::error!("a worker panicked while it stopped");
+            }
+        }
+    }
+
+    fn post(&self, worker: usize, mail: Mail) -> Result<(), Error> {
+        if self.mailboxes[worker].send(mail) {
+            return Ok(());
+        }
+        Err(Error::new(Class::Temporary, "the engine has stopped"))
+    }
+
+    fn pool(&self, config: &TransferConfig) -> Result<ChunkPool, Error> {
+        let (min, max) = (xfer_proto::limits::CHUNK_LOG2_MIN, xfer_proto::limits::CHUNK_LOG2_MAX);
+        if !(min..=max).contains(&config.chunk_log2) {
+            return Err(Error::new(Class::Usage, "a chunk has 64 KiB to 64 MiB, a power of two"));
+        }
+        let bytes = 1usize << config.chunk_log2;
+        let chunks = (self.memory_max >> config.chunk_log2) as usize;
+        ChunkPool::new(bytes, chunks.clamp(limits::CHUNKS_MIN, limits::CHUNKS_MAX), Backing::default())
+            .map_err(fatal("reserve chunk buffers"))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop(limits::STOP_PATIENCE);
+    }
+}
+
+/// Runs a worker; whatever ends it early ends its transfers with an error that says so.
+fn guard(mut worker: Worker, registry: &Mutex<Vec<std::sync::Weak<Shared>>>) {
+    let why = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => match panic.downcast_ref::<&str>().map(ToString::to_string) {
+            Some(text) => format!("panic: {text}"),
+            None => {
+                let text = panic.downcast_ref::<String>().cloned();
+                format!("panic: {}", text.unwrap_or_else(|| "no message".into()))
+            }
+        },
+    };
+    tracing::error!(why, "a worker stopped");
+    let transfers = std::mem::take(&mut *registry.lock().unwrap_or_else(|e| e.into_inner()));
+    for shared in transfers.iter().filter_map(std::sync::Weak::upgrade) {
+        shared.fail(&why);
+    }
+}
+
+fn shared() -> (Arc<Shared>, Receiver<Event>) {
+    let (sender, events) = bounded(limits::EVENTS_MAX);
+    (Arc::new(Shared::new(sender)), events)
+}
+
+fn fatal<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Error {
+    move |error| Error::new(Class::Fatal, what).because(error)
+}
+
+fn check_role(role: &Role, sends: bool) -> Result<(), Error> {
+    if matches!(role, Role::Send(_)) == sends {
+        return Ok(());
+    }
+    Err(Error::new(Class::Usage, "the role does not fit the direction of the ticket"))
+}
+
+/// The cores to pin workers to.
+fn cores(config: &EngineConfig) -> Result<Vec<usize>, Error> {
+    let mask = xfer_io::thread::affinity().map_err(fatal("read the affinity mask"))?;
+    if let Some(outside) = config.cores.iter().find(|core| !mask.contains(core)) {
+        let text = format!("core {outside} is not in the affinity mask {mask:?}");
+        return Err(Error::new(Class::Usage, text));
+    }
+    Ok(if config.cores.is_empty() { mask } else { config.cores.clone() })
+}
+
+/// One queue for each address and worker; several workers share a port and are steered by connection id.
+fn open_queues(
+    config: &EngineConfig,
+    workers: usize,
+) -> Result<(Vec<Vec<UdpQueue>>, Vec<SocketAddr>), Error> {
+    let mut queues: Vec<Vec<UdpQueue>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut addresses = Vec::new();
+    for address in &config.listen {
+        let mut local = *address;
+        for of_worker in &mut queues {
+            let mut udp = UdpConfig::new(local);
+            udp.reuse_port = workers > 1;
+            udp.gso = config.offloads;
+            udp.gro = config.offloads;
+            let queue = UdpQueue::open(&udp).map_err(fatal("receive on a UDP address"))?;
+            local = queue.local_addr();
+            of_worker.push(queue);
+        }
+        if workers > 1
+            && let Some(first) = queues[0].last()
+        {
+            steer::by_worker(first).map_err(fatal("steer connections to workers"))?;
+        }
+        addresses.push(local);
+    }
+    Ok((queues, addresses))
+}
+
+impl Ticket {
+    pub(crate) fn to_proto(&self) -> xfer_proto::crypto::Ticket {
+        use xfer_proto::crypto;
+        let suite = match self.suite {
+            Suite::Aes128Gcm => crypto::Suite::Aes128Gcm,
+            Suite::ChaCha20Poly1305 => crypto::Suite::ChaCha20Poly1305,
+            Suite::Plain => crypto::Suite::Plain,
+        };
+        let direction = match self.direction {
+            Direction::OpenerSends => crypto::Direction::OpenerSends,
+            Direction::OpenerReceives => crypto::Direction::OpenerReceives,
+        };
+        crypto::Ticket::new(self.secret, suite, direction)
+    }
+}
+
+impl TransferConfig {
+    /// The protocol's settings of a connection with a peer that takes datagrams of `peer_max` bytes.
+    pub(crate) fn connection(&self, peer_max: u16) -> Config {
+        use crate::api::CongestionControl;
+        let bytes_per_second = self.rate_max.map(|bits| (bits / 8).max(1));
+        let algorithm = match self.congestion {
+            CongestionControl::Bbr => Algorithm::Bbr,
+            CongestionControl::Cubic => Algorithm::Cubic,
+            CongestionControl::Ledbat => Algorithm::Ledbat,
+            CongestionControl::Fixed => {
+                Algorithm::Fixed { bytes_per_second: bytes_per_second.unwrap_or(limits::FIXED_RATE_DEFAULT) }
+            }
+        };
+        let fixed = self.congestion == CongestionControl::Fixed;
+        Config {
+            algorithm,
+            rate_max: bytes_per_second.filter(|_| !fixed),
+            datagram_max: peer_max.min(limits::DATAGRAM_MAX),
+            idle: xfer_proto::limits::IDLE,
+        }
     }
 }
 
@@ -63,11 +308,14 @@ impl Transfer {
 
     /// Totals by now; cheap, from any thread.
     pub fn progress(&self) -> Progress {
-        Progress::default()
+        self.shared.progress()
     }
 
     /// Ends the transfer: journals are synced, the last event says `Interrupted` with `reason`. Returns at once.
     pub fn cancel(&self, reason: &str) {
-        let _: &str = reason;
+        self.shared.request_cancel(Error::new(Class::Interrupted, reason));
+        for mailbox in self.mailboxes.iter() {
+            mailbox.send(Mail::Wake);
+        }
     }
 }

@@ -9,8 +9,12 @@ pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod limits;
+mod report;
 pub mod sink;
 pub mod source;
+mod storage;
+mod transfer;
+mod worker;
 
 pub use xfer_io as io;
 pub use xfer_proto::wire::{Durability, EntryKind};

@@ -74,6 +74,11 @@ impl Incoming {
         self.chunk_log2
     }
 
+    /// All chunks below are accepted.
+    pub const fn base(&self) -> u32 {
+        self.base
+    }
+
     /// The next chunk to be granted.
     pub fn limit(&self) -> u32 {
         self.base + self.chunks.len() as u32

@@ -164,6 +164,14 @@ mod tests {
     }
 
     #[test]
+    fn smoothing_weighs_as_in_the_standard() {
+        let mut rtt = Rtt::new(MS);
+        rtt.sample(at(0), MS * 80, Duration::ZERO);
+        rtt.sample(at(1), MS * 96, Duration::ZERO);
+        assert_eq!((rtt.smoothed(), rtt.variation()), (MS * 82, MS * 34));
+    }
+
+    #[test]
     fn probe_timeout_has_a_floor_and_grows_with_variation() {
         let mut rtt = Rtt::new(MS);
         for i in 0..100 {

@@ -121,10 +121,13 @@ fn bbr_and_cubic_share_whoever_comes_first() {
 
 #[test]
 fn two_bbr_flows_converge() {
-    let (one, two) = shares(wire(50, 0), Bbr, Bbr, 25, 40);
-    let jain = (one + two).powi(2) / (2.0 * (one.powi(2) + two.powi(2)));
-    assert!(jain >= 0.95, "{jain:.3}: {one:.1} % and {two:.1} %");
-    assert!(one + two >= 95.0, "{one:.1} % and {two:.1} %");
+    let cases = [(50, 0, 25, 40, 95.0), (10, 0, 10, 20, 95.0), (200, 0, 40, 60, 90.0)];
+    for (rtt_ms, loss_ppm, from, until, sum_min) in cases {
+        let (one, two) = shares(wire(rtt_ms, loss_ppm), Bbr, Bbr, from, until);
+        let jain = (one + two).powi(2) / (2.0 * (one.powi(2) + two.powi(2)));
+        assert!(jain >= 0.95, "{rtt_ms} ms, {loss_ppm} ppm: {jain:.3}, {one:.1} % and {two:.1} %");
+        assert!(one + two >= sum_min, "{rtt_ms} ms, {loss_ppm} ppm: {one:.1} % and {two:.1} %");
+    }
 }
 
 #[test]

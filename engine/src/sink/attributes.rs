@@ -1,25 +1,15 @@
 //! What an object has besides content: mode, times, and what `--preserve` adds.
 
+use crate::source::Preserve;
 use xfer_io::file::{File, FileError, Root, Timestamp};
 use xfer_proto::wire::{Attribute, Entry};
 
 /// Mode bits that are kept: permissions and sticky, neither setuid nor setgid.
 const MODE_KEPT: u32 = 0o1777;
+/// The name space that a sender may set attributes in: the others mean something to the system.
+const XATTR_SPACE: &[u8] = b"user.";
 const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
 const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
-
-/// What to keep besides mode and modification time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Preserve {
-    /// Owner and group.
-    pub owner: bool,
-    /// Extended attributes.
-    pub xattr: bool,
-    /// POSIX access control lists.
-    pub acl: bool,
-    /// Hard links among the copied files.
-    pub links: bool,
-}
 
 /// An object's attributes, as far as they are kept.
 #[derive(Clone, Debug)]
@@ -43,7 +33,7 @@ impl Kept {
         for attribute in &entry.attributes {
             match attribute {
                 Attribute::Owner { uid, gid } if preserve.owner => kept.owner = Some((*uid, *gid)),
-                Attribute::Xattr { name, value } if preserve.xattr => {
+                Attribute::Xattr { name, value } if preserve.xattr && name.starts_with(XATTR_SPACE) => {
                     kept.xattrs.push((name.clone(), value.clone()));
                 }
                 Attribute::AclAccess(value) if preserve.acl => {

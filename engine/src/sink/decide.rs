@@ -3,7 +3,7 @@
 use super::attributes::{Kept, link_to, same_time};
 use super::directory::{Directory, lock, split_place};
 use super::fault::{Fault, fault, refusal};
-use super::file::{Compare, FileIdentity, LastDirectory, Overwrite};
+use super::file::{Compare, LastDirectory, Overwrite};
 use super::finish::{WHILE_WRITING, bare_end};
 use super::journal::{Held, Subject};
 use super::object::{Object, Parts, State};
@@ -12,7 +12,8 @@ use super::write::{OPEN_SIZE, claim_fault};
 use super::{Action, Decided, Ended, FileSink};
 use crate::digest::{self, Digest};
 use crate::error::{Class, Error, Side};
-use crate::limits::DIGEST_READ_BYTES;
+use crate::limits::HASH_READ_BYTES;
+use crate::source::Identity;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use xfer_io::file::{FileError, Kind, Replace, Stat};
@@ -213,7 +214,8 @@ impl FileSink {
         }
         let digest = match stat.kind {
             Kind::File if self.spec.want_digests && self.spec.digests => {
-                Some(self.digest_of(directory, last, &stat).map_err(failed)?)
+                let path = self.spec.target.shown(&entry.name);
+                Some(self.digest_of(directory, last, &path, &stat).map_err(failed)?)
             }
             _ => None,
         };
@@ -222,15 +224,21 @@ impl FileSink {
     }
 
     /// The digest of a file that is here, remembered or read.
-    fn digest_of(&self, directory: &Directory, last: &[u8], stat: &Stat) -> Result<Digest, FileError> {
-        let identity = FileIdentity::of(stat);
+    fn digest_of(
+        &self,
+        directory: &Directory,
+        last: &[u8],
+        path: &[u8],
+        stat: &Stat,
+    ) -> Result<Digest, FileError> {
+        let identity = Identity::from(stat);
         let cache = self.spec.digest_cache.as_ref();
-        if let Some(known) = cache.and_then(|cache| cache.get(&identity)) {
+        if let Some(known) = cache.and_then(|cache| cache.get(path, &identity)) {
             return Ok(known);
         }
         let file = directory.root.open_read(last)?;
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; DIGEST_READ_BYTES.min(stat.size.max(1) as usize)];
+        let mut buffer = vec![0; HASH_READ_BYTES.min(stat.size.max(1) as usize)];
         let mut at = 0;
         loop {
             let len = file.read_at(&mut buffer, at)?;
@@ -242,7 +250,7 @@ impl FileSink {
         }
         let digest = *hasher.finalize().as_bytes();
         if let Some(cache) = cache {
-            cache.put(&identity, &digest);
+            cache.put(path, &identity, &digest);
         }
         Ok(digest)
     }

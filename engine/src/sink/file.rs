@@ -3,15 +3,14 @@
 //! The parts: `decide` answers pages, `write` takes chunks, `naming` makes finished files durable and gives them their names,
 //! `finish` ends a transfer. A file is under its name whole or not at all.
 
-use super::attributes::{Kept, Preserve};
+use super::attributes::Kept;
 use super::directory::{Directories, lock};
 use super::naming::Pending;
 use super::object::{Object, Parts, State};
 use super::verify::Scratch;
 use super::{Decided, Ended, Sink, Target, Verdict};
-use crate::digest::Digest;
 use crate::error::{Class, Error, Side};
-use crate::source::{ChunkPlan, Encoding};
+use crate::source::{ChunkPlan, DigestCache, Encoding, Preserve};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -43,29 +42,6 @@ pub enum Overwrite {
     Update,
 }
 
-/// What a file is known by between runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FileIdentity {
-    /// Device.
-    pub device: u64,
-    /// Number of the file on its device.
-    pub inode: u64,
-    /// Bytes.
-    pub size: u64,
-    /// Last change of content, nanoseconds since 1970.
-    pub mtime_ns: i128,
-    /// Last change of content or state, nanoseconds since 1970.
-    pub ctime_ns: i128,
-}
-
-/// Remembers digests of files, so that what is there already need not be read again.
-pub trait DigestCache: Send + Sync {
-    /// The digest of the file, if it is known.
-    fn get(&self, file: &FileIdentity) -> Option<Digest>;
-    /// The digest of the file has become known.
-    fn put(&self, file: &FileIdentity, digest: &Digest);
-}
-
 /// How a transfer's files are written.
 #[derive(Clone)]
 pub struct SinkSpec {
@@ -85,7 +61,7 @@ pub struct SinkSpec {
     pub preserve: Preserve,
     /// Whether ended objects carry digests, skipped ones too: those are read.
     pub want_digests: bool,
-    /// Digests that are known.
+    /// Digests that are known; paths are [`Target::shown`].
     pub digest_cache: Option<Arc<dyn DigestCache>>,
     /// Who is writing, for those who find the target busy: process and peer.
     pub holder: String,

@@ -191,9 +191,8 @@ impl Sink for MemorySink {
         let mut ended = Vec::new();
         for (at, piece) in plan.pieces.iter().enumerate() {
             let Some(object) = &objects[at] else { continue };
-            let bytes = checked.piece(piece);
             let alone = (self.digests && piece.object_offset == 0)
-                .then(|| if plan.is_subtree() { digest::root(bytes) } else { checked.values[at] });
+                .then(|| if plan.is_subtree() { checked.root(piece) } else { checked.values[at] });
             let start = piece.object_offset;
             let end = start + u64::from(piece.len);
             {
@@ -203,7 +202,7 @@ impl Sink for MemorySink {
                 }
                 self.grow(object, &mut state.region, end)?;
                 if self.bytes_max.is_some() {
-                    state.region[start as usize..end as usize].copy_from_slice(bytes);
+                    state.region[start as usize..end as usize].copy_from_slice(&checked.piece(piece));
                 }
                 state.arrived(start, u64::from(piece.len), checked.values[at], alone);
             }

@@ -19,8 +19,7 @@ mod target;
 mod verify;
 mod write;
 
-pub use attributes::Preserve;
-pub use file::{Compare, DigestCache, FileIdentity, FileSink, Overwrite, SinkSpec};
+pub use file::{Compare, FileSink, Overwrite, SinkSpec};
 pub use memory::MemorySink;
 pub use partial::PARTIAL_DIRECTORY;
 pub use stream::StreamSink;

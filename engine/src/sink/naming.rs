@@ -9,12 +9,13 @@ use super::journal::Held;
 use super::object::{Body, Finished, Object};
 use super::partial::{Claim, Partials};
 use super::write::transfer_error;
-use super::{Ended, FileIdentity, FileSink};
+use super::{Ended, FileSink};
 use crate::error::Error;
 use crate::limits::{SINK_PENDING_DIRECTORIES_MAX, SINK_PENDING_MAX, SINK_PENDING_OPEN_MAX, SYNC_EACH_MAX};
+use crate::source::Identity;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use xfer_io::file::{File, FileError, Follow, Replace, Root, Stat};
+use xfer_io::file::{File, FileError, Follow, Replace, Root};
 use xfer_proto::wire::Durability;
 
 /// What waits to be made durable.
@@ -194,7 +195,8 @@ impl FileSink {
         }
         if let (Some(cache), Some(digest)) = (&self.spec.digest_cache, &finished.digest) {
             let stat = finished.partials().parent.stat(last);
-            cache.put(&FileIdentity::of(&stat.map_err(|error| Fault::of(&object.name, &error))?), digest);
+            let identity = Identity::from(&stat.map_err(|error| Fault::of(&object.name, &error))?);
+            cache.put(&self.spec.target.shown(&object.name), &identity, digest);
         }
         let mut ended = finished.ended();
         ended.digest = ended.digest.filter(|_| self.spec.want_digests);
@@ -207,19 +209,6 @@ impl Finished {
         match &self.body {
             Body::Small { .. } => Ok(()),
             Body::Large(claim) => claim.remove_journal(),
-        }
-    }
-}
-
-impl FileIdentity {
-    /// What a file's state says of it.
-    pub fn of(stat: &Stat) -> Self {
-        FileIdentity {
-            device: stat.dev,
-            inode: stat.ino,
-            size: stat.size,
-            mtime_ns: stat.mtime.ns(),
-            ctime_ns: stat.ctime.ns(),
         }
     }
 }

@@ -129,15 +129,16 @@ impl Sink for StreamSink {
         let checked = verify::check(plan, encoding, stored, self.digests, &self.scratch, |_| true);
         let (Some(checked), [piece]) = (checked, &plan.pieces[..]) else { return Ok(Verdict::Rejected) };
         let first = piece.object_offset == 0;
-        let root = first
-            .then(|| if plan.is_subtree() { digest::root(checked.piece(piece)) } else { checked.values[0] });
+        let root = first.then(|| if plan.is_subtree() { checked.root(piece) } else { checked.values[0] });
         let mut state = lock(&self.state);
         if state.closed {
             return Err(Error::new(Class::Interrupted, "the transfer has ended").on(Side::Destination));
         }
         if let Some(object) = state.object.as_mut().filter(|object| !object.ended) {
             object.first_root = object.first_root.or(root);
-            object.waiting.insert(piece.object_offset, (checked.piece(piece).to_vec(), checked.values[0]));
+            object
+                .waiting
+                .insert(piece.object_offset, (checked.piece(piece).into_owned(), checked.values[0]));
         }
         Ok(Verdict::Accepted(state.advance(self.digests)?.into_iter().collect()))
     }

@@ -3,6 +3,7 @@
 use crate::codec::{self, Extents};
 use crate::digest::{self, Digest};
 use crate::source::{ChunkPlan, Encoding};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Mutex;
 use xfer_proto::space::Piece;
@@ -26,6 +27,8 @@ pub(super) struct Checked<'a> {
 enum Plain<'a> {
     Stored(&'a [u8]),
     Decoded(Vec<u8>),
+    /// All zeros, nowhere in memory.
+    Hole,
 }
 
 /// Where data of a piece lies: in the chunk, and in the object.
@@ -40,17 +43,37 @@ impl Drop for Checked<'_> {
 }
 
 impl Checked<'_> {
-    /// All plain bytes of the chunk.
-    pub(super) fn plain(&self) -> &[u8] {
+    /// The data of a run.
+    pub(super) fn data(&self, run: Range<usize>) -> &[u8] {
         match &self.plain {
-            Plain::Stored(bytes) => bytes,
-            Plain::Decoded(bytes) => bytes,
+            Plain::Stored(bytes) => &bytes[run],
+            Plain::Decoded(bytes) => &bytes[run],
+            Plain::Hole => &[],
         }
     }
 
     /// The plain bytes of a piece.
-    pub(super) fn piece(&self, piece: &Piece) -> &[u8] {
-        &self.plain()[range(piece)]
+    pub(super) fn piece(&self, piece: &Piece) -> Cow<'_, [u8]> {
+        match &self.plain {
+            Plain::Hole => Cow::Owned(vec![0; piece.len as usize]),
+            _ => Cow::Borrowed(self.data(range(piece))),
+        }
+    }
+
+    /// Root of the piece by itself.
+    pub(super) fn root(&self, piece: &Piece) -> Digest {
+        match &self.plain {
+            Plain::Hole => digest::zeros_root(u64::from(piece.len)),
+            _ => digest::root(self.data(range(piece))),
+        }
+    }
+
+    /// Chaining value of the piece as part of its object.
+    fn chunk_value(&self, piece: &Piece) -> Digest {
+        match &self.plain {
+            Plain::Hole => digest::zeros_chunk_value(u64::from(piece.len), piece.object_offset),
+            _ => digest::chunk_value(self.data(range(piece)), piece.object_offset),
+        }
     }
 
     /// Where the piece has data; the rest of it are holes.
@@ -88,12 +111,14 @@ pub(super) fn check<'a>(
         Codec::Extents => Some(Extents::parse(stored, plan.plain_len).ok()?),
         _ => None,
     };
-    let plain = if encoding.codec == Codec::Plain {
-        (stored.len() == plan.plain_len as usize).then_some(Plain::Stored(stored))?
-    } else {
-        let mut buffer = lock(&scratch.0).pop().unwrap_or_default();
-        buffer.resize(plan.plain_len as usize, 0);
-        Plain::Decoded(buffer)
+    let plain = match encoding.codec {
+        Codec::Plain => (stored.len() == plan.plain_len as usize).then_some(Plain::Stored(stored))?,
+        Codec::Extents if stored.is_empty() && plan.plain_len > 0 => Plain::Hole,
+        _ => {
+            let mut buffer = lock(&scratch.0).pop().unwrap_or_default();
+            buffer.resize(plan.plain_len as usize, 0);
+            Plain::Decoded(buffer)
+        }
     };
     let mut checked = Checked { plain, extents, values: vec![[0; 32]; count], scratch };
     if let Plain::Decoded(buffer) = &mut checked.plain {
@@ -102,9 +127,7 @@ pub(super) fn check<'a>(
     if digests {
         let subtree = plan.is_subtree();
         for (at, piece) in plan.pieces.iter().enumerate().filter(|(at, _)| wanted(*at)) {
-            let bytes = checked.piece(piece);
-            let value =
-                if subtree { digest::chunk_value(bytes, piece.object_offset) } else { digest::root(bytes) };
+            let value = if subtree { checked.chunk_value(piece) } else { checked.root(piece) };
             if value != encoding.digests[at] {
                 return None;
             }

@@ -65,7 +65,7 @@ impl FileSink {
             if runs.last().is_none_or(|(_, at)| *at + runs_len(&runs) < u64::from(piece.len)) {
                 file.truncate(u64::from(piece.len))?;
             }
-            runs.into_iter().try_for_each(|(range, at)| file.write_at(&checked.plain()[range], at))
+            runs.into_iter().try_for_each(|(range, at)| file.write_at(checked.data(range), at))
         };
         self.create_whole(object, u64::from(piece.len), self.spec.digests.then_some(root), fill).or_else(
             |error| match error {
@@ -111,15 +111,15 @@ impl FileSink {
         let Some(claim) = self.claim_of(object)? else { return Ok(Vec::new()) };
         let failed = |error| Fault::of(&object.name, &error);
         if claim.holes_are_written {
-            claim.file.write_at(checked.piece(piece), piece.object_offset).map_err(failed)?;
+            claim.file.write_at(&checked.piece(piece), piece.object_offset).map_err(failed)?;
         } else {
             for (range, at) in checked.runs(piece) {
-                claim.file.write_at(&checked.plain()[range], at).map_err(failed)?;
+                claim.file.write_at(checked.data(range), at).map_err(failed)?;
             }
         }
         let open = object.subject.size == OPEN_SIZE;
         let alone = (index == 0 && (open || !plan.is_subtree()))
-            .then(|| if plan.is_subtree() { digest::root(checked.piece(piece)) } else { value });
+            .then(|| if plan.is_subtree() { checked.root(piece) } else { value });
         let complete = {
             let mut state = lock(&object.state);
             self.fulfil(&mut state, u64::from(piece.len));

@@ -17,10 +17,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use xfer_engine::{Class, Error};
+
+/// `SERVING` of grpc.health.v1.
+const HEALTH_SERVING: i32 = 1;
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +130,7 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`].
     pub fn of(remote: &Remote, patience: Duration) -> Result<Client, Error> {
-        Client::connect(&remote.link, &remote.node, patience)
+        Client::connect(&remote.link, &remote.described(), patience)
     }
 
     /// What messages call the node.
@@ -161,6 +165,23 @@ impl Client {
 
     fn failed(&self, status: &Status) -> Error {
         status::error(status, &self.node)
+    }
+
+    /// Whether the node says that it serves (gRPC health checking protocol).
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub fn is_serving(&self) -> Result<bool, Error> {
+        // An empty request means the node as a whole; the answer's only field is what a wrapped number looks like.
+        let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
+        let codec = tonic_prost::ProstCodec::<(), i32>::default();
+        self.runtime.block_on(async {
+            let mut grpc = tonic::client::Grpc::new(self.channel.clone());
+            let ready = |e| Error::new(Class::Temporary, "call the node").because(e);
+            grpc.ready().await.map_err(ready)?;
+            let answer = grpc.unary(self.short(()), path, codec).await.map_err(|s| self.failed(&s))?;
+            Ok(answer.into_inner() == HEALTH_SERVING)
+        })
     }
 
     /// Lists a directory, and what is beneath it when `recursive`; anything else lists itself. `each` is told in order of path

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod book;
+mod cache;
 mod client;
 mod connect;
 pub mod copy;

@@ -21,9 +21,9 @@ pub const DATA_TIMEOUT: Duration = Duration::from_secs(5);
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of one message of a node.
 pub const MESSAGE_LEN_MAX: usize = 4 << 20;
-/// Bytes of a request: many sources, many filters.
-pub const REQUEST_LEN_MAX: usize = 4 << 20;
 
+/// Content of files up to this many bytes travels in the manifest.
+pub const INLINE_LEN_MAX: usize = 1_024;
 /// Paths of one transfer.
 pub const PATHS_MAX: usize = 16;
 /// Pairs kept on standby.
@@ -46,3 +46,7 @@ pub const STDOUT_BYTES: usize = 1 << 20;
 
 /// Bytes read at once for a digest of what is on this machine.
 pub const HASH_BUFFER_LEN: usize = 256 << 10;
+/// Digests that are remembered; with more the file starts anew.
+pub const CACHE_RECORDS_MAX: usize = 1 << 18;
+/// How long a file must be as it is before its digest is remembered.
+pub const CACHE_SETTLED: Duration = Duration::from_secs(2);

@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn addresses_and_paths() {
-        let cases: [(&str, &[(&str, u16)], &[u8]); 7] = [
+        type Case = (&'static str, &'static [(&'static str, u16)], &'static [u8]);
+        let cases: [Case; 7] = [
             ("10.0.0.2:7700", &[("10.0.0.2", 7700)], b""),
             ("10.0.0.2:7700/", &[("10.0.0.2", 7700)], b""),
             ("10.0.0.2:7700///a//b/", &[("10.0.0.2", 7700)], b"a//b/"),

@@ -32,6 +32,16 @@ pub struct Remote {
     pub path: Vec<u8>,
 }
 
+impl Remote {
+    /// The node as messages name it: `n1 (10.0.0.2)`, or its address where that is all there is.
+    pub fn described(&self) -> String {
+        match self.link.addresses.first() {
+            Some(first) if !self.node.contains(&first.host) => format!("{} ({})", self.node, first.host),
+            _ => self.node.clone(),
+        }
+    }
+}
+
 impl Location {
     /// Reads a location. A `:` counts only before the first `/`, and names a node of `book`.
     ///
@@ -135,6 +145,7 @@ mod tests {
         for (text, node, path) in cases {
             let Location::Remote(remote) = parse(text).unwrap() else { panic!("{}", text.escape_ascii()) };
             assert_eq!((remote.node.as_str(), &remote.path[..]), (node, path));
+            assert_eq!(remote.described(), if node == "n1" { "n1 (h)" } else { "h:1" });
         }
     }
 

@@ -1,22 +1,20 @@
 //! This machine's end of a copy: the source or sink that the engine is given, and the request that tells the node its own.
 
-use crate::copy::{Cipher, Compare, CopyOptions, Here, Overwrite, Plan, Preserve};
-use crate::limits::STDOUT_BYTES;
+use crate::cache::FileCache;
+use crate::copy::{Cipher, Compare, CopyOptions, Here, Overwrite, Plan};
+use crate::limits::INLINE_LEN_MAX;
 use crate::pb;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use xfer_engine::codec::Compression;
-use xfer_engine::io::file::Root;
-use xfer_engine::sink::{self, FileSink, Ground, Sink, SinkSpec, SourceInfo, Target};
-use xfer_engine::source::{self, FileSource, Filter, Location, Rule, Source, SourceItem, SourceSpec};
+use xfer_engine::sink::{self, FileSink, Ground, Sink, SinkSpec, SourceInfo, StreamSink, Target};
+use xfer_engine::source::{
+    DigestCache, FileSource, Filter, Location, Preserve, Rule, Source, SourceItem, SourceSpec,
+};
 use xfer_engine::{Class, CongestionControl, Durability, EntryKind, Error, Side, TransferConfig};
 
-/// Content of files up to this many bytes travels in the manifest.
-const INLINE_MAX: usize = 1_024;
 /// What standard input is called where a name is needed.
 const STDIN_NAME: &[u8] = b"stdin";
 
@@ -31,39 +29,6 @@ pub(crate) struct LocalSink {
     pub(crate) sink: Arc<dyn Sink>,
     /// The first component of names is replaced.
     pub(crate) renamed: bool,
-    /// Standard output waits for the file in this directory, which goes with this value.
-    output: Option<Waiting>,
-}
-
-/// A directory of this process's own that holds the file for standard output.
-struct Waiting(PathBuf);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(directory = %self.0.display(), %error, "a temporary directory is left");
-        }
-    }
-}
-
-impl LocalSink {
-    /// Writes what arrived to standard output, if it goes there.
-    ///
-    /// # Errors
-    /// What writing says.
-    pub(crate) fn deliver(self) -> Result<(), Error> {
-        let Some(Waiting(directory)) = &self.output else { return Ok(()) };
-        let copy = || {
-            let mut from =
-                std::io::BufReader::with_capacity(STDOUT_BYTES, File::open(directory.join("output"))?);
-            let mut to = std::io::stdout().lock();
-            std::io::copy(&mut from, &mut to)?;
-            to.flush()
-        };
-        copy().map_err(|e: std::io::Error| {
-            failed("write", Path::new("standard output"), &e).on(Side::Destination)
-        })
-    }
 }
 
 fn failed(what: &str, path: &Path, cause: &std::io::Error) -> Error {
@@ -124,15 +89,20 @@ pub(crate) fn source(plan: &Plan, options: &CopyOptions) -> Result<LocalSource, 
         items,
         recursive: options.recursive,
         filter: filter(options)?,
-        preserve: source_preserve(options.preserve),
+        preserve: options.preserve,
         compression: options.compression,
         digests: options.digests,
-        inline_max: INLINE_MAX,
+        inline_max: INLINE_LEN_MAX,
         want_digests: options.digests,
         rate_hint: Arc::default(),
-        cache: None,
+        cache: cache(options),
     };
     Ok(LocalSource { source: Arc::new(FileSource::new(spec)?), infos })
+}
+
+fn cache(options: &CopyOptions) -> Option<Arc<dyn DigestCache>> {
+    let cache = if options.digests { FileCache::from_environment() } else { None };
+    cache.map(|cache| Arc::new(cache) as Arc<dyn DigestCache>)
 }
 
 /// The filters of the options.
@@ -142,11 +112,6 @@ pub(crate) fn source(plan: &Plan, options: &CopyOptions) -> Result<LocalSource, 
 pub(crate) fn filter(options: &CopyOptions) -> Result<Filter, Error> {
     let rule = |include| if include { Rule::Include } else { Rule::Exclude };
     Filter::new(options.filters.iter().map(|f| (rule(f.include), f.glob.as_str())))
-}
-
-fn source_preserve(preserve: Preserve) -> source::Preserve {
-    let Preserve { owner, xattr, acl, links } = preserve;
-    source::Preserve { owner, xattr, acl, links }
 }
 
 fn stdin(destination: &[u8]) -> (Vec<SourceItem>, Vec<pb::SourceInfo>) {
@@ -234,25 +199,31 @@ fn member_name(member: &[u8]) -> Result<Vec<u8>, Error> {
 /// The sink of a download of what the node answered with.
 ///
 /// # Errors
-/// Those of [`Target::resolve`].
+/// Those of [`Target::resolve`]; `Usage` for anything but a file to standard output.
 pub(crate) fn sink(
     plan: &Plan,
     options: &CopyOptions,
     sources: &[pb::SourceInfo],
 ) -> Result<LocalSink, Error> {
+    match &plan.here {
+        Here::Stdio if is_one_file(sources) => {
+            let sink = Arc::new(StreamSink::new(Box::new(std::io::stdout()), options.digests));
+            Ok(LocalSink { sink, renamed: false })
+        }
+        Here::Stdio => Err(Error::new(Class::Usage, "only one file goes to standard output")),
+        Here::Paths(paths) => file_sink(plan, options, sources, &paths[0]),
+    }
+}
+
+fn file_sink(
+    plan: &Plan,
+    options: &CopyOptions,
+    sources: &[pb::SourceInfo],
+    destination: &Path,
+) -> Result<LocalSink, Error> {
     let sources: Vec<SourceInfo> = sources.iter().map(source_info).collect();
-    let (target, output) = match &plan.here {
-        Here::Stdio => {
-            let waiting = Waiting(temporary()?);
-            let root = Root::open(&waiting.0)
-                .map_err(|e| Error::new(Class::Other, "open a temporary directory").because(e))?;
-            (Target::resolve(Ground::Served(&root), b"output", &sources, false)?, Some(waiting))
-        }
-        Here::Paths(paths) => {
-            let destination = paths[0].as_os_str().as_bytes();
-            (Target::resolve(Ground::Local, destination, &sources, options.recursive)?, None)
-        }
-    };
+    let destination = destination.as_os_str().as_bytes();
+    let target = Target::resolve(Ground::Local, destination, &sources, options.recursive)?;
     let renamed = !target.place(b".").is_empty() && sources.iter().all(|source| !source.contents_only);
     let mut spec = SinkSpec::new(target, config(options).chunk_log2);
     spec.digests = options.digests;
@@ -268,22 +239,11 @@ pub(crate) fn sink(
         Overwrite::Older => sink::Overwrite::Update,
         Overwrite::Never => sink::Overwrite::NoClobber,
     };
-    spec.durability = if output.is_some() { Durability::None } else { options.durability };
-    let Preserve { owner, xattr, acl, links } = options.preserve;
-    spec.preserve = sink::Preserve { owner, xattr, acl, links };
+    spec.durability = options.durability;
+    spec.digest_cache = cache(options);
+    spec.preserve = options.preserve;
     spec.holder = format!("pid {} from {}", std::process::id(), plan.node.node);
-    Ok(LocalSink { sink: Arc::new(FileSink::new(spec)), renamed, output })
-}
-
-/// A new directory that nobody else may enter.
-fn temporary() -> Result<PathBuf, Error> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let path = std::env::temp_dir().join(format!("xfer-{}", random_name()?));
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(&path)
-        .map_err(|e| failed("create", &path, &e).on(Side::Destination))?;
-    Ok(path)
+    Ok(LocalSink { sink: Arc::new(FileSink::new(spec)), renamed })
 }
 
 fn random_name() -> Result<String, Error> {
@@ -294,7 +254,7 @@ fn random_name() -> Result<String, Error> {
 }
 
 /// A named source of the node, for where it goes.
-pub(crate) fn source_info(source: &pb::SourceInfo) -> SourceInfo {
+fn source_info(source: &pb::SourceInfo) -> SourceInfo {
     let kind = match source.kind() {
         pb::Kind::Directory => EntryKind::Directory,
         pb::Kind::Symlink => EntryKind::Symlink,

@@ -68,6 +68,7 @@ fn list(client: &Client, path: &str, recursive: bool) -> Vec<String> {
 fn lists_describes_and_hashes() {
     let served = serve_named(false);
     let client = client(&served.link);
+    assert!(client.is_serving().unwrap());
     assert_eq!(list(&client, "", false), ["a", "d"]);
     assert_eq!(list(&client, "/", true), ["a", "d", "d/e", "d/e/f", "d/out"]);
     assert_eq!(list(&client, "d/e/", false), ["f"]);
@@ -136,6 +137,7 @@ fn another_fingerprint_or_token_is_denied() {
     wrong.token[0] ^= 1;
     let error = client(&wrong).stat(b"a", false).unwrap_err();
     assert_eq!(error.class, Class::Denied, "{error}");
+    assert_eq!(client(&wrong).is_serving().unwrap_err().class, Class::Denied);
     client(&served.link).stat(b"a", false).unwrap();
 }
 

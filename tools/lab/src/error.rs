@@ -90,6 +90,14 @@ pub enum LabError {
         /// What was asked.
         what: &'static str,
     },
+    /// An interface did not come up.
+    #[error("interface x{wire} of host {host} does not come up")]
+    LinkDown {
+        /// The host.
+        host: String,
+        /// The wire.
+        wire: usize,
+    },
     /// A program of the system failed.
     #[error("{command}: {stderr}")]
     Command {

@@ -12,6 +12,7 @@ use crate::error::LabError;
 use crate::host::Host;
 use crate::launch;
 use crate::limits::STOP_TIMEOUT_MS;
+use crate::settle::settle;
 use crate::state::{self, Process, State};
 use crate::{names, tool};
 
@@ -213,7 +214,8 @@ impl Lab {
         self.bare(&state, wire).cut(cut)
     }
 
-    /// Undoes every cut of wire `wire`, from 1; a wire that is not cut stays as it is.
+    /// Undoes every cut of wire `wire`, from 1, and waits until both ends can send again; a wire that is not
+    /// cut stays as it is.
     ///
     /// # Errors
     /// [`LabError::NoWire`] and what the system says.
@@ -221,11 +223,12 @@ impl Lab {
         let mut state = self.state()?;
         self.check_wire(&state, wire)?;
         if state.config.is_emulated(wire - 1) {
-            return self.ask(&Request::Restore { wire }).map(drop);
+            self.ask(&Request::Restore { wire })?;
+        } else if let Some(cut) = state.cuts[wire - 1].take() {
+            self.bare(&state, wire).restore(cut)?;
+            state.save()?;
         }
-        let Some(cut) = state.cuts[wire - 1].take() else { return Ok(()) };
-        self.bare(&state, wire).restore(cut)?;
-        state.save()
+        settle(&self.name, state.config.hosts, &[wire])
     }
 
     /// Hosts, wires and the emulator's counters.

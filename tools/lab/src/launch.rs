@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use crate::config::Config;
 use crate::error::LabError;
 use crate::host::Host;
+use crate::settle::settle;
 use crate::state::{self, Process, State};
 use crate::{names, tool};
 
@@ -53,6 +54,7 @@ pub(crate) fn build(state: &mut State) -> Result<Option<Child>, LabError> {
     for host in 0..config.hosts {
         tool::ip_batch(Some(&names::namespace(lab, host)), &interface_lines(&config, host))?;
     }
+    settle(lab, config.hosts, &[emulated, bare].concat())?;
     Ok(emulator)
 }
 

@@ -19,6 +19,7 @@ mod lab;
 mod launch;
 pub mod limits;
 mod names;
+mod settle;
 mod state;
 mod sys;
 mod tool;

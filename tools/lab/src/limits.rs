@@ -28,7 +28,7 @@ pub const SPARES_MAX: usize = 65_536;
 pub const READ_BURST: usize = 32;
 /// Least time between two rounds of deliveries, ns, as a NIC moderates its interrupts. A packet is late by at
 /// most this; what is due meanwhile goes out together, at a third of the cost.
-pub const ROUND_NS: u64 = 30_000;
+pub const ROUND_NS: u64 = 50_000;
 /// Packets delivered to one interface before the queues are read again.
 pub const DELIVER_BURST: usize = 256;
 /// Largest super-frame with its offload header, bytes.
@@ -41,9 +41,14 @@ pub const TRAIN_BYTES_MAX: usize = 65_000;
 pub const CONTROL_BYTES_MAX: usize = 128 << 10;
 /// How long the emulator may take to answer, ms.
 pub const CONTROL_TIMEOUT_MS: u64 = 5_000;
+/// How long the kernel may take to notice that a link is up, ms, and how often that is looked at.
+pub const LINK_TIMEOUT_MS: u64 = 5_000;
+/// See [`LINK_TIMEOUT_MS`].
+pub const LINK_POLL_MS: u64 = 2;
 /// How long processes in a lab's namespaces get to end before they are killed, ms.
 pub const STOP_TIMEOUT_MS: u64 = 1_000;
 
+const _: () = assert!(LINK_POLL_MS < LINK_TIMEOUT_MS);
 const _: () = assert!(WIRES_MAX < 255 && HOSTS_MAX < 26);
 const _: () = assert!(MTU_MAX as usize + ETHERNET_BYTES <= SUPER_FRAME_BYTES_MAX);
 const _: () = assert!(TRAIN_BYTES_MAX <= 65_535 && DELIVER_BURST >= TRAIN_PACKETS_MAX);

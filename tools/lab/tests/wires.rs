@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
-use support::{connect, lab, pair, passes, round_trip, socket, wires};
+use support::{connect, lab, pair, passes, receive, round_trip, socket, wires};
 use xfer_lab::{Config, Lab, Queue, WireShape};
 
 const MS: u64 = 1_000_000;
@@ -32,7 +32,7 @@ fn number_run(ours: &UdpSocket, theirs: &UdpSocket, count: u32, window: u32, len
         }
         sent = burst;
         while arrived.last().is_none_or(|last| *last + 1 < sent) {
-            let Ok(len_got) = theirs.recv(&mut buffer) else { break };
+            let Ok(len_got) = receive(theirs, &mut buffer) else { break };
             assert_eq!(len_got, len);
             arrived.push(u32::from_le_bytes(buffer[..4].try_into().unwrap()));
         }
@@ -84,7 +84,7 @@ fn the_rate_is_what_was_asked_for() {
             let mut buffer = [0; 2048];
             (0..1000)
                 .map(|_| {
-                    theirs.recv(&mut buffer).unwrap();
+                    receive(&theirs, &mut buffer).unwrap();
                     Instant::now()
                 })
                 .collect::<Vec<_>>()
@@ -128,7 +128,7 @@ fn duplicates_arrive_twice_and_damage_never_reaches_a_socket() {
     let (ours, theirs) = pair(&lab, 1);
     ours.send(b"twice").unwrap();
     let mut buffer = [0; 8];
-    assert_eq!((theirs.recv(&mut buffer).unwrap(), theirs.recv(&mut buffer).unwrap()), (5, 5));
+    assert_eq!((receive(&theirs, &mut buffer).unwrap(), receive(&theirs, &mut buffer).unwrap()), (5, 5));
     lab.set(1, None, &WireShape { corrupt: 1.0, ..WireShape::default() }).unwrap();
     assert!(!passes(&ours, &theirs, Duration::from_millis(100)));
     // The kernel's own multicast reports ride along.
@@ -146,7 +146,7 @@ fn packets_above_the_path_mtu_vanish() {
     for (len, arrives) in [(1371, true), (1372, true), (1373, false), (8972, false)] {
         ours.send(&vec![0; len]).unwrap();
         if arrives {
-            assert_eq!(theirs.recv(&mut buffer).unwrap(), len);
+            assert_eq!(receive(&theirs, &mut buffer).unwrap(), len);
         }
     }
     assert_eq!(direction(&lab, "a").dropped_mtu, 2);
@@ -174,7 +174,7 @@ fn train_crosses(lab: &Lab, len: usize, count: usize, v6: bool) {
         assert_eq!(ours.send(sent).unwrap(), sent.len());
         let mut buffer = vec![0; 10_000];
         for expected in sent.chunks(len) {
-            let got = theirs.recv(&mut buffer).expect("every datagram of the train arrives");
+            let got = receive(&theirs, &mut buffer).expect("every datagram of the train arrives");
             assert_eq!(&buffer[..got], expected);
         }
     }

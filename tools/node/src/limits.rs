@@ -47,6 +47,8 @@ pub const SOURCES_MAX: usize = 10_000;
 pub const FILTERS_MAX: usize = 1_000;
 /// Paths that a download is restricted to.
 pub const ONLY_MAX: usize = 100_000;
+/// Content of files up to this many bytes travels in the manifest.
+pub const INLINE_LEN_MAX: usize = 1_024;
 /// Bytes of a request id.
 pub const REQUEST_ID_LEN_MAX: usize = 64;
 /// Transfers that are remembered, running ones included.

@@ -26,7 +26,7 @@ use xfer_engine::{Class, Error};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// An authenticated-by-fingerprint stream that counts as one of [`CONNECTIONS_MAX`].
+/// A stream whose handshake succeeded; it counts as one of [`CONNECTIONS_MAX`].
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,

@@ -127,8 +127,6 @@ impl RemotePath {
 pub(crate) struct Served {
     /// Its name; empty for the only one.
     pub(crate) name: String,
-    /// Where it is, for the engine's sources and sinks.
-    pub(crate) directory: PathBuf,
     /// It, open.
     pub(crate) root: Root,
 }
@@ -156,19 +154,14 @@ impl OpenRoots {
     /// `NoSource` when one is missing, else by what the kernel says.
     pub(crate) fn open(roots: &Roots) -> Result<Self, Error> {
         let open = |name: &str, directory: &Path| -> Result<Served, Error> {
-            let fail = |errno: Option<i32>, cause: String| {
-                let class = match errno {
-                    Some(errno) if is_missing(errno) => Class::NoSource,
-                    Some(errno) => Class::of_errno(errno),
-                    None => Class::Other,
-                };
+            let fail = |errno: i32, cause: &dyn std::fmt::Display| {
+                let class = if is_missing(errno) { Class::NoSource } else { Class::of_errno(errno) };
                 let mut error = Error::new(class, "open root").object(directory.as_os_str().as_bytes());
-                error.errno = errno;
+                error.errno = Some(errno);
                 error.because(cause)
             };
-            let directory = directory.canonicalize().map_err(|e| fail(e.raw_os_error(), e.to_string()))?;
-            let root = Root::open(&directory).map_err(|e| fail(Some(e.errno), e.to_string()))?;
-            Ok(Served { name: name.to_owned(), directory, root })
+            let root = Root::open(directory).map_err(|e| fail(e.errno, &e))?;
+            Ok(Served { name: name.to_owned(), root })
         };
         match roots {
             Roots::One(directory) => Ok(OpenRoots { served: vec![open("", directory)?], named: false }),

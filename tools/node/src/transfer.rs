@@ -1,5 +1,6 @@
 //! The node's end of a transfer: the sink or the source that the engine is given, made from a checked request.
 
+use crate::limits::INLINE_LEN_MAX;
 use crate::pb;
 use crate::policy::Terms;
 use crate::roots::{OpenRoots, Place, RemotePath, Served};
@@ -8,12 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use xfer_engine::codec::Compression;
 use xfer_engine::io::file::Kind;
-use xfer_engine::sink::{self, Compare, FileSink, Ground, Overwrite, Sink, SinkSpec, SourceInfo, Target};
-use xfer_engine::source::{self, FileSource, Filter, Location, Rule, Source, SourceItem, SourceSpec};
+use xfer_engine::sink::{Compare, FileSink, Ground, Overwrite, Sink, SinkSpec, SourceInfo, Target};
+use xfer_engine::source::{FileSource, Filter, Location, Preserve, Rule, Source, SourceItem, SourceSpec};
 use xfer_engine::{Class, Durability, EntryKind, Error, Side};
-
-/// Content of files up to this many bytes travels in the manifest.
-const INLINE_MAX: usize = 1_024;
 
 /// Where an upload goes.
 pub(crate) struct UploadEnd {
@@ -49,15 +47,15 @@ pub(crate) fn sink(
     spec.compare = compare(receive.compare());
     spec.overwrite = overwrite(receive.overwrite());
     spec.durability = durability(receive.durability());
-    spec.preserve = sink::Preserve {
-        owner: terms.preserve.owner,
-        xattr: terms.preserve.xattr,
-        acl: terms.preserve.acl,
-        links: terms.preserve.links,
-    };
+    spec.preserve = preserve(terms);
     spec.want_digests = terms.want_digests;
     spec.holder = format!("pid {} for {peer}", std::process::id());
     Ok(UploadEnd { sink: Arc::new(FileSink::new(spec)), places, renamed })
+}
+
+fn preserve(terms: &Terms) -> Preserve {
+    let pb::Preserve { owner, xattr, acl, links } = terms.preserve;
+    Preserve { owner, xattr, acl, links }
 }
 
 fn source_info(source: &pb::SourceInfo) -> SourceInfo {
@@ -134,15 +132,10 @@ pub(crate) fn source(
         items,
         recursive: terms.recursive,
         filter: Filter::new(rules)?,
-        preserve: source::Preserve {
-            owner: terms.preserve.owner,
-            xattr: terms.preserve.xattr,
-            acl: terms.preserve.acl,
-            links: terms.preserve.links,
-        },
+        preserve: preserve(terms),
         compression: compression(download.compression()),
         digests: terms.config.digests,
-        inline_max: INLINE_MAX,
+        inline_max: INLINE_LEN_MAX,
         want_digests: terms.want_digests,
         rate_hint: Arc::default(),
         cache: None,

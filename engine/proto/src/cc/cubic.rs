@@ -70,6 +70,7 @@ impl HyStart {
             if let Some((rounds, _)) = &mut self.conservative {
                 *rounds -= 1;
                 if *rounds == 0 {
+                    self.conservative = None;
                     return SlowStart::Over;
                 }
             }

@@ -136,7 +136,11 @@ enum State {
         code: CloseCode,
         text: String,
         until: Time,
-        owed: bool,
+        /// CLOSE is repeated then, and each probe timeout later.
+        again: Time,
+        every: Duration,
+        /// How many paths still have to be told.
+        owed: usize,
         answers: u32,
         heard: u32,
     },
@@ -292,30 +296,46 @@ impl<C: Crypto> Connection<C> {
         self.incoming.iter_mut().find(|i| i.id() == transfer)
     }
 
-    /// Closes; the peer is told, and told again, for three probe timeouts.
+    /// Takes a chunk's leases off all paths: its stored bytes are not valid any more.
+    pub fn revoke_leases(&mut self, transfer: TransferId, chunk: u32) {
+        for path in &mut self.paths {
+            path.leases.retain(|lease| lease.transfer != transfer || lease.chunk != chunk);
+        }
+        if let Some(outgoing) = self.outgoing(transfer) {
+            outgoing.revoke(chunk);
+        }
+    }
+
+    /// Neither closing nor over.
+    const fn is_running(&self) -> bool {
+        matches!(self.state, State::Open | State::Unconfirmed)
+    }
+
+    /// Closes; the peer is told, and told again, for three probe timeouts. No event follows but what waits already.
     pub fn close(&mut self, now: Time, code: CloseCode, text: &str) {
-        if matches!(self.state, State::Open | State::Unconfirmed) {
+        if self.is_running() {
             let mut end = text.len().min(limits::CLOSE_TEXT_LEN_MAX);
             while !text.is_char_boundary(end) {
                 end -= 1;
             }
             let wait = self.paths.iter().map(|p| p.rtt.probe_timeout(limits::ACK_DELAY_MAX)).max();
-            let until = now + wait.unwrap_or(limits::INITIAL_RTT) * 3;
+            let every = wait.unwrap_or(limits::INITIAL_RTT);
+            let (until, again, owed) = (now + every * 3, now + every, self.paths.len());
             let text = String::from(&text[..end]);
-            self.state = State::Closing { code, text, until, owed: true, answers: 0, heard: 0 };
+            self.state = State::Closing { code, text, until, again, every, owed, answers: 0, heard: 0 };
         }
     }
 
     /// A broken rule of the peer's ends the connection.
     fn fail(&mut self, now: Time, code: CloseCode, text: &str) {
-        if matches!(self.state, State::Open | State::Unconfirmed) {
+        if self.is_running() {
             self.close(now, code, text);
             self.events.push_back(Event::Closed { code, text: text.into(), by_peer: false });
         }
     }
 
     fn take_messages(&mut self, now: Time) {
-        loop {
+        while self.is_running() {
             match self.recv_stream.next_message() {
                 Ok(None) => break,
                 Ok(Some(message)) => {

@@ -56,6 +56,7 @@ impl<C: Crypto> Connection<C> {
     pub fn path_failed(&mut self, now: Time, id: PathId) {
         if let Some(i) = self.path_index(id)
             && self.paths[i].state == PathState::Live
+            && self.is_running()
         {
             self.suspect(now, i);
         }

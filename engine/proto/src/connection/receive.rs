@@ -51,6 +51,9 @@ impl<C: Crypto> Connection<C> {
         if matches!(self.state, State::Over) {
             return Err(Dropped::Closed);
         }
+        if !self.is_running() {
+            return self.receive_closing(header, datagram);
+        }
         let sealed = header.kind == Kind::Control || self.suite.seals_data();
         let tag = if sealed { TAG_LEN } else { 0 };
         if datagram.len() != HEADER_LEN + usize::from(header.length) + tag || header.length == 0 {
@@ -95,6 +98,30 @@ impl<C: Crypto> Connection<C> {
             self.paths.truncate(i);
         }
         taken
+    }
+
+    /// Answers whatever comes with CLOSE, at most once for each doubling, and looks out for the peer's. Content has no place any more.
+    fn receive_closing(&mut self, header: &Header, datagram: &[u8]) -> Result<(), Dropped> {
+        let State::Closing { owed, answers, heard, .. } = &mut self.state else {
+            return Err(Dropped::Closed);
+        };
+        *heard += 1;
+        if *heard >= 1 << (*answers).min(31) {
+            *answers += 1;
+            *owed = self.paths.len();
+        }
+        let length = usize::from(header.length);
+        if header.kind != Kind::Control || datagram.len() != HEADER_LEN + length + TAG_LEN {
+            return Err(Dropped::Closed);
+        }
+        let i = self.path_index(header.path).ok_or(Dropped::UnknownPath)?;
+        let Connection { crypto, paths, scratch, counters, .. } = self;
+        let opener = Opener { crypto, path: &paths[i], sealed: true, number: header.number, datagram };
+        opener.open(&mut scratch[..length], counters)?;
+        if Frames::new(&scratch[..length]).any(|frame| matches!(frame, Ok(Frame::Close { .. }))) {
+            self.state = State::Over;
+        }
+        Ok(())
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
@@ -239,6 +266,9 @@ impl<C: Crypto> Connection<C> {
                 }
                 Err(bad) => self.fail(now, CloseCode::Protocol, bad.what),
             }
+            if !self.is_running() {
+                return;
+            }
         }
         self.authenticated(now, i, from, header, held, eliciting, ce);
         self.take_messages(now);
@@ -266,7 +296,7 @@ impl<C: Crypto> Connection<C> {
             }
             Frame::PathResponse { token, connection } => self.take_response(now, i, *token, *connection),
             Frame::PathAbandon(path) => self.take_abandon(*path),
-            Frame::Close { code, text } => self.take_close(*code, text),
+            Frame::Close { code, text } => self.take_close(now, *code, text),
         }
         true
     }
@@ -288,8 +318,10 @@ impl<C: Crypto> Connection<C> {
         }
     }
 
-    fn take_close(&mut self, code: CloseCode, text: &str) {
-        if !matches!(self.state, State::Closing { .. }) {
+    /// The peer closes; what it said before counts.
+    fn take_close(&mut self, now: Time, code: CloseCode, text: &str) {
+        self.take_messages(now);
+        if self.is_running() {
             self.events.push_back(Event::Closed { code, text: text.into(), by_peer: true });
         }
         self.state = State::Over;
@@ -316,20 +348,10 @@ impl<C: Crypto> Connection<C> {
         if held {
             path.received.accept(now, header.number, header.stamp, eliciting, header.ask, ce);
         }
-        match &mut self.state {
-            State::Unconfirmed => {
-                self.state = State::Open;
-                self.confirm_carried();
-                self.events.push_back(Event::Established);
-            }
-            State::Closing { owed, answers, heard, .. } => {
-                *heard += 1;
-                if *heard >= 1 << (*answers).min(31) {
-                    *answers += 1;
-                    *owed = true;
-                }
-            }
-            State::Open | State::Over => {}
+        if matches!(self.state, State::Unconfirmed) {
+            self.state = State::Open;
+            self.confirm_carried();
+            self.events.push_back(Event::Established);
         }
         if highest && from != self.paths[i].address {
             self.address_changed(now, i, from);

@@ -13,11 +13,14 @@ impl<C: Crypto> Connection<C> {
     pub fn next_timeout(&self) -> Time {
         match &self.state {
             State::Over => return Time::NEVER,
-            State::Closing { until, .. } => return *until,
+            State::Closing { until, again, .. } => return (*until).min(*again),
             State::Unconfirmed => return self.last_heard + self.config.idle,
             State::Open => {}
         }
-        let mut next = (self.last_heard + self.config.idle).min(self.last_sent + limits::KEEP_ALIVE);
+        let mut next = self.last_heard + self.config.idle;
+        if self.paths.iter().any(|p| p.state == PathState::Live) {
+            next = next.min(self.last_sent + limits::KEEP_ALIVE);
+        }
         for i in 0..self.paths.len() {
             next = next.min(self.path_timeout(i));
         }
@@ -35,11 +38,12 @@ impl<C: Crypto> Connection<C> {
             PathState::Live => {
                 sooner(path.loss_timer);
                 sooner(path.probe_timeout_at());
-                sooner(path.mtu.next_timer());
-                if path.window_open() && (self.has_content(i) || self.send_stream.has_something()) {
-                    sooner(path.pacer.next_release(self.last_sent));
-                    if let Some(cap) = &self.cap {
-                        next = next.max(cap.next_release(self.last_sent).unwrap_or_default());
+                if path.window_open() {
+                    let release = path.pacer.next_release(self.last_sent);
+                    sooner(path.mtu.next_timer().map(|at| at.max(release.unwrap_or_default())));
+                    if self.has_content(i) || self.send_stream.has_something() {
+                        let capped = self.cap.as_ref().and_then(|cap| cap.next_release(self.last_sent));
+                        sooner(release.max(capped));
                     }
                 }
             }
@@ -49,11 +53,14 @@ impl<C: Crypto> Connection<C> {
 
     /// Does what is due at `now`. Drain `poll_transmit` and `poll_event` afterwards.
     pub fn handle_timeout(&mut self, now: Time) {
-        match &self.state {
+        match &mut self.state {
             State::Over => return,
-            State::Closing { until, .. } => {
+            State::Closing { until, again, every, owed, .. } => {
                 if now >= *until {
                     self.state = State::Over;
+                } else if now >= *again {
+                    *again = now + *every;
+                    *owed = self.paths.len();
                 }
                 return;
             }
@@ -73,7 +80,7 @@ impl<C: Crypto> Connection<C> {
         for i in 0..self.paths.len() {
             self.path_timed_out(now, i);
         }
-        self.give_up_unproven();
+        self.give_up_challenges(now);
     }
 
     fn path_timed_out(&mut self, now: Time, i: usize) {
@@ -137,16 +144,21 @@ impl<C: Crypto> Connection<C> {
         }
     }
 
-    /// A path whose challenges were never answered is forgotten.
-    fn give_up_unproven(&mut self) {
-        let events = &mut self.events;
-        self.paths.retain(|path| {
-            let hopeless = path.state == PathState::Unproven
-                && path.challenge.is_none_or(|c| c.sent >= limits::CHALLENGES_MAX);
-            if hopeless {
-                events.push_back(Event::PathDown(path.id));
+    /// A path whose challenges were never answered is forgotten, and the peer is told; one that only seemed to have moved stays.
+    fn give_up_challenges(&mut self, now: Time) {
+        let Connection { paths, events, abandoned, .. } = self;
+        paths.retain_mut(|path| {
+            let unanswered =
+                path.challenge.is_some_and(|c| c.sent >= limits::CHALLENGES_MAX && now >= c.resend_at);
+            if !unanswered {
+                return true;
             }
-            !hopeless
+            path.challenge = None;
+            if path.state == PathState::Unproven {
+                events.push_back(Event::PathDown(path.id));
+                abandoned.push(path.id);
+            }
+            path.state != PathState::Unproven
         });
     }
 }

@@ -355,17 +355,16 @@ impl<C: Crypto> Connection<C> {
 
     fn transmit_close(&mut self, now: Time, frame: &mut [u8]) -> Option<Transmit> {
         let State::Closing { code, text, owed, .. } = &mut self.state else { return None };
-        if !core::mem::take(owed) {
-            return None;
-        }
+        let told = (0..*owed).rev().find(|i| self.paths[*i].state != PathState::Unproven);
+        *owed = told.unwrap_or(0);
         let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
         let mut w = Writer::new(payload);
         Frame::Close { code: *code, text }.encode(&mut w);
         let len = w.written();
-        let live = self.paths.iter().position(|p| p.state == PathState::Live).unwrap_or(0);
-        let address = self.paths.get(live)?.address;
+        let i = told?;
+        let address = self.paths[i].address;
         let content = Content::Control(ControlContent::default(), false);
-        Some(self.seal_control(now, live, address, content, &payload[..len], head))
+        Some(self.seal_control(now, i, address, content, &payload[..len], head))
     }
 
     /// Seals one control packet into `frame` and logs it.

@@ -210,6 +210,26 @@ fn old_bytes_that_were_not_journaled_never_show_through_holes() {
 }
 
 #[test]
+fn a_partial_file_that_came_after_the_decision_is_written_anew_holes_included() {
+    let dir = temporary();
+    let mut sender = large();
+    let sink = sink(dir.path());
+    sender.list(&sink).expect("decided");
+    killed(dir.path(), &[0, 1, 2], 3);
+    sender.contents[0][CHUNK..].fill(0);
+    sender.send(&sink, 0);
+    for chunk in 1..CHUNKS as u32 {
+        let (plan, encoding, _) = sender.encoded(chunk);
+        let encoding = Encoding { codec: Codec::Extents, stored_len: 0, ..encoding };
+        assert!(matches!(sink.write(&plan, &encoding, &[]), Ok(Verdict::Accepted(_))));
+    }
+    let (ended, _) = sink.finish().expect("ends");
+    assert_eq!((ended[0].action, ended[0].digest), (Action::Copied, Some(root(&sender.contents[0]))));
+    assert_eq!(fs::read(dir.path().join("f")).expect("named"), sender.contents[0]);
+    assert_swept(dir.path());
+}
+
+#[test]
 fn small_files_without_a_name_are_swept_up() {
     let dir = temporary();
     let tree = || Sender::new().file("a", content(1, 100)).file("b", content(2, 200)).inline("c", vec![3]);

@@ -1,6 +1,7 @@
 //! What is compared, kept and promised.
 
 use super::*;
+use crate::source::{DigestCache, Identity, Preserve};
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
@@ -90,14 +91,15 @@ fn setuid_and_setgid_are_not_kept() {
 }
 
 #[derive(Default)]
-struct Remembered(Mutex<HashMap<FileIdentity, [u8; 32]>>);
+struct Remembered(Mutex<HashMap<Identity, [u8; 32]>>);
 
 impl DigestCache for Remembered {
-    fn get(&self, file: &FileIdentity) -> Option<[u8; 32]> {
+    fn get(&self, path: &[u8], file: &Identity) -> Option<[u8; 32]> {
+        assert_eq!(path, b"f");
         self.0.lock().expect("lock").get(file).copied()
     }
 
-    fn put(&self, file: &FileIdentity, digest: &[u8; 32]) {
+    fn put(&self, _: &[u8], file: &Identity, digest: &[u8; 32]) {
         self.0.lock().expect("lock").insert(*file, *digest);
     }
 }
@@ -160,6 +162,23 @@ fn owner_and_attributes_are_kept_when_asked_for() {
         let denied = |end: &Ended| end.error.as_ref().map(|e| e.class) == Some(Class::Denied);
         assert!(ended.iter().all(denied), "without the right to, each says so: {ended:?}");
     }
+}
+
+#[test]
+fn extended_attributes_are_kept_in_the_users_name_space_only() {
+    let dir = temporary();
+    let attribute = |name: &[u8]| Attribute::Xattr { name: name.to_vec(), value: b"value".to_vec() };
+    let mut sender = Sender::new().file("f", vec![1]);
+    sender.entries[0].attributes = vec![attribute(b"user.xfer"), attribute(b"trusted.xfer")];
+    let preserve = Preserve { xattr: true, ..Preserve::default() };
+    let ended = sender.run(&FileSink::new(SinkSpec { preserve, ..spec(dir.path()) }));
+    if let Some(error) = &ended[0].error {
+        assert_eq!(error.errno, Some(libc::EOPNOTSUPP), "the file system has no such attributes: {error}");
+        return;
+    }
+    let file = Root::open(dir.path()).and_then(|root| root.open_read(b"f")).expect("open");
+    assert_eq!(file.xattr(b"user.xfer").expect("readable"), Some(b"value".to_vec()));
+    assert_eq!(file.xattr(b"trusted.xfer").expect("readable"), None);
 }
 
 #[test]

@@ -74,8 +74,6 @@ struct Started {
     one_file: bool,
     /// The first component of names is not part of paths relative to the destination.
     renamed: bool,
-    /// What is to be done when all arrived.
-    sink: Option<LocalSink>,
 }
 
 impl Attempt<'_> {
@@ -94,7 +92,7 @@ impl Attempt<'_> {
     /// Says which end failed, as far as it is known.
     fn located(&self, error: Error) -> Error {
         match error.side {
-            Some(side) if side != self.plan.side() => error.node(self.plan.node.node.clone()),
+            Some(side) if side != self.plan.side() => error.node(self.plan.node.described()),
             _ => error,
         }
     }
@@ -118,15 +116,13 @@ impl Attempt<'_> {
                     name: answer.name,
                     one_file,
                     renamed,
-                    sink: None,
                 })
             }
             None => {
-                let sink = transfer::sink(self.plan, self.options(), &answer.sources)?;
+                let LocalSink { sink, renamed } = transfer::sink(self.plan, self.options(), &answer.sources)?;
                 let one_file = transfer::is_one_file(&answer.sources);
-                let (renamed, role) = (sink.renamed, Role::Receive(sink.sink.clone()));
-                let transfer = self.join(engine, &client, &answer, role, tell)?;
-                Ok(Started { transfer, name: answer.name, one_file, renamed, sink: Some(sink) })
+                let transfer = self.join(engine, &client, &answer, Role::Receive(sink), tell)?;
+                Ok(Started { transfer, name: answer.name, one_file, renamed })
             }
         }
     }
@@ -200,9 +196,6 @@ impl Attempt<'_> {
         ended.progress = progress;
         (ended.verified, ended.durability) = (verified, durability);
         ended.digest = digest.finish(started.one_file);
-        if let Some(sink) = started.sink.filter(|_| ended.error.is_none() && ended.progress.failed == 0) {
-            ended.error = sink.deliver().err();
-        }
         ended
     }
 

@@ -8,10 +8,10 @@ mod dry;
 mod options;
 mod summary;
 
-pub use options::{
-    Backend, Cipher, Compare, CopyEvent, CopyOptions, CopyRequest, Filter, Overwrite, Preserve,
-};
+pub use options::{Backend, Cipher, Compare, CopyEvent, CopyOptions, CopyRequest, Filter, Overwrite};
 pub use summary::Summary;
+pub use xfer_engine::codec::Compression;
+pub use xfer_engine::source::Preserve;
 
 use crate::client::Client;
 use crate::location::{Location, Remote};
@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use summary::Totals;
-use xfer_engine::{Class, Engine, EngineConfig, Error, Progress, Side};
+use xfer_engine::{Class, Engine, EngineConfig, Error, Side};
 
 /// This machine's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,10 +154,10 @@ impl Copy<'_> {
         self.summary(ended)
     }
 
-    /// Only the network, only once there was a connection, and only what can be read again.
+    /// Only once there was a connection, and only what can be read or written again.
     fn is_worth_retrying(&self, ended: &Ended) -> bool {
         let stood = ended.connected || !self.replaces.is_empty();
-        stood && !(self.plan.upload && self.plan.here == Here::Stdio)
+        stood && self.plan.here != Here::Stdio
     }
 
     fn attempt(&mut self, engine: &Engine, left: Option<Duration>) -> Ended {

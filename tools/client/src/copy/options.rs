@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use xfer_engine::codec::Compression;
+use xfer_engine::source::Preserve;
 use xfer_engine::{Class, CongestionControl, Durability, Error, FileEnd, PathPair, Poll, Progress};
 
 /// How bytes move.
@@ -54,16 +55,6 @@ pub enum Overwrite {
     Older,
     /// They stay (`--no-clobber`).
     Never,
-}
-
-/// What is kept besides content, mode and modification time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of --preserve")]
-pub struct Preserve {
-    pub owner: bool,
-    pub xattr: bool,
-    pub acl: bool,
-    pub links: bool,
 }
 
 /// One of the ordered `--include` and `--exclude`.

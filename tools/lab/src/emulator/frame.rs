@@ -13,10 +13,6 @@ const GSO_TCPV4: u8 = 1;
 const GSO_TCPV6: u8 = 4;
 const GSO_UDP_L4: u8 = 5;
 const GSO_ECN: u8 = 0x80;
-const PROTOCOL_UDP: u8 = 17;
-const UDP_HEADER_BYTES: usize = 8;
-/// Where UDP keeps its checksum, from its header.
-const UDP_CHECKSUM_AT: usize = 6;
 
 /// How a super-frame is to be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,17 +53,45 @@ impl Vnet {
     /// The header of a single packet whose checksums are complete.
     pub(crate) const PLAIN: [u8; VNET_BYTES] = [0; VNET_BYTES];
 
-    /// The header of a UDP train whose transport header begins at `transport`.
-    pub(crate) fn udp_train(transport: usize, gso_size: usize) -> [u8; VNET_BYTES] {
+    /// The header of a train whose first packet is `unit`, with this much payload in each packet.
+    pub(crate) fn train(unit: &Unit, gso_size: usize) -> [u8; VNET_BYTES] {
         let mut header = [0; VNET_BYTES];
         header[0] = FLAG_NEEDS_CSUM;
-        header[1] = GSO_UDP_L4;
-        for (at, value) in
-            [(2, transport + UDP_HEADER_BYTES), (4, gso_size), (6, transport), (8, UDP_CHECKSUM_AT)]
-        {
+        header[1] = match (unit.protocol, unit.ip) {
+            (Protocol::Udp, _) => GSO_UDP_L4,
+            (Protocol::Tcp, Ip::V4) => GSO_TCPV4,
+            (Protocol::Tcp, Ip::V6) => GSO_TCPV6,
+        };
+        let words = [unit.payload, gso_size, unit.transport, unit.protocol.checksum_at()];
+        for (at, value) in (2..).step_by(2).zip(words) {
             header[at..at + 2].copy_from_slice(&(value as u16).to_ne_bytes());
         }
         header
+    }
+}
+
+/// The transports that ride in trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Udp,
+    Tcp,
+}
+
+impl Protocol {
+    /// Its number in IP headers.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Udp => 17,
+            Self::Tcp => 6,
+        }
+    }
+
+    /// Where it keeps its checksum, from its header.
+    pub(crate) fn checksum_at(self) -> usize {
+        match self {
+            Self::Udp => 6,
+            Self::Tcp => 16,
+        }
     }
 }
 
@@ -121,42 +145,76 @@ impl Ip {
     }
 }
 
-/// Where the parts of a plain UDP datagram are: no IP options, no fragments, no extension headers.
+/// Where the parts of a packet are that can ride in a train: UDP or TCP with payload, no IP options, no
+/// fragment, no extension header, and in TCP no flag but ACK and PSH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Datagram {
+pub(crate) struct Unit {
     pub(crate) ip: Ip,
-    /// Where the UDP header begins.
+    pub(crate) protocol: Protocol,
+    /// Where the transport header begins.
     pub(crate) transport: usize,
     /// Where the payload begins.
     pub(crate) payload: usize,
 }
 
-/// Finds the datagram of `frame`, if it is one that can ride in a train.
-pub(crate) fn datagram(frame: &[u8]) -> Option<Datagram> {
+/// Where TCP keeps its flags, from its header.
+pub(crate) const TCP_FLAGS_AT: usize = 13;
+const TCP_ACK: u8 = 0x10;
+pub(crate) const TCP_PSH: u8 = 0x08;
+
+/// The parts of `frame`, if it can ride in a train.
+pub(crate) fn unit(frame: &[u8]) -> Option<Unit> {
     const AT: usize = ETHERNET_BYTES;
     let ip = ip(frame)?;
-    let transport = match ip {
+    let (number, transport, end) = match ip {
         Ip::V4 => {
-            let fragment = get_u16(frame, AT + 6) & 0x3fff != 0;
-            (frame[AT] == 0x45 && !fragment && frame[AT + 9] == PROTOCOL_UDP).then_some(AT + 20)?
+            let whole = frame[AT] == 0x45 && get_u16(frame, AT + 6) & 0x3fff == 0;
+            (frame[AT + 9], whole.then_some(AT + 20)?, AT + usize::from(get_u16(frame, AT + 2)))
         }
-        Ip::V6 => (frame[AT + 6] == PROTOCOL_UDP).then_some(AT + 40)?,
+        Ip::V6 => (frame[AT + 6], AT + 40, AT + 40 + usize::from(get_u16(frame, AT + 4))),
     };
-    let payload = transport + UDP_HEADER_BYTES;
-    let whole =
-        frame.len() > payload && usize::from(get_u16(frame, transport + 4)) == frame.len() - transport;
-    whole.then_some(Datagram { ip, transport, payload })
+    let (protocol, payload) = match number {
+        17 => (Protocol::Udp, transport + 8),
+        6 if frame.len() > transport + 20 && frame[transport + TCP_FLAGS_AT] & !TCP_PSH == TCP_ACK => {
+            (Protocol::Tcp, transport + usize::from(frame[transport + 12] >> 4) * 4)
+        }
+        _ => return None,
+    };
+    let least = if protocol == Protocol::Udp { 8 } else { 20 };
+    let fits = frame.len() == end && frame.len() > payload && payload >= transport + least;
+    let whole = || protocol == Protocol::Tcp || transport + usize::from(get_u16(frame, transport + 4)) == end;
+    (fits && whole()).then_some(Unit { ip, protocol, transport, payload })
 }
 
-impl Datagram {
-    /// Whether `a` and `b`, both of this form, differ in nothing but length, IP identification and checksums.
-    pub(crate) fn same_flow(&self, a: &[u8], b: &[u8]) -> bool {
+impl Unit {
+    /// Whether `next`, of this form too, goes on where a train ends whose first packet is `first` and which
+    /// has `bytes` of payload: nothing differs but lengths, IP identification, checksums and PSH.
+    pub(crate) fn continues(&self, first: &[u8], bytes: usize, next: &[u8]) -> bool {
         const AT: usize = ETHERNET_BYTES;
-        let same = |from: usize, to: usize| a[from..to] == b[from..to];
+        let same = |from: usize, to: usize| first[from..to] == next[from..to];
         let network = match self.ip {
             Ip::V4 => same(AT, AT + 2) && same(AT + 6, AT + 10) && same(AT + 12, AT + 20),
             Ip::V6 => same(AT, AT + 4) && same(AT + 6, AT + 40),
         };
-        same(0, AT) && network && same(self.transport, self.transport + 4)
+        same(0, AT) && network && same(self.transport, self.transport + 4) && {
+            let at = self.transport;
+            let acknowledged = || same(at + 8, at + TCP_FLAGS_AT) && same(at + 14, at + 16);
+            let options = || same(at + 18, self.payload);
+            self.protocol == Protocol::Udp
+                || sequence(next, at) == sequence(first, at).wrapping_add(bytes as u32)
+                    && acknowledged()
+                    && options()
+        }
     }
+
+    /// Whether `frame`, of this form, asks to be handed on at once: it can only be the last of a train.
+    pub(crate) fn is_pushed(&self, frame: &[u8]) -> bool {
+        self.protocol == Protocol::Tcp && frame[self.transport + TCP_FLAGS_AT] & TCP_PSH != 0
+    }
+}
+
+/// Sequence number of the TCP header at `transport`.
+pub(crate) fn sequence(frame: &[u8], transport: usize) -> u32 {
+    let at = transport + 4;
+    u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]])
 }

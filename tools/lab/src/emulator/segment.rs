@@ -4,24 +4,18 @@
 //! complete IP, UDP and TCP checksums.
 
 use super::checksum::{fold, sum};
-use super::frame::{BadFrame, Gso, Ip, Vnet, get_u16, ip, put_u16};
+use super::frame::{BadFrame, Gso, Ip, Protocol, TCP_FLAGS_AT, Vnet, get_u16, ip, put_u16, sequence};
 use super::pool::Pool;
 use crate::limits::ETHERNET_BYTES;
 
-const PROTOCOL_TCP: u8 = 6;
-const PROTOCOL_UDP: u8 = 17;
-const TCP_FLAGS_AT: usize = 13;
 const TCP_FIN_PSH: u8 = 0x09;
 const TCP_CWR: u8 = 0x80;
-const UDP_CHECKSUM_AT: usize = 6;
-const TCP_CHECKSUM_AT: usize = 16;
 
 /// Where the headers of a train end and what they are.
 struct Layout {
     ip: Ip,
-    protocol: u8,
+    protocol: Protocol,
     transport: usize,
-    checksum: usize,
     payload: usize,
 }
 
@@ -66,7 +60,11 @@ fn complete(packet: &mut [u8], start: usize, offset: usize) -> Result<(), BadFra
     }
     let checksum = !fold(sum(&packet[start..]));
     // Zero means "none" in UDP (RFC 768); in TCP both zeros are the same sum.
-    put_u16(packet, at, if checksum == 0 && offset == UDP_CHECKSUM_AT { 0xffff } else { checksum });
+    put_u16(
+        packet,
+        at,
+        if checksum == 0 && offset == Protocol::Udp.checksum_at() { 0xffff } else { checksum },
+    );
     Ok(())
 }
 
@@ -75,19 +73,23 @@ impl Layout {
         let ip = ip(frame).ok_or(BadFrame)?;
         let (transport, _) = vnet.checksum.ok_or(BadFrame)?;
         let fixed = if vnet.gso == Gso::Udp { 8 } else { 20 };
-        let network_end = ETHERNET_BYTES + if ip == Ip::V4 { 20 } else { 40 };
+        let network_end = ETHERNET_BYTES
+            + match ip {
+                Ip::V4 => usize::from(frame[ETHERNET_BYTES] & 0xf).max(5) * 4,
+                Ip::V6 => 40,
+            };
         if vnet.gso_size == 0 || transport < network_end || frame.len() < transport + fixed {
             return Err(BadFrame);
         }
-        let (protocol, checksum, header) = match vnet.gso {
-            Gso::Udp => (PROTOCOL_UDP, UDP_CHECKSUM_AT, 8),
-            _ => (PROTOCOL_TCP, TCP_CHECKSUM_AT, usize::from(frame[transport + 12] >> 4) * 4),
+        let (protocol, header) = match vnet.gso {
+            Gso::Udp => (Protocol::Udp, 8),
+            _ => (Protocol::Tcp, usize::from(frame[transport + 12] >> 4) * 4),
         };
         let payload = transport + header;
         if header < fixed || frame.len() <= payload {
             return Err(BadFrame);
         }
-        Ok(Self { ip, protocol, transport, checksum: transport + checksum, payload })
+        Ok(Self { ip, protocol, transport, payload })
     }
 
     /// Makes packet `index` of the train what it would be had it been sent alone.
@@ -98,13 +100,11 @@ impl Layout {
             put_u16(packet, ETHERNET_BYTES + 4, identification);
         }
         self.ip.set_length(packet, packet.len() - ETHERNET_BYTES);
-        if self.protocol == PROTOCOL_UDP {
+        if self.protocol == Protocol::Udp {
             put_u16(packet, transport + 4, bytes as u16);
         } else {
-            let at = transport + 4;
-            let first = u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]]);
-            let sequence = first.wrapping_add((index * gso_size) as u32);
-            packet[at..at + 4].copy_from_slice(&sequence.to_be_bytes());
+            let sequence = sequence(packet, transport).wrapping_add((index * gso_size) as u32);
+            packet[transport + 4..transport + 8].copy_from_slice(&sequence.to_be_bytes());
             if !last {
                 packet[transport + TCP_FLAGS_AT] &= !TCP_FIN_PSH;
             }
@@ -112,9 +112,10 @@ impl Layout {
                 packet[transport + TCP_FLAGS_AT] &= !TCP_CWR;
             }
         }
-        let pseudo = fold(self.ip.pseudo_sum(packet, self.protocol, bytes));
-        put_u16(packet, self.checksum, pseudo);
-        complete(packet, transport, self.checksum - transport).expect("the layout was checked");
+        let pseudo = fold(self.ip.pseudo_sum(packet, self.protocol.number(), bytes));
+        let offset = self.protocol.checksum_at();
+        put_u16(packet, transport + offset, pseudo);
+        complete(packet, transport, offset).expect("the layout was checked");
     }
 }
 

@@ -1,8 +1,7 @@
 //! Every packet of a train is what it would be had it been sent alone.
 
 use super::*;
-use crate::emulator::frame::Datagram;
-use crate::emulator::frame::datagram;
+use crate::emulator::frame::{Unit, unit};
 
 fn cut(vnet: Vnet, frame: &[u8]) -> Result<Vec<Vec<u8>>, BadFrame> {
     let mut packets = Vec::new();
@@ -49,7 +48,7 @@ fn udp_trains_of_every_shape() {
             let payloads: Vec<u8> = packets.iter().flat_map(|packet| packet[start + 8..].to_vec()).collect();
             assert_eq!(payloads, payload);
             for packet in &packets {
-                assert!(matches!(datagram(packet), Some(Datagram { transport, .. }) if transport == start));
+                assert!(matches!(unit(packet), Some(Unit { transport, .. }) if transport == start));
             }
         }
     }
@@ -120,6 +119,9 @@ fn nonsense_is_refused_and_never_panics() {
     for vnet in wrong {
         assert_eq!(cut(vnet, &udp), Err(BadFrame), "{vnet:?}");
     }
+    let mut options = udp.clone();
+    options[14] = 0x4f;
+    assert_eq!(cut(train, &options), Err(BadFrame), "the IP header reaches beyond the transport's");
     for len in 0..udp.len() {
         for gso in [Gso::None, Gso::Udp, Gso::Tcp] {
             let short = cut(Vnet { gso, ..train }, &udp[..len]);

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{setsockopt, sockopt};
 use xfer_lab::{Config, Host, Lab, WireShape};
 
-pub(crate) const PORT: u16 = 7700;
 const RECEIVE_BYTES: usize = 16 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -22,9 +21,9 @@ pub(crate) fn wires(count: usize, shape: WireShape) -> Config {
     Config::with_wires(count, shape)
 }
 
-/// A socket of `host` bound to `address`, with a receive timeout.
+/// A socket of `host` bound to a free port of `address`, with a receive timeout.
 pub(crate) fn socket(host: &Host, address: impl Into<IpAddr>) -> UdpSocket {
-    let address = SocketAddr::new(address.into(), PORT);
+    let address = SocketAddr::new(address.into(), 0);
     let socket = host.enter(|| UdpSocket::bind(address)).unwrap().unwrap();
     socket.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
     // A receiver that has to wait for a processor must not lose what the wire did not.
@@ -45,21 +44,31 @@ pub(crate) fn connect(ours: &UdpSocket, theirs: &UdpSocket) {
     theirs.connect(ours.local_addr().unwrap()).unwrap();
 }
 
+/// Receives one datagram into `buffer`, also where a signal comes in between.
+pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match socket.recv(buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// Sends one datagram there and back and gives the time it took.
 pub(crate) fn round_trip((ours, theirs): (&UdpSocket, &UdpSocket)) -> Duration {
     let mut buffer = [0; 64];
     let start = Instant::now();
     ours.send(b"there").unwrap();
-    let len = theirs.recv(&mut buffer).expect("the datagram arrives");
+    let len = receive(theirs, &mut buffer).expect("the datagram arrives");
     theirs.send(&buffer[..len]).unwrap();
-    assert_eq!(ours.recv(&mut buffer).expect("and comes back"), 5);
+    assert_eq!(receive(ours, &mut buffer).expect("and comes back"), 5);
     start.elapsed()
 }
 
 /// Whether a datagram gets through within `wait`.
 pub(crate) fn passes(ours: &UdpSocket, theirs: &UdpSocket, wait: Duration) -> bool {
     theirs.set_read_timeout(Some(wait)).unwrap();
-    let passed = ours.send(b"x").is_ok() && theirs.recv(&mut [0; 8]).is_ok();
+    let passed = ours.send(b"x").is_ok() && receive(theirs, &mut [0; 8]).is_ok();
     theirs.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
     passed
 }

@@ -14,9 +14,10 @@ use crate::time::Time;
 const PROBE_WAIT_RTTS: u32 = 12;
 const PROBE_WAIT_MIN: Duration = Duration::from_millis(600);
 const PROBE_WAIT_MAX: Duration = Duration::from_secs(2);
-/// A probe ends when so much of the bandwidth-delay product is in flight, percent: what lies above is queue, and it
-/// must stay clear of the queueing delay at which loss counts.
-const UP_INFLIGHT_PERCENT: u64 = 115;
+/// A probe ends when so much of the bandwidth-delay product is in flight, percent. One round of probing puts 119 there
+/// (gain less margin) and goes on where that was delivered; what lies above is queue, and it must stay clear of the
+/// queueing delay at which loss counts.
+const UP_INFLIGHT_PERCENT: u64 = 121;
 /// And at the latest after so many rounds, or as many as a Reno flow would need to grow by one packet a round.
 const PROBE_ROUNDS_MAX: u64 = 63;
 /// What is left free below the long-term bound while cruising, in percent (BBRHeadroom).

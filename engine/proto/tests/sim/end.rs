@@ -1,0 +1,547 @@
+//! One end: handshake, connection, applications, and the worker that serves its socket with the gaps of a real loop.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use xfer_netem::Rng;
+use xfer_proto::connection::{Config, Connection, Established, Event, Side};
+use xfer_proto::crypto::{Crypto, Direction, Ticket};
+use xfer_proto::handshake::{Acceptor, HelloOutcome, Opener, Payload};
+use xfer_proto::limits;
+use xfer_proto::path::Address;
+use xfer_proto::stream::SendStream;
+use xfer_proto::time::Time;
+use xfer_proto::wire::{CloseCode, ConnectionId, Header, Kind, Message, Open, PathId, Role, TransferId};
+
+use crate::clock::{Clock, MS, SECOND};
+use crate::content::{Sink, Source};
+use crate::plan::Plan;
+use crate::receiver::Receiver;
+use crate::sender::Sender;
+
+/// The transfer from the opener to the acceptor, and the one back.
+pub(crate) const TRANSFERS: [TransferId; 2] = [TransferId(11), TransferId(12)];
+/// Datagrams that a worker takes in one burst.
+const BURST: usize = 64;
+/// Trains that a worker sends before it looks at its socket again.
+const TRAINS: usize = 16;
+/// Rounds of timeout and drain after which an end that still wants to be called at once is caught in a loop.
+const ROUNDS_MAX: u32 = 4;
+
+/// A datagram with the address it came from or goes to.
+pub(crate) struct Datagram {
+    pub(crate) peer: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What is there before the connection.
+enum Shaking {
+    Opener {
+        opener: Box<Opener>,
+        sent: u32,
+        first_sent: Time,
+        next: Time,
+        stream: Option<(SendStream, Option<(u64, u16)>)>,
+    },
+    Acceptor(Box<Acceptor>),
+    Done,
+}
+
+pub(crate) struct End<C: Crypto + Clone> {
+    pub(crate) side: usize,
+    plan: Plan,
+    crypto: C,
+    clock: Clock,
+    shaking: Shaking,
+    half_open: Option<xfer_proto::handshake::HalfOpen>,
+    pub(crate) connection: Option<Connection<C>>,
+    pub(crate) sender: Option<Sender>,
+    pub(crate) receiver: Option<Receiver>,
+    source: Source,
+    sink: Sink,
+    rng: Rng,
+    pub(crate) socket: VecDeque<Datagram>,
+    pub(crate) socket_bytes: usize,
+    /// Datagrams that the socket had no room for.
+    pub(crate) overflowed: u64,
+    pub(crate) wake_at: Option<u64>,
+    pub(crate) stalled_until: u64,
+    pub(crate) closed: Option<(CloseCode, String, bool)>,
+    pub(crate) events: Vec<(u64, Event)>,
+    opened_paths: Vec<(usize, Option<PathId>, u64)>,
+    frame: Vec<u8>,
+    pub(crate) trace: bool,
+}
+
+pub(crate) fn remote_of(side: usize, wire: usize) -> SocketAddr {
+    let host = if side == 0 { 2 } else { 1 };
+    SocketAddr::from(([10, 77, wire as u8, host], 4_000))
+}
+
+fn seed32(rng: &mut Rng) -> [u8; 32] {
+    let mut seed = [0; 32];
+    seed.chunks_mut(8).for_each(|c| c.copy_from_slice(&rng.next_u64().to_le_bytes()));
+    seed
+}
+
+pub(crate) fn ticket(plan: &Plan) -> Ticket {
+    let mut rng = Rng::stream(plan.seed, 3);
+    Ticket::new(seed32(&mut rng), plan.suite, Direction::Both)
+}
+
+impl<C: Crypto + Clone> End<C> {
+    pub(crate) fn new(plan: &Plan, side: usize, crypto: C) -> Self {
+        let mut rng = Rng::stream(plan.seed, 10 + side as u64);
+        let clock = plan.clocks[side];
+        let now = clock.read(0);
+        let shaking = if side == 0 {
+            Self::opener(plan, now, &mut rng)
+        } else {
+            Shaking::Acceptor(Box::new(Self::acceptor(plan, now, &mut rng)))
+        };
+        let plan_of = |sends: bool| if sends { &plan.transfers[side] } else { &plan.transfers[1 - side] };
+        let sender = plan_of(true).as_ref().map(|t| Sender::new(plan.seed, TRANSFERS[side], t));
+        let receiver = plan_of(false).as_ref().map(|t| Receiver::new(plan.seed, TRANSFERS[1 - side], t));
+        End {
+            side,
+            plan: plan.clone(),
+            crypto,
+            clock,
+            shaking,
+            half_open: None,
+            connection: None,
+            sender,
+            receiver,
+            source: Source::default(),
+            sink: Sink::default(),
+            rng,
+            socket: VecDeque::new(),
+            socket_bytes: 0,
+            overflowed: 0,
+            wake_at: Some(0),
+            stalled_until: 0,
+            closed: None,
+            events: Vec::new(),
+            opened_paths: Vec::new(),
+            frame: vec![0; limits::DATAGRAM_MAX],
+            trace: false,
+        }
+    }
+
+    fn payload(plan: &Plan, side: usize, stream: Vec<u8>) -> Payload {
+        Payload {
+            connection: ConnectionId(100 + side as u32),
+            datagram_max: plan.datagram_max,
+            receive_buffer: plan.socket_bytes as u32,
+            stream_credit: limits::STREAM_WINDOW as u32,
+            stream,
+        }
+    }
+
+    fn opener(plan: &Plan, now: Time, rng: &mut Rng) -> Shaking {
+        let mut stream = SendStream::new(limits::STREAM_WINDOW);
+        for (i, transfer) in plan.transfers.iter().enumerate() {
+            if let Some(transfer) = transfer {
+                let role = if i == 0 { Role::Sender } else { Role::Receiver };
+                let (id, chunk_log2) = (TRANSFERS[i], transfer.chunk_log2);
+                stream.push(&Message::Open(Open { transfer: id, role, chunk_log2, digests: false }));
+            }
+        }
+        let mut bytes = Vec::new();
+        let carried = plan.carry.then(|| stream.take(1_000, |_, a, b| bytes = [a, b].concat())).flatten();
+        let payload = Self::payload(plan, 0, bytes);
+        let opener = Opener::new(&ticket(plan), seed32(rng), &payload).unwrap();
+        let stream = Some((stream, carried));
+        Shaking::Opener { opener: Box::new(opener), sent: 0, first_sent: now, next: now, stream }
+    }
+
+    fn acceptor(plan: &Plan, now: Time, rng: &mut Rng) -> Acceptor {
+        let mut acceptor = Acceptor::new(2 + 2 * usize::from(!plan.demand_cookie), seed32(rng));
+        acceptor.admit(ticket(plan), now + limits::TICKET_LIFE).unwrap();
+        if plan.demand_cookie {
+            let other = Ticket::new(seed32(rng), plan.suite, Direction::Both);
+            acceptor.admit(other.clone(), Time::NEVER).unwrap();
+            let opener = Opener::new(&other, seed32(rng), &Self::payload(plan, 0, Vec::new())).unwrap();
+            let from = SocketAddr::from(([10, 0, 0, 9], 1));
+            let outcome = acceptor.handle_hello(now, from, opener.hello(), seed32(rng));
+            assert!(matches!(outcome, HelloOutcome::Fresh(_)));
+        }
+        acceptor
+    }
+
+    fn config(&self, peer: &Payload) -> Config {
+        Config {
+            algorithm: self.plan.algorithm,
+            rate_max: None,
+            datagram_max: self.plan.datagram_max.min(peer.datagram_max),
+            idle: limits::IDLE,
+        }
+    }
+
+    /// A datagram arrived at the socket.
+    pub(crate) fn arrive(&mut self, at: u64, datagram: Datagram) {
+        if self.socket_bytes + datagram.bytes.len() > self.plan.socket_bytes {
+            self.overflowed += 1;
+            return;
+        }
+        self.socket_bytes += datagram.bytes.len();
+        if self.socket.is_empty() {
+            let wake = at + self.latency();
+            self.wake_at = Some(self.wake_at.map_or(wake, |before| before.min(wake)));
+        }
+        self.socket.push_back(datagram);
+    }
+
+    /// How long a sleeping worker takes to run.
+    fn latency(&mut self) -> u64 {
+        let late = self.rng.below(1_000_000) < u64::from(self.plan.late_ppm[self.side]);
+        5_000 + self.rng.below(45_000) + if late { self.rng.below(4 * MS) } else { 0 }
+    }
+
+    /// One turn of the worker's loop; `send` takes what goes out.
+    pub(crate) fn run(&mut self, at: u64, send: &mut impl FnMut(Datagram)) {
+        if at < self.stalled_until {
+            self.wake_at = Some(self.stalled_until);
+            return;
+        }
+        let now = self.clock.read(at);
+        self.shake(now, send);
+        for _ in 0..BURST {
+            let Some(datagram) = self.socket.pop_front() else { break };
+            self.socket_bytes -= datagram.bytes.len();
+            self.take(now, &datagram, send);
+        }
+        let mut again = !self.socket.is_empty();
+        for round in 0.. {
+            let Some(connection) = &mut self.connection else { break };
+            if connection.next_timeout() <= now {
+                connection.handle_timeout(now);
+            }
+            self.apply(at);
+            let Some(connection) = &mut self.connection else { break };
+            let mut trains = 0;
+            while trains < TRAINS
+                && let Some(transmit) = connection.poll_transmit(now, &mut self.frame, &self.source)
+            {
+                trains += 1;
+                let train = &self.frame[..transmit.len];
+                for bytes in train.chunks(transmit.segment) {
+                    send(Datagram { peer: transmit.address.remote, bytes: bytes.to_vec() });
+                }
+            }
+            again |= trains == TRAINS;
+            if again || (trains == 0 && connection.next_timeout() > now) {
+                break;
+            }
+            assert!(round < ROUNDS_MAX, "{}: asks to be called at once, again and again", self.name());
+        }
+        self.check();
+        self.wake_at = if again { Some(at + 20_000) } else { self.sleep_until(at) };
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        ["opener", "acceptor"][self.side]
+    }
+
+    /// For a report of what went wrong.
+    pub(crate) fn state(&self) -> String {
+        let Some(connection) = &self.connection else { return "no connection".into() };
+        let mut state = format!("backlog {}, ", connection.stream_backlog());
+        if let Some(sender) = &self.sender {
+            state += &format!("accepted {}, held {}, ", sender.accepted, self.source.held.len());
+        }
+        if let Some(receiver) = &self.receiver {
+            state += &format!("{} bytes, {} buffers, ", receiver.bytes, self.sink.buffers.len());
+        }
+        for path in connection.path_reports() {
+            let (id, state_of, flight) = (path.id.0, path.state, path.in_flight);
+            state += &format!("path {id} {state_of:?} {flight} in flight of {}, ", path.window);
+        }
+        state
+    }
+
+    /// The system reports the link of a wire down.
+    pub(crate) fn link_down(&mut self, at: u64, wire: usize) {
+        let now = self.clock.read(at);
+        let Some(connection) = &mut self.connection else { return };
+        let remote = remote_of(self.side, wire).ip();
+        let paths: Vec<PathId> =
+            connection.path_reports().filter(|p| p.address.remote.ip() == remote).map(|p| p.id).collect();
+        paths.into_iter().for_each(|id| connection.path_failed(now, id));
+        self.wake_at = Some(at);
+    }
+
+    fn sleep_until(&mut self, at: u64) -> Option<u64> {
+        let timer = match (&self.connection, &self.shaking) {
+            (Some(connection), _) => self.clock.when(connection.next_timeout()),
+            (None, Shaking::Opener { next, .. }) => self.clock.when(*next),
+            _ => None,
+        };
+        let apps =
+            [self.sender.as_ref().and_then(|s| s.next()), self.receiver.as_ref().and_then(|r| r.next())];
+        let paths = self.opened_paths.iter().filter(|p| p.1.is_none()).map(|p| p.2);
+        let early = self.plan.closes_early.filter(|(when, _)| *when > at).map(|(when, _)| when);
+        let alive = self.connection.as_ref().is_some_and(|c| !c.is_over());
+        let others = apps.into_iter().flatten().chain(paths).chain(early).filter(|_| alive);
+        let next = others.chain(timer).min()?;
+        Some(next.max(at) + self.latency())
+    }
+
+    fn check(&self) {
+        let buffers = self.plan.transfers[1 - self.side].as_ref().map_or(0, |t| t.buffers);
+        assert!(self.sink.buffers.len() <= buffers, "more buffers than granted");
+        let held = self.plan.transfers[self.side].as_ref().map_or(0, |t| t.held_max);
+        assert!(self.source.held.len() <= held, "more chunks held than bounded");
+        if let Some(connection) = &self.connection {
+            assert!(connection.stream_backlog() < 1 << 20, "control stream backlog");
+        }
+    }
+
+    fn shake(&mut self, now: Time, send: &mut impl FnMut(Datagram)) {
+        if let Shaking::Opener { opener, sent, first_sent, next, .. } = &mut self.shaking
+            && now >= *next
+        {
+            if *sent == 0 {
+                *first_sent = now;
+            }
+            *next = now + limits::CHALLENGE_RESEND * (1 << (*sent).min(4));
+            *sent += 1;
+            send(Datagram { peer: remote_of(0, 0), bytes: opener.hello().to_vec() });
+        }
+    }
+
+    fn take(&mut self, now: Time, datagram: &Datagram, send: &mut impl FnMut(Datagram)) {
+        let Ok(header) = Header::decode(&datagram.bytes) else { return };
+        match header.kind {
+            Kind::Data | Kind::Control => {
+                if header.connection.0 != 100 + self.side as u32 {
+                    return;
+                }
+                let Some(connection) = &mut self.connection else { return };
+                let from = Address { remote: datagram.peer, local: None };
+                let taken = connection.receive(now, from, false, &header, &datagram.bytes, &mut self.sink);
+                if let (Err(dropped), true) = (taken, self.trace) {
+                    println!("{} {}: dropped {dropped:?} {header:?}", now.as_nanos(), self.name());
+                }
+                self.confirm_half_open();
+            }
+            Kind::Hello if self.side == 1 => self.take_hello(now, datagram, send),
+            Kind::Reply if self.side == 0 => self.take_reply(now, datagram),
+            Kind::Cookie if self.side == 0 => {
+                if let Shaking::Opener { opener, .. } = &mut self.shaking
+                    && opener.handle_cookie(&datagram.bytes).is_ok()
+                {
+                    send(Datagram { peer: remote_of(0, 0), bytes: opener.hello().to_vec() });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn confirm_half_open(&mut self) {
+        if let (Some(connection), Some(half_open), Shaking::Acceptor(acceptor)) =
+            (&self.connection, self.half_open, &mut self.shaking)
+            && connection.is_established()
+        {
+            assert!(acceptor.established(half_open));
+            self.half_open = None;
+        }
+    }
+
+    fn take_hello(&mut self, now: Time, datagram: &Datagram, send: &mut impl FnMut(Datagram)) {
+        let Shaking::Acceptor(acceptor) = &mut self.shaking else { return };
+        let seed = seed32(&mut self.rng);
+        let answer = match acceptor.handle_hello(now, datagram.peer, &datagram.bytes, seed) {
+            HelloOutcome::Drop(_) | HelloOutcome::Versions(_) => return,
+            HelloOutcome::Cookie(cookie) => cookie.to_vec(),
+            HelloOutcome::Repeat(reply) => reply.to_vec(),
+            HelloOutcome::Fresh(fresh) => {
+                let mut stream = SendStream::new(u64::from(fresh.payload.stream_credit));
+                let mut bytes = Vec::new();
+                let mut carried = None;
+                if let Ok(Some((1, len))) = Message::head(&fresh.payload.stream)
+                    && let Ok(Message::Open(open)) = Message::decode(1, &fresh.payload.stream[4..4 + len])
+                {
+                    stream.push(&Message::Accept(open.transfer));
+                    carried = stream.take(1_000, |_, a, b| bytes = [a, b].concat());
+                }
+                let payload = Self::payload(&self.plan, 1, bytes);
+                let (secrets, reply) = acceptor.reply(fresh.half_open, &payload).unwrap();
+                let reply = reply.to_vec();
+                let established = Established {
+                    side: Side::Acceptor,
+                    secrets,
+                    suite: fresh.suite,
+                    local_id: payload.connection,
+                    remote_id: fresh.payload.connection,
+                    address: Address { remote: datagram.peer, local: None },
+                    rtt: None,
+                    stream,
+                    carried,
+                    peer_stream: fresh.payload.stream.clone(),
+                    seed: seed32(&mut self.rng),
+                };
+                self.half_open = Some(fresh.half_open);
+                let config = self.config(&fresh.payload);
+                self.connection = Some(Connection::new(now, self.crypto.clone(), config, established));
+                reply
+            }
+        };
+        send(Datagram { peer: datagram.peer, bytes: answer });
+    }
+
+    fn take_reply(&mut self, now: Time, datagram: &Datagram) {
+        let Shaking::Opener { opener, sent, first_sent, stream, .. } = &mut self.shaking else { return };
+        let Ok(reply) = opener.handle_reply(&datagram.bytes) else { return };
+        let (stream, carried) = stream.take().expect("one reply opens");
+        let established = Established {
+            side: Side::Opener,
+            secrets: reply.secrets,
+            suite: self.plan.suite,
+            local_id: ConnectionId(100),
+            remote_id: reply.payload.connection,
+            address: Address { remote: datagram.peer, local: None },
+            rtt: (*sent == 1 && !self.plan.demand_cookie).then(|| now.since(*first_sent)),
+            stream,
+            carried,
+            peer_stream: reply.payload.stream.clone(),
+            seed: seed32(&mut self.rng),
+        };
+        let config = self.config(&reply.payload);
+        let mut connection = Connection::new(now, self.crypto.clone(), config, established);
+        if let (Some(_), Some(plan)) = (&self.sender, &self.plan.transfers[0]) {
+            connection.start_sending(TRANSFERS[0], plan.chunk_log2);
+        }
+        if let Some(receiver) = &mut self.receiver {
+            receiver.begin(&mut connection);
+        }
+        self.opened_paths = (1..self.plan.wires.len()).map(|wire| (wire, None, 0)).collect();
+        self.connection = Some(connection);
+        self.shaking = Shaking::Done;
+    }
+
+    /// Lets the applications act on all events and all that is due.
+    fn apply(&mut self, at: u64) {
+        let now = self.clock.read(at);
+        loop {
+            let Some(connection) = &mut self.connection else { return };
+            let mut did = false;
+            while let Some(event) = connection.poll_event() {
+                did = true;
+                if self.trace && !matches!(event, Event::Message(Message::Page(_))) {
+                    println!("{:>12} {}: {event:?}", at / 1_000, ["opener", "acceptor"][self.side]);
+                }
+                assert!(self.closed.is_none(), "{event:?} after the end");
+                Self::take_event(
+                    at,
+                    self.side,
+                    &event,
+                    connection,
+                    &self.plan,
+                    &mut self.sender,
+                    &mut self.receiver,
+                    &mut self.source,
+                );
+                match &event {
+                    Event::Closed { code, text, by_peer } => {
+                        self.closed = Some((*code, text.clone(), *by_peer));
+                    }
+                    Event::PathDown(id) => {
+                        let gone = !connection.path_reports().any(|p| p.id == *id);
+                        for path in self.opened_paths.iter_mut().filter(|p| gone && p.1 == Some(*id)) {
+                            *path = (path.0, None, at + SECOND / 2);
+                        }
+                    }
+                    _ => {}
+                }
+                if !matches!(event, Event::Message(_) | Event::WindowGrew(_)) {
+                    self.events.push((at, event));
+                }
+            }
+            if self.closed.is_some() || connection.is_over() {
+                return;
+            }
+            if let Some(sender) = &mut self.sender {
+                did |= sender.tick(at, connection, &mut self.source);
+            }
+            if let Some(receiver) = &mut self.receiver {
+                did |= receiver.tick(at, connection, &mut self.sink);
+            }
+            for path in self.opened_paths.iter_mut().filter(|p| p.1.is_none() && p.2 <= at) {
+                let address = Address { remote: remote_of(0, path.0), local: None };
+                path.1 = Some(connection.open_path(now, address).expect("few paths"));
+            }
+            let early = self.plan.closes_early.is_some_and(|(when, who)| who == self.side && when <= at);
+            if early {
+                connection.close(now, CloseCode::Cancelled, "enough");
+                self.closed = Some((CloseCode::Cancelled, String::new(), false));
+                return;
+            }
+            if !did {
+                break;
+            }
+        }
+        self.close_when_done(now);
+    }
+
+    fn close_when_done(&mut self, now: Time) {
+        let Some(connection) = &mut self.connection else { return };
+        let finished = self.sender.as_ref().is_none_or(|s| s.complete)
+            && self.receiver.as_ref().is_none_or(|r| r.complete)
+            && connection.stream_backlog() == 0;
+        if self.side == 0 && finished {
+            connection.close(now, CloseCode::Done, "done");
+            self.closed = Some((CloseCode::Done, String::new(), false));
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one end")]
+    fn take_event(
+        at: u64,
+        side: usize,
+        event: &Event,
+        connection: &mut Connection<C>,
+        plan: &Plan,
+        sender: &mut Option<Sender>,
+        receiver: &mut Option<Receiver>,
+        source: &mut Source,
+    ) {
+        match event {
+            Event::Message(Message::Open(open)) => {
+                assert_eq!(side, 1);
+                if !plan.carry || *open == first_open(plan) {
+                    if !plan.carry {
+                        connection.send(&Message::Accept(open.transfer));
+                    }
+                } else {
+                    connection.send(&Message::Accept(open.transfer));
+                }
+                match open.role {
+                    Role::Sender => receiver.as_mut().expect("planned").begin(connection),
+                    Role::Receiver => connection.start_sending(open.transfer, open.chunk_log2),
+                }
+            }
+            Event::Message(message) => {
+                let ours = message.transfer() == TRANSFERS[side];
+                match (sender, receiver) {
+                    (Some(sender), _) if ours => sender.on_message(at, message),
+                    (_, Some(receiver)) if !ours => receiver.on_message(message, connection),
+                    _ => panic!("{message:?} for nobody"),
+                }
+            }
+            Event::ChunkAccepted(_, chunk) => {
+                sender.as_mut().expect("a sender").on_accepted(*chunk, source);
+            }
+            Event::ChunkFull(_, chunk) => receiver.as_mut().expect("a receiver").on_full(at, *chunk),
+            _ => {}
+        }
+    }
+}
+
+/// The OPEN that the handshake carries and answers.
+fn first_open(plan: &Plan) -> Open {
+    let i = usize::from(plan.transfers[0].is_none());
+    let role = if i == 0 { Role::Sender } else { Role::Receiver };
+    let chunk_log2 = plan.transfers[i].as_ref().expect("a transfer").chunk_log2;
+    Open { transfer: TRANSFERS[i], role, chunk_log2, digests: false }
+}

@@ -1,0 +1,225 @@
+//! The receiving application: decides pages, grants bounded buffers, compares every byte, accepts or rejects after a storage delay.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use xfer_netem::Rng;
+use xfer_proto::connection::Connection;
+use xfer_proto::crypto::Crypto;
+use xfer_proto::space::Space;
+use xfer_proto::wire::{
+    Chunk, Codec, Complete, Decision, Decisions, Done, DoneStatus, Durability, Message, Page, Run, TransferId,
+};
+
+use crate::content::{Sink, mix, stored};
+use crate::plan::TransferPlan;
+
+/// Pages that may be on their way.
+const PAGES_AHEAD: u32 = 2;
+
+pub(crate) struct Receiver {
+    id: TransferId,
+    seed: u64,
+    plan: TransferPlan,
+    rng: Rng,
+    space: Space,
+    /// Chunks that are here already, named by RESUME.
+    present: HashSet<u32>,
+    /// Chunks of each object that are not accepted.
+    missing: HashMap<u32, u32>,
+    ended: Vec<u32>,
+    entries: HashMap<(u32, u8), Chunk>,
+    /// Full chunks at the storage: when it answers.
+    storing: BTreeMap<(u64, u32), ()>,
+    accepted: HashSet<u32>,
+    rejected: HashMap<u32, u32>,
+    pages_decided: u32,
+    last_page: bool,
+    pub(crate) bytes: u64,
+    pub(crate) complete: bool,
+}
+
+impl Receiver {
+    pub(crate) fn new(seed: u64, id: TransferId, plan: &TransferPlan) -> Self {
+        Receiver {
+            id,
+            seed,
+            plan: plan.clone(),
+            rng: Rng::stream(seed, 200 + u64::from(id.0)),
+            space: Space::new(plan.chunk_log2),
+            present: HashSet::new(),
+            missing: HashMap::new(),
+            ended: Vec::new(),
+            entries: HashMap::new(),
+            storing: BTreeMap::new(),
+            accepted: HashSet::new(),
+            rejected: HashMap::new(),
+            pages_decided: 0,
+            last_page: false,
+            bytes: 0,
+            complete: false,
+        }
+    }
+
+    pub(crate) fn begin<C: Crypto>(&mut self, connection: &mut Connection<C>) {
+        connection.start_receiving(self.id, self.plan.chunk_log2);
+        connection.incoming(self.id).unwrap().allow_pages(PAGES_AHEAD);
+    }
+
+    pub(crate) fn on_message<C: Crypto>(&mut self, message: &Message, connection: &mut Connection<C>) {
+        match message {
+            Message::Accept(_) => {}
+            Message::Page(page) => self.decide(page, connection),
+            Message::Chunk(chunk) => {
+                let before = self.entries.insert((chunk.chunk, chunk.attempt), chunk.clone());
+                assert!(before.is_none(), "entry twice");
+            }
+            other => panic!("receiver got {other:?}"),
+        }
+    }
+
+    fn decide<C: Crypto>(&mut self, page: &Page, connection: &mut Connection<C>) {
+        assert_eq!(page.number, self.pages_decided);
+        let mut decisions = Vec::new();
+        for (i, entry) in page.entries.iter().enumerate() {
+            let object = page.first_object + i as u32;
+            let decision = self.decision(object, entry.size);
+            if let Some(placed) = self.space.place(object, entry, &decision).unwrap() {
+                let chunks = self.space.chunks_of(&placed);
+                let mut missing = chunks.end - chunks.start;
+                if let Decision::Resume(runs) = &decision {
+                    for run in runs {
+                        self.present.extend((run.first..run.first + run.count).map(|c| chunks.start + c));
+                        missing -= run.count;
+                    }
+                }
+                if missing == 0 {
+                    self.ended.push(object);
+                } else {
+                    self.missing.insert(object, missing);
+                }
+            } else if decision == Decision::Need {
+                self.ended.push(object);
+            }
+            decisions.push(decision);
+        }
+        self.space.end_page();
+        let half = decisions.len() / 2;
+        for (first_entry, part) in [(0, &decisions[..half]), (half as u16, &decisions[half..])] {
+            let (transfer, decisions) = (self.id, part.to_vec());
+            let decided = Decisions { transfer, page: page.number, first_entry, decisions };
+            connection.send(&Message::Decision(decided));
+        }
+        self.pages_decided += 1;
+        self.last_page = page.last;
+        connection.incoming(self.id).unwrap().allow_pages(self.pages_decided + PAGES_AHEAD);
+    }
+
+    fn decision(&mut self, object: u32, size: u64) -> Decision {
+        let chunks = size.div_ceil(1 << self.plan.chunk_log2) as u32;
+        match mix(self.seed ^ u64::from(object)) % 16 {
+            0 => Decision::Skip,
+            1 if size > 1 << self.plan.chunk_log2 => {
+                let first = self.rng.below(u64::from(chunks)) as u32;
+                let count = 1 + self.rng.below(u64::from(chunks - first)) as u32;
+                Decision::Resume(vec![Run { first, count }])
+            }
+            _ => Decision::Need,
+        }
+    }
+
+    pub(crate) fn on_full(&mut self, now: u64, chunk: u32) {
+        assert!(!self.accepted.contains(&chunk), "chunk {chunk} is full after it was accepted");
+        let delay = self.plan.store_ns / 2 + self.rng.below(self.plan.store_ns / 2 + 1);
+        assert!(self.storing.insert((now + delay, chunk), ()).is_none());
+    }
+
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.storing.first_key_value().map(|((at, _), ())| *at)
+    }
+
+    pub(crate) fn tick<C: Crypto>(
+        &mut self,
+        now: u64,
+        connection: &mut Connection<C>,
+        sink: &mut Sink,
+    ) -> bool {
+        let mut did = false;
+        while let Some((&(at, chunk), ())) = self.storing.first_key_value() {
+            if at > now {
+                break;
+            }
+            self.storing.pop_first();
+            self.store(chunk, connection, sink);
+            did = true;
+        }
+        did |= self.grant(connection, sink);
+        if !self.ended.is_empty() {
+            let objects = self.ended.drain(..).map(|object| (object, DoneStatus::Copied)).collect();
+            connection.send(&Message::Done(Done { transfer: self.id, objects }));
+            did = true;
+        }
+        if self.last_page && self.missing.is_empty() && !self.complete {
+            self.complete = true;
+            let (some_failed, durability) = (false, Durability::Batch);
+            connection.send(&Message::Complete(Complete { transfer: self.id, some_failed, durability }));
+            did = true;
+        }
+        did
+    }
+
+    fn store<C: Crypto>(&mut self, chunk: u32, connection: &mut Connection<C>, sink: &mut Sink) {
+        let incoming = connection.incoming(self.id).unwrap();
+        let slot = incoming.slot(chunk).expect("a full chunk has a slot");
+        let entry = &self.entries[&(chunk, slot.attempt)];
+        assert_eq!(slot.stored_len, Some(entry.stored_len), "a chunk changed while it was stored");
+        let key = (self.id, chunk);
+        let expected = stored(self.seed, self.id, chunk, entry.attempt, entry.stored_len);
+        let got = &sink.buffers[&key][..entry.stored_len as usize];
+        assert!(got == expected, "chunk {chunk} attempt {} is not what was sent", entry.attempt);
+        let plain = self.space.plain_len(chunk);
+        assert!(if entry.codec == Codec::Plain {
+            entry.stored_len == plain
+        } else {
+            entry.stored_len < plain
+        });
+        let rejected = self.rejected.entry(chunk).or_default();
+        if *rejected < 2 && self.rng.below(1_000_000) < u64::from(self.plan.reject_ppm) {
+            *rejected += 1;
+            let attempt = incoming.reject(chunk).expect("it is open");
+            assert_eq!(attempt, entry.attempt);
+            connection.send(&Message::Reject { transfer: self.id, chunk, attempt });
+            return;
+        }
+        incoming.accept(chunk);
+        assert!(self.accepted.insert(chunk), "chunk {chunk} was accepted twice");
+        self.bytes += u64::from(plain);
+        sink.buffers.remove(&key).expect("a granted chunk has a buffer");
+        for piece in self.space.pieces(chunk) {
+            let missing = self.missing.get_mut(&piece.object).expect("an object that is not done");
+            *missing -= 1;
+            if *missing == 0 {
+                self.missing.remove(&piece.object);
+                self.ended.push(piece.object);
+            }
+        }
+    }
+
+    fn grant<C: Crypto>(&mut self, connection: &mut Connection<C>, sink: &mut Sink) -> bool {
+        let Some(incoming) = connection.incoming(self.id) else { return false };
+        let mut did = false;
+        while incoming.limit() < self.space.chunks() && incoming.can_grant() {
+            let chunk = incoming.limit();
+            if self.present.remove(&chunk) {
+                incoming.skip();
+            } else if sink.buffers.len() < self.plan.buffers {
+                let plain = self.space.plain_len(chunk);
+                sink.buffers.insert((self.id, chunk), vec![0; plain as usize]);
+                incoming.grant(plain);
+            } else {
+                break;
+            }
+            did = true;
+        }
+        did
+    }
+}

@@ -1,0 +1,500 @@
+//! One connection and the transfer on it: turns protocol events into jobs for storage, and storage's answers into messages,
+//! grants and offers. Runs on the worker, so nothing here may wait.
+
+mod buffers;
+mod outcome;
+mod receive;
+mod send;
+
+use crate::api::{Event, FileEnd, Outcome, PathPair, Progress, Role, TransferConfig};
+use crate::crypto::AwsCrypto;
+use crate::error::{Class, Error, Side};
+use crate::limits;
+use crate::report::Shared;
+use crate::sink::Action;
+use crate::storage::{Answer, StorageHandle};
+use outcome::Totals;
+use receive::Receiving;
+use send::Sending;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use xfer_io::borrows::Slot;
+use xfer_io::pool::ChunkPool;
+use xfer_proto::connection::{Connection, Dropped, Event as ProtoEvent, Transmit};
+use xfer_proto::path::{Address, PathState};
+use xfer_proto::time::Time;
+use xfer_proto::wire::{CloseCode, Durability, Header, Message, PathId, TransferId};
+
+pub(crate) use outcome::role_side;
+
+/// The one transfer of a connection.
+pub(crate) const TRANSFER: TransferId = TransferId(1);
+
+/// What every part of a driver works with during one call.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Time,
+    pub(crate) key: u32,
+    pub(crate) storage: &'a StorageHandle,
+    pub(crate) connection: &'a mut Connection<AwsCrypto>,
+    pub(crate) totals: &'a mut Totals,
+    pub(crate) events: &'a mut VecDeque<Event>,
+    pub(crate) pool: &'a ChunkPool,
+}
+
+enum Half {
+    Sending(Box<Sending>),
+    Receiving(Box<Receiving>),
+}
+
+/// How far the transfer is.
+enum Stage {
+    Running,
+    /// Storage has been asked to let go; the last event follows its answer.
+    Aborting(Option<Error>),
+    /// The last event is queued.
+    Ended,
+}
+
+/// What a driver is made of.
+pub(crate) struct DriverStart {
+    pub(crate) connection: Connection<AwsCrypto>,
+    pub(crate) role: Role,
+    pub(crate) config: TransferConfig,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) opener: bool,
+    pub(crate) slot: Slot,
+    pub(crate) pool: ChunkPool,
+    /// Pairs of the opener, the handshake's first.
+    pub(crate) pairs: Vec<PathPair>,
+}
+
+/// A connection with its transfer.
+pub(crate) struct Driver {
+    connection: Connection<AwsCrypto>,
+    half: Half,
+    config: TransferConfig,
+    shared: Arc<Shared>,
+    opener: bool,
+    started: bool,
+    stage: Stage,
+    totals: Totals,
+    events: VecDeque<Event>,
+    pool: ChunkPool,
+    pairs: Vec<PathPair>,
+    published: Time,
+    durability: Option<Durability>,
+}
+
+impl Driver {
+    pub(crate) fn new(now: Time, start: DriverStart) -> Self {
+        let half = match start.role {
+            Role::Send(source) => Half::Sending(Box::new(Sending::new(source, start.slot))),
+            Role::Receive(sink) => Half::Receiving(Box::new(Receiving::new(sink, start.slot, now))),
+        };
+        let mut driver = Driver {
+            connection: start.connection,
+            half,
+            totals: Totals::new(),
+            config: start.config,
+            shared: start.shared,
+            opener: start.opener,
+            started: false,
+            stage: Stage::Running,
+            events: VecDeque::new(),
+            pool: start.pool,
+            pairs: start.pairs,
+            published: now,
+            durability: None,
+        };
+        if driver.opener {
+            driver.start_half();
+        }
+        driver
+    }
+
+    /// Puts the driver on another worker's place in the borrow tables.
+    pub(crate) fn set_slot(&mut self, slot: Slot) {
+        match &mut self.half {
+            Half::Sending(sending) => sending.buffers.set_slot(slot),
+            Half::Receiving(receiving) => receiving.buffers.set_slot(slot),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn local_id(&self) -> u32 {
+        self.connection.local_id().0
+    }
+
+    pub(crate) fn is_established(&self) -> bool {
+        self.connection.is_established()
+    }
+
+    /// Whether the driver may be forgotten: the connection is over and the application has its last event.
+    pub(crate) fn is_over(&self) -> bool {
+        self.connection.is_over() && matches!(self.stage, Stage::Ended) && self.events.is_empty()
+    }
+
+    /// When [`Driver::pump`] has something to do at the latest.
+    pub(crate) fn next_timeout(&self) -> Time {
+        let mut next = self.connection.next_timeout();
+        if matches!(self.stage, Stage::Running) && self.started {
+            next = next.min(self.published + limits::REPORT_EVERY * 2);
+        }
+        if !self.events.is_empty() {
+            next = next.min(self.published + limits::REPORT_EVERY);
+        }
+        next
+    }
+
+    /// Local addresses of its paths, each once.
+    pub(crate) fn locals(&self) -> Vec<IpAddr> {
+        let mut locals: Vec<IpAddr> =
+            self.connection.path_reports().filter_map(|p| p.address.local).collect();
+        locals.sort_unstable();
+        locals.dedup();
+        locals
+    }
+
+    /// Takes one datagram.
+    pub(crate) fn receive(
+        &mut self,
+        now: Time,
+        from: Address,
+        ce: bool,
+        header: &Header,
+        datagram: &[u8],
+    ) -> Result<(), Dropped> {
+        match &mut self.half {
+            Half::Receiving(r) => self.connection.receive(now, from, ce, header, datagram, &mut r.buffers),
+            Half::Sending(s) => self.connection.receive(now, from, ce, header, datagram, &mut s.buffers),
+        }
+    }
+
+    /// Writes the next packet or train of the paths with local address `local` into `frame`.
+    pub(crate) fn transmit(
+        &mut self,
+        now: Time,
+        local: Option<IpAddr>,
+        frame: &mut [u8],
+    ) -> Option<Transmit> {
+        match &self.half {
+            Half::Sending(s) => self.connection.poll_transmit(now, local, frame, &s.buffers),
+            Half::Receiving(r) => self.connection.poll_transmit(now, local, frame, &r.buffers),
+        }
+    }
+
+    /// Takes storage's answer to a job.
+    pub(crate) fn answer(&mut self, now: Time, key: u32, storage: &StorageHandle, answer: Answer) {
+        match answer {
+            Answer::Aborted => self.finish(),
+            Answer::Panicked(text) => {
+                let error = Error::new(Class::Other, "a source or sink panicked").because(text);
+                self.abort(now, key, storage, Some(error), true);
+            }
+            answer => {
+                let ended = self.with_half(now, key, storage, |half, cx| match half {
+                    Half::Sending(s) => s.answer(cx, answer),
+                    Half::Receiving(r) => r.answer(cx, answer),
+                });
+                if let Err(error) = ended {
+                    self.abort(now, key, storage, Some(error), true);
+                }
+            }
+        }
+    }
+
+    /// Does all that is due: timers, events, cancelling, new jobs, reports.
+    pub(crate) fn pump(&mut self, now: Time, key: u32, storage: &StorageHandle) {
+        if now >= self.connection.next_timeout() {
+            self.connection.handle_timeout(now);
+        }
+        if let Some(error) = self.shared.take_cancel() {
+            self.abort(now, key, storage, Some(error), true);
+        }
+        while let Some(event) = self.connection.poll_event() {
+            self.protocol_event(now, key, storage, event);
+        }
+        if self.started && matches!(self.stage, Stage::Running) && self.events.len() < limits::BACKLOG_MAX {
+            let done = self.with_half(now, key, storage, |half, cx| match half {
+                Half::Sending(s) => s.pump(cx),
+                Half::Receiving(r) => r.pump(cx),
+            });
+            match done {
+                Ok(None) => {}
+                Ok(Some(durability)) => {
+                    self.durability = Some(durability);
+                    self.connection.close(now, CloseCode::Done, "");
+                    self.finish();
+                }
+                Err(error) => self.abort(now, key, storage, Some(error), true),
+            }
+        }
+        if now.since(self.published) >= limits::REPORT_EVERY {
+            self.publish(now);
+        }
+        self.shared.deliver(&mut self.events);
+    }
+
+    /// A local interface lost or got its carrier.
+    pub(crate) fn link_changed(&mut self, now: Time, addresses: &[IpAddr], up: bool) {
+        let affected: Vec<PathId> = self
+            .connection
+            .path_reports()
+            .filter(|p| p.address.local.is_some_and(|local| addresses.contains(&local)))
+            .map(|p| p.id)
+            .collect();
+        for id in affected {
+            if up {
+                self.connection.path_restored(now, id);
+            } else {
+                self.connection.path_failed(now, id);
+            }
+        }
+    }
+
+    /// A datagram of `size` bytes to `remote` did not fit the wire.
+    pub(crate) fn too_big(&mut self, now: Time, remote: std::net::SocketAddr, size: usize) {
+        let affected: Vec<PathId> =
+            self.connection.path_reports().filter(|p| p.address.remote == remote).map(|p| p.id).collect();
+        let below = u16::try_from(size).unwrap_or(u16::MAX).saturating_sub(1);
+        for id in affected {
+            self.connection.datagram_too_big(now, id, Some(below));
+        }
+    }
+
+    /// The engine shuts down.
+    pub(crate) fn shut_down(&mut self, now: Time, key: u32, storage: &StorageHandle) {
+        let error = Error::new(Class::Temporary, "the node is shutting down");
+        self.abort(now, key, storage, Some(error), true);
+    }
+
+    fn protocol_event(&mut self, now: Time, key: u32, storage: &StorageHandle, event: ProtoEvent) {
+        match event {
+            ProtoEvent::Established => self.established(now),
+            ProtoEvent::PathUp(id) => {
+                if let Some(pair) = self.pair(id) {
+                    self.events.push_back(Event::PathUp(pair));
+                }
+            }
+            ProtoEvent::PathDown(id) => {
+                if let Some(pair) = self.pair(id) {
+                    self.events.push_back(Event::PathDown(pair, "it does not answer".into()));
+                }
+            }
+            ProtoEvent::Closed { code, text, by_peer } => {
+                self.closed(now, key, storage, code, &text, by_peer)
+            }
+            ProtoEvent::Message(Message::Cancel { error, .. }) => {
+                self.abort(now, key, storage, Some(Error::from_wire(&error)), false);
+            }
+            ProtoEvent::Message(Message::Open(open)) => self.opened(now, key, storage, &open),
+            event if !matches!(self.stage, Stage::Running) => drop(event),
+            event => {
+                let taken = self.with_half(now, key, storage, |half, cx| match half {
+                    Half::Sending(s) => s.event(cx, event),
+                    Half::Receiving(r) => r.event(cx, event),
+                });
+                if let Err(error) = taken {
+                    self.abort(now, key, storage, Some(error), true);
+                }
+            }
+        }
+    }
+
+    fn established(&mut self, now: Time) {
+        self.events.push_back(Event::Connected);
+        if let Some(pair) = self.pair(PathId(0)) {
+            self.events.push_back(Event::PathUp(pair));
+        }
+        if self.opener {
+            for pair in self.pairs.clone().into_iter().skip(1) {
+                let address = Address { remote: pair.remote, local: Some(pair.local) };
+                if self.connection.open_path(now, address).is_none() {
+                    self.events.push_back(Event::PathDown(pair, "there are too many paths".into()));
+                }
+            }
+        }
+    }
+
+    fn opened(&mut self, now: Time, key: u32, storage: &StorageHandle, open: &xfer_proto::wire::Open) {
+        let we_send = matches!(self.half, Half::Sending(_));
+        let they_send = open.role == xfer_proto::wire::Role::Sender;
+        if self.opener || self.started || open.transfer != TRANSFER || we_send == they_send {
+            let error =
+                Error::new(Class::Refused, "the peer opened a transfer that its ticket does not permit");
+            return self.abort(now, key, storage, Some(error), true);
+        }
+        if open.digests != self.config.digests {
+            let error = Error::new(Class::Refused, "the peer's digest setting is not the ticket's");
+            return self.abort(now, key, storage, Some(error), true);
+        }
+        if 1 << open.chunk_log2 != self.pool.chunk_bytes() {
+            let error = Error::new(Class::Refused, "the peer's chunk size is not the ticket's");
+            return self.abort(now, key, storage, Some(error), true);
+        }
+        self.start_half();
+        self.connection.send(&Message::Accept(TRANSFER));
+    }
+
+    fn start_half(&mut self) {
+        self.started = true;
+        let chunk_log2 = self.pool.chunk_bytes().trailing_zeros() as u8;
+        match &mut self.half {
+            Half::Sending(s) => {
+                self.connection.start_sending(TRANSFER, chunk_log2);
+                s.start(chunk_log2);
+            }
+            Half::Receiving(r) => {
+                self.connection.start_receiving(TRANSFER, chunk_log2);
+                r.start(chunk_log2);
+            }
+        }
+    }
+
+    fn closed(
+        &mut self,
+        now: Time,
+        key: u32,
+        storage: &StorageHandle,
+        code: CloseCode,
+        text: &str,
+        by_peer: bool,
+    ) {
+        if !matches!(self.stage, Stage::Running) {
+            return;
+        }
+        let completed = match &self.half {
+            Half::Sending(s) => s.completed(),
+            Half::Receiving(r) => r.completed(),
+        };
+        if let (CloseCode::Done, Some(durability)) = (code, completed) {
+            self.durability = Some(durability);
+            return self.finish();
+        }
+        let class = match code {
+            CloseCode::Idle | CloseCode::Shutdown | CloseCode::Internal => Class::Temporary,
+            CloseCode::Cancelled => Class::Interrupted,
+            CloseCode::Name => Class::Refused,
+            _ => Class::Other,
+        };
+        let who = if by_peer { "the peer closed the connection" } else { "connection lost" };
+        let error = Error::new(class, who).because(format!("{code:?}: {text}"));
+        self.abort(now, key, storage, Some(error), false);
+    }
+
+    /// Ends the transfer early. `tell`: the peer does not know yet.
+    fn abort(&mut self, now: Time, key: u32, storage: &StorageHandle, error: Option<Error>, tell: bool) {
+        if !matches!(self.stage, Stage::Running) {
+            return;
+        }
+        if tell {
+            if self.started
+                && let Some(error) = &error
+            {
+                let side = role_side(matches!(self.half, Half::Sending(_)));
+                let error = error.to_wire(side);
+                self.connection.send(&Message::Cancel { transfer: TRANSFER, error });
+            }
+            let text = error.as_ref().map(ToString::to_string).unwrap_or_default();
+            let temporary = error.as_ref().is_some_and(|e| e.class == Class::Temporary);
+            let code = if temporary { CloseCode::Shutdown } else { CloseCode::Cancelled };
+            self.connection.close(now, code, &text);
+        }
+        self.stage = Stage::Aborting(error);
+        match &mut self.half {
+            Half::Sending(s) => {
+                s.buffers.clear();
+                self.finish();
+            }
+            Half::Receiving(r) => r.abort(key, storage),
+        }
+    }
+
+    /// Queues the last event.
+    fn finish(&mut self) {
+        let error = match std::mem::replace(&mut self.stage, Stage::Ended) {
+            Stage::Running => None,
+            Stage::Aborting(error) => error,
+            Stage::Ended => return,
+        };
+        let progress = self.progress();
+        self.shared.publish(&progress);
+        let verified = self.config.digests && error.is_none();
+        let outcome = Outcome { error, progress, verified, durability: self.durability };
+        self.events.push_back(Event::Finished(Box::new(outcome)));
+    }
+
+    fn with_half<R>(
+        &mut self,
+        now: Time,
+        key: u32,
+        storage: &StorageHandle,
+        act: impl FnOnce(&mut Half, &mut Context<'_>) -> R,
+    ) -> R {
+        let Driver { connection, half, totals, events, pool, .. } = self;
+        act(half, &mut Context { now, key, storage, connection, totals, events, pool })
+    }
+
+    fn pair(&self, id: PathId) -> Option<PathPair> {
+        self.connection.path_reports().find(|p| p.id == id).and_then(|p| pair_of(&p.address))
+    }
+
+    fn publish(&mut self, now: Time) {
+        self.published = now;
+        let progress = self.progress();
+        self.shared.publish(&progress);
+    }
+
+    fn progress(&self) -> Progress {
+        let mut progress = self.totals.progress();
+        let sending = matches!(self.half, Half::Sending(_));
+        for path in self.connection.path_reports() {
+            progress.wire_bytes += path.counters.bytes_sent + path.counters.bytes_received;
+            progress.retransmitted_bytes += path.counters.content_resent;
+            let Some(pair) = pair_of(&path.address) else { continue };
+            let counters = path.counters;
+            let bytes = if sending { counters.content_acked } else { counters.content_received };
+            progress.paths.push(crate::api::PathReport {
+                pair,
+                up: path.state == PathState::Live,
+                bytes,
+                rtt: path.rtt,
+                loss: counters.packets_lost as f64 / counters.packets_sent.max(1) as f64,
+                mtu: path.mtu,
+                window: path.window,
+                packets_sent: counters.packets_sent,
+                packets_received: counters.packets_received,
+            });
+        }
+        progress
+    }
+}
+
+fn pair_of(address: &Address) -> Option<PathPair> {
+    Some(PathPair { local: address.local?, remote: address.remote })
+}
+
+/// Tells the application of an ended object and counts it.
+fn file_ended(totals: &mut Totals, events: &mut VecDeque<Event>, end: FileEnd) {
+    totals.file_ended(&end);
+    events.push_back(Event::File(end));
+}
+
+/// The failure of one object, as the application hears it.
+fn failed(object: u32, name: Vec<u8>, is_directory: bool, error: Error) -> FileEnd {
+    FileEnd {
+        object,
+        name,
+        is_directory,
+        action: Action::Failed,
+        bytes: 0,
+        reused: 0,
+        skipped: 0,
+        digest: None,
+        error: Some(error.on(Side::Source)),
+    }
+}

@@ -1,0 +1,448 @@
+//! The receiving half: has pages decided, grants buffers, has full chunks verified and written, tells what ended.
+
+use super::buffers::Buffers;
+use super::send::rule;
+use super::{Context, TRANSFER, file_ended};
+use crate::api::FileEnd;
+use crate::error::{Class, Error, Side};
+use crate::limits;
+use crate::sink::{Action, Decided, Ended, Sink, Verdict};
+use crate::source::{ChunkPlan, Encoding};
+use crate::storage::{Answer, Job, StorageHandle};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use xfer_io::borrows::Slot;
+use xfer_io::pool::ChunkBuf;
+use xfer_proto::connection::Event as ProtoEvent;
+use xfer_proto::ranges::RangeSet;
+use xfer_proto::space::{Placed, Space};
+use xfer_proto::time::Time;
+use xfer_proto::wire::{
+    Complete, Decision, Decisions, Done, DoneStatus, Durability, EntryKind, Message, Page, Run,
+};
+
+/// The receiving half of a transfer.
+pub(crate) struct Receiving {
+    sink: Arc<dyn Sink>,
+    pub(crate) buffers: Buffers,
+    space: Option<Space>,
+    pages: VecDeque<Box<Page>>,
+    next_page: u32,
+    last_page: bool,
+    deciding: bool,
+    decided_pages: u32,
+    /// Placed objects that were not retired: what a withdrawal needs.
+    placed: VecDeque<Placed>,
+    withdrawn: BTreeSet<u32>,
+    /// Chunks that need not come: resumed, withdrawn.
+    not_needed: RangeSet,
+    encodings: BTreeMap<u32, Encoding>,
+    writing: usize,
+    withdrawing: usize,
+    /// Objects decided NEED or RESUME that did not end.
+    open_objects: u64,
+    done: VecDeque<(u32, DoneStatus)>,
+    some_failed: bool,
+    syncing: bool,
+    unsynced: u64,
+    last_sync: Time,
+    finishing: bool,
+    finished: Option<Durability>,
+    told_complete: bool,
+    rate: Rate,
+}
+
+/// How fast content arrives, for grants.
+struct Rate {
+    since: Time,
+    bytes: u64,
+    bytes_per_second: u64,
+}
+
+impl Receiving {
+    pub(crate) fn new(sink: Arc<dyn Sink>, slot: Slot, now: Time) -> Self {
+        Receiving {
+            sink,
+            buffers: Buffers::new(slot),
+            space: None,
+            pages: VecDeque::new(),
+            next_page: 0,
+            last_page: false,
+            deciding: false,
+            decided_pages: 0,
+            placed: VecDeque::new(),
+            withdrawn: BTreeSet::new(),
+            not_needed: RangeSet::new(),
+            encodings: BTreeMap::new(),
+            writing: 0,
+            withdrawing: 0,
+            open_objects: 0,
+            done: VecDeque::new(),
+            some_failed: false,
+            syncing: false,
+            unsynced: 0,
+            last_sync: now,
+            finishing: false,
+            finished: None,
+            told_complete: false,
+            rate: Rate { since: now, bytes: 0, bytes_per_second: 0 },
+        }
+    }
+
+    pub(crate) fn start(&mut self, chunk_log2: u8) {
+        self.space = Some(Space::new(chunk_log2));
+    }
+
+    /// What was promised, once the peer was told that all is complete.
+    pub(crate) fn completed(&self) -> Option<Durability> {
+        self.finished.filter(|_| self.told_complete)
+    }
+
+    /// The transfer ends early: journals are synced, the answer is `Aborted`.
+    pub(crate) fn abort(&mut self, key: u32, storage: &StorageHandle) {
+        storage.submit(key, Job::Abort(self.sink.clone()));
+    }
+
+    /// Starts what can be started. `Some` when the peer has the last word of it.
+    pub(crate) fn pump(&mut self, cx: &mut Context<'_>) -> Result<Option<Durability>, Error> {
+        if !self.deciding
+            && let Some(page) = self.pages.pop_front()
+        {
+            self.deciding = true;
+            cx.storage.submit(cx.key, Job::Decide(self.sink.clone(), page));
+        }
+        if let Some(incoming) = cx.connection.incoming(TRANSFER) {
+            incoming.allow_pages(self.decided_pages + limits::PAGES_AHEAD);
+        }
+        self.grant(cx);
+        self.tell_done(cx);
+        let sync_due = self.unsynced >= limits::SYNC_BYTES
+            || (self.unsynced > 0 && cx.now.since(self.last_sync) >= limits::SYNC_EVERY);
+        if sync_due && !self.syncing && !self.finishing {
+            self.syncing = true;
+            self.unsynced = 0;
+            cx.storage.submit(cx.key, Job::Sync(self.sink.clone()));
+        }
+        if self.all_arrived(cx) && !self.finishing {
+            self.finishing = true;
+            cx.storage.submit(cx.key, Job::Finish(self.sink.clone()));
+        }
+        self.tell_complete(cx)
+    }
+
+    fn all_arrived(&self, cx: &mut Context<'_>) -> bool {
+        let chunks = self.space.as_ref().map_or(0, Space::chunks);
+        let base = cx.connection.incoming(TRANSFER).map(|i| i.base());
+        self.last_page
+            && !self.deciding
+            && self.pages.is_empty()
+            && !self.syncing
+            && self.writing == 0
+            && self.withdrawing == 0
+            && base == Some(chunks)
+    }
+
+    fn tell_complete(&mut self, cx: &mut Context<'_>) -> Result<Option<Durability>, Error> {
+        let Some(durability) = self.finished else { return Ok(None) };
+        if self.told_complete {
+            return Ok((cx.connection.stream_backlog() == 0).then_some(durability));
+        }
+        if self.done.is_empty() {
+            if self.open_objects > 0 {
+                let error = Error::new(Class::Other, "the sink finished while objects were open");
+                return Err(error.on(Side::Destination));
+            }
+            let some_failed = self.some_failed;
+            cx.connection.send(&Message::Complete(Complete { transfer: TRANSFER, some_failed, durability }));
+            self.told_complete = true;
+        }
+        Ok(None)
+    }
+
+    /// Reserves buffers for the next chunks and grants them.
+    fn grant(&mut self, cx: &mut Context<'_>) {
+        let target = self.grants_wanted(cx);
+        let Some(space) = &self.space else { return };
+        let Some(incoming) = cx.connection.incoming(TRANSFER) else { return };
+        while incoming.limit() < space.chunks() && incoming.can_grant() {
+            let chunk = incoming.limit();
+            let bit = u64::from(chunk)..u64::from(chunk) + 1;
+            if self.not_needed.covers(&bit) {
+                self.not_needed.remove_below(bit.end);
+                incoming.skip();
+                continue;
+            }
+            if self.buffers.len() + self.writing >= target {
+                return;
+            }
+            let Some(buffer) = cx.pool.take() else { return };
+            self.buffers.insert(chunk, buffer);
+            incoming.grant(space.plain_len(chunk));
+        }
+    }
+
+    /// Enough buffers for what arrives in two round trips and while storage holds them.
+    fn grants_wanted(&mut self, cx: &mut Context<'_>) -> usize {
+        let rtt = cx.connection.path_reports().map(|p| p.rtt).max().unwrap_or_default();
+        let span = cx.now.since(self.rate.since);
+        if span >= (rtt * 2).max(limits::REPORT_EVERY) {
+            let received: u64 = cx.connection.path_reports().map(|p| p.counters.content_received).sum();
+            let bytes = received.saturating_sub(self.rate.bytes);
+            let rate = u128::from(bytes) * 1_000_000_000 / span.as_nanos().max(1);
+            let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+            self.rate = Rate { since: cx.now, bytes: received, bytes_per_second: rate };
+        }
+        let seconds = rtt.as_secs_f64() * 3.0 + 0.01;
+        let needed = (self.rate.bytes_per_second as f64 * seconds) as usize / cx.pool.chunk_bytes();
+        (needed + limits::GRANTS_INITIAL).min(cx.pool.chunks())
+    }
+
+    /// Takes a protocol event.
+    pub(crate) fn event(&mut self, cx: &mut Context<'_>, event: ProtoEvent) -> Result<(), Error> {
+        match event {
+            ProtoEvent::ChunkFull(_, chunk) => self.full(cx, chunk),
+            ProtoEvent::Message(message) => self.message(cx, message)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, cx: &mut Context<'_>, message: Message) -> Result<(), Error> {
+        match message {
+            Message::Accept(_) => {}
+            Message::Page(page) => {
+                if page.number != self.next_page
+                    || self.last_page
+                    || page.number >= self.decided_pages + limits::PAGES_AHEAD
+                {
+                    return Err(rule("a page that was not asked for"));
+                }
+                self.next_page += 1;
+                self.last_page = page.last;
+                for entry in &page.entries {
+                    cx.totals.listed(entry.kind == EntryKind::Directory, entry.size);
+                }
+                if page.last {
+                    cx.totals.listing_ended();
+                }
+                self.pages.push_back(Box::new(page));
+            }
+            Message::Chunk(chunk) => {
+                let encoding =
+                    Encoding { codec: chunk.codec, stored_len: chunk.stored_len, digests: chunk.digests };
+                if self.buffers.get(chunk.chunk).is_some() {
+                    self.encodings.insert(chunk.chunk, encoding);
+                }
+            }
+            Message::Withdraw { object, error, .. } => {
+                self.forget_object(cx, object);
+                self.withdrawing += 1;
+                let error = Box::new(Error::from_wire(&error));
+                cx.storage.submit(cx.key, Job::Withdraw(self.sink.clone(), object, error));
+            }
+            Message::End { object, size, .. } => {
+                let Some(space) = &mut self.space else { return Ok(()) };
+                space.end_open(object, size).map_err(|e| rule(e.what))?;
+                self.withdrawing += 1;
+                cx.storage.submit(cx.key, Job::EndOpen(self.sink.clone(), object, size));
+            }
+            _ => return Err(rule("a message that only a receiver sends")),
+        }
+        Ok(())
+    }
+
+    /// A chunk that holds withdrawn objects only need not come.
+    fn forget_object(&mut self, cx: &mut Context<'_>, object: u32) {
+        let Some(space) = &self.space else { return };
+        let Some(placed) = self.placed.iter().find(|p| p.object == object) else { return };
+        self.withdrawn.insert(object);
+        let Some(incoming) = cx.connection.incoming(TRANSFER) else { return };
+        for chunk in space.chunks_of(placed) {
+            if space.pieces(chunk).any(|p| !self.withdrawn.contains(&p.object)) {
+                continue;
+            }
+            if chunk >= incoming.limit() {
+                self.not_needed.insert(u64::from(chunk)..u64::from(chunk) + 1, usize::MAX);
+            } else if self.buffers.remove(chunk).is_some() {
+                self.encodings.remove(&chunk);
+                incoming.accept(chunk);
+            }
+        }
+    }
+
+    fn full(&mut self, cx: &mut Context<'_>, chunk: u32) {
+        let Some(space) = &self.space else { return };
+        let (Some(buffer), Some(encoding)) = (self.buffers.remove(chunk), self.encodings.remove(&chunk))
+        else {
+            return;
+        };
+        let plan =
+            ChunkPlan { chunk, plain_len: space.plain_len(chunk), pieces: space.pieces(chunk).collect() };
+        self.writing += 1;
+        cx.storage.submit(cx.key, Job::Write(self.sink.clone(), plan, encoding, buffer));
+    }
+
+    /// Takes storage's answer.
+    pub(crate) fn answer(&mut self, cx: &mut Context<'_>, answer: Answer) -> Result<(), Error> {
+        match answer {
+            Answer::Decided(page, decided) => {
+                self.deciding = false;
+                self.decided(cx, &page, decided?)?;
+            }
+            Answer::Written(plan, buffer, verdict) => {
+                self.writing -= 1;
+                self.written(cx, &plan, buffer, verdict?);
+            }
+            Answer::Ended(ended) => {
+                self.withdrawing -= 1;
+                self.ended(cx, ended);
+            }
+            Answer::Synced(ended) => {
+                self.syncing = false;
+                self.last_sync = cx.now;
+                self.ended(cx, ended?);
+            }
+            Answer::Finished(finished) => {
+                let (ended, durability) = finished?;
+                self.ended(cx, ended);
+                self.finished = Some(durability);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn decided(&mut self, cx: &mut Context<'_>, page: &Page, decided: Decided) -> Result<(), Error> {
+        self.send_decisions(cx, page.number, &decided.decisions);
+        let Some(space) = &mut self.space else { return Ok(()) };
+        let objects = (page.first_object..).zip(&page.entries).zip(&decided.decisions);
+        for ((object, entry), decision) in objects {
+            let placed = space.place(object, entry, decision).map_err(|e| rule(e.what))?;
+            if matches!(decision, Decision::Need | Decision::Resume(_)) {
+                self.open_objects += 1;
+            }
+            let Some(placed) = placed else { continue };
+            self.placed.push_back(placed);
+            if let Decision::Resume(runs) = decision {
+                let chunks = space.chunks_of(&placed);
+                for Run { first, count } in runs {
+                    let start = u64::from(chunks.start) + u64::from(*first);
+                    self.not_needed.insert(start..start + u64::from(*count), usize::MAX);
+                }
+            }
+        }
+        space.end_page();
+        self.decided_pages += 1;
+        let first = page.first_object;
+        for end in decided.ended {
+            let decision = end.object.checked_sub(first).and_then(|i| decided.decisions.get(i as usize));
+            let open = matches!(decision, Some(Decision::Need | Decision::Resume(_)));
+            self.object_ended(cx, end, open);
+        }
+        Ok(())
+    }
+
+    fn send_decisions(&mut self, cx: &mut Context<'_>, page: u32, decisions: &[Decision]) {
+        let mut first = 0;
+        while first < decisions.len() {
+            let mut bytes = 0;
+            let count = decisions[first..].iter().take_while(|d| {
+                let fits = bytes < limits::DECISIONS_BYTES;
+                bytes += match d {
+                    Decision::Need | Decision::Skip => 1,
+                    Decision::Resume(runs) => 3 + runs.len() * 8,
+                    Decision::Fail(error) => 32 + error.name.len() + error.text.len(),
+                };
+                fits
+            });
+            let count = count.count();
+            let decisions = decisions[first..first + count].to_vec();
+            let first_entry = first as u16;
+            cx.connection.send(&Message::Decision(Decisions {
+                transfer: TRANSFER,
+                page,
+                first_entry,
+                decisions,
+            }));
+            first += count;
+        }
+    }
+
+    fn written(&mut self, cx: &mut Context<'_>, plan: &ChunkPlan, buffer: ChunkBuf, verdict: Verdict) {
+        let Some(incoming) = cx.connection.incoming(TRANSFER) else { return };
+        match verdict {
+            Verdict::Accepted(ended) => {
+                drop(buffer);
+                incoming.accept(plan.chunk);
+                let content: u64 = plan.pieces.iter().map(|p| u64::from(p.len)).sum();
+                cx.totals.moved(content);
+                self.unsynced += content;
+                self.ended(cx, ended);
+                self.retire(cx);
+            }
+            Verdict::Rejected => {
+                if let Some(attempt) = incoming.reject(plan.chunk) {
+                    self.buffers.insert(plan.chunk, buffer);
+                    cx.connection.send(&Message::Reject { transfer: TRANSFER, chunk: plan.chunk, attempt });
+                }
+            }
+        }
+    }
+
+    fn retire(&mut self, cx: &mut Context<'_>) {
+        let base = cx.connection.incoming(TRANSFER).map_or(0, |i| i.base());
+        if let Some(space) = &mut self.space {
+            space.retire(base);
+            while self.placed.front().is_some_and(|p| space.chunks_of(p).end <= base) {
+                self.placed.pop_front();
+            }
+            let oldest = self.placed.front().map_or(u32::MAX, |p| p.object);
+            self.withdrawn.retain(|object| *object >= oldest);
+        }
+    }
+
+    fn ended(&mut self, cx: &mut Context<'_>, ended: Vec<Ended>) {
+        for end in ended {
+            self.object_ended(cx, end, true);
+        }
+    }
+
+    /// `told`: the object was decided NEED or RESUME, so the sender waits to hear that it ended.
+    fn object_ended(&mut self, cx: &mut Context<'_>, end: Ended, told: bool) {
+        if told {
+            self.open_objects = self.open_objects.saturating_sub(1);
+            let status = match (&end.error, end.action) {
+                (Some(error), _) => DoneStatus::Failed(error.to_wire(Side::Destination)),
+                (None, Action::Resumed) => DoneStatus::Resumed(end.reused),
+                (None, _) => DoneStatus::Copied,
+            };
+            self.done.push_back((end.object, status));
+        }
+        self.some_failed |= end.action == Action::Failed;
+        let end = FileEnd {
+            object: end.object,
+            name: end.name,
+            is_directory: end.is_directory,
+            action: end.action,
+            bytes: end.bytes,
+            reused: end.reused,
+            skipped: end.skipped,
+            digest: end.digest,
+            error: end.error,
+        };
+        file_ended(cx.totals, cx.events, end);
+    }
+
+    fn tell_done(&mut self, cx: &mut Context<'_>) {
+        while !self.done.is_empty() && cx.connection.stream_backlog() < limits::STREAM_BACKLOG_MAX {
+            let mut failures = 0;
+            let fits = self.done.iter().take(limits::DONE_MESSAGE).take_while(|(_, status)| {
+                failures += usize::from(matches!(status, DoneStatus::Failed(_)));
+                failures <= limits::DONE_OBJECTS
+            });
+            let count = fits.count();
+            let objects = self.done.drain(..count).collect();
+            cx.connection.send(&Message::Done(Done { transfer: TRANSFER, objects }));
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! The sending half: lists, reads ahead as far as grants and buffers go, offers chunks, ends objects.
+
+use super::buffers::Buffers;
+use super::{Context, TRANSFER, failed, file_ended};
+use crate::api::{Event, FileEnd};
+use crate::error::{Class, Error, Side};
+use crate::limits;
+use crate::sink::Action;
+use crate::source::{ChunkPlan, Listing, ReadChunk, Source};
+use crate::storage::{Answer, Job};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use xfer_io::borrows::Slot;
+use xfer_io::pool::ChunkBuf;
+use xfer_proto::connection::Event as ProtoEvent;
+use xfer_proto::ranges::RangeSet;
+use xfer_proto::space::Space;
+use xfer_proto::wire::{
+    Chunk, Decision, Decisions, DoneStatus, Durability, Entry, EntryKind, Message, Page, Run,
+};
+
+/// What is remembered of an object until it ended.
+struct Object {
+    name: Vec<u8>,
+    is_directory: bool,
+    size: u64,
+    action: Action,
+    reused: u64,
+}
+
+/// A page that waits for its decisions.
+struct Undecided {
+    number: u32,
+    first_object: u32,
+    entries: Vec<Entry>,
+    decisions: Vec<Decision>,
+}
+
+/// A chunk that was offered.
+struct Offered {
+    attempt: u8,
+    content: u64,
+    pieces: Vec<u32>,
+}
+
+/// The sending half of a transfer.
+pub(crate) struct Sending {
+    source: Arc<dyn Source>,
+    pub(crate) buffers: Buffers,
+    space: Option<Space>,
+    next_page: u32,
+    next_object: u32,
+    listing: bool,
+    listed_all: bool,
+    pages: VecDeque<Undecided>,
+    /// Decided pages whose decisions the source is being told.
+    telling: VecDeque<Vec<Entry>>,
+    objects: BTreeMap<u32, Object>,
+    ending: usize,
+    next_chunk: u32,
+    reading: usize,
+    /// Chunks that are with the receiver from the start, and those of withdrawn objects.
+    not_needed: RangeSet,
+    withdrawn: BTreeSet<u32>,
+    offered: BTreeMap<u32, Offered>,
+    rejects: BTreeMap<u32, u8>,
+    completed: Option<Durability>,
+}
+
+impl Sending {
+    pub(crate) fn new(source: Arc<dyn Source>, slot: Slot) -> Self {
+        Sending {
+            source,
+            buffers: Buffers::new(slot),
+            space: None,
+            next_page: 0,
+            next_object: 0,
+            listing: false,
+            listed_all: false,
+            pages: VecDeque::new(),
+            telling: VecDeque::new(),
+            objects: BTreeMap::new(),
+            ending: 0,
+            next_chunk: 0,
+            reading: 0,
+            not_needed: RangeSet::new(),
+            withdrawn: BTreeSet::new(),
+            offered: BTreeMap::new(),
+            rejects: BTreeMap::new(),
+            completed: None,
+        }
+    }
+
+    pub(crate) fn start(&mut self, chunk_log2: u8) {
+        self.space = Some(Space::new(chunk_log2));
+    }
+
+    /// What the receiver promised, once it completed.
+    pub(crate) fn completed(&self) -> Option<Durability> {
+        self.completed
+    }
+
+    /// Starts what can be started. `Some` when the transfer is complete.
+    pub(crate) fn pump(&mut self, cx: &mut Context<'_>) -> Result<Option<Durability>, Error> {
+        let pages = cx.connection.outgoing(TRANSFER).map_or(0, |o| o.pages());
+        let room = cx.connection.stream_backlog() < limits::STREAM_BACKLOG_MAX;
+        if !self.listing && !self.listed_all && room && self.next_page < pages {
+            self.listing = true;
+            cx.storage.submit(cx.key, Job::List(self.source.clone(), self.next_object));
+        }
+        while self.reading < limits::READS_AHEAD && room && self.read_next(cx) {}
+        let done = self.completed.filter(|_| self.ending == 0 && self.reading == 0);
+        Ok(done)
+    }
+
+    /// Reads the next chunk that is needed and granted. False when there is none, or no buffer.
+    fn read_next(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(space) = &self.space else { return false };
+        loop {
+            let Some(outgoing) = cx.connection.outgoing(TRANSFER) else { return false };
+            let chunk = self.next_chunk;
+            if chunk >= space.chunks() || chunk >= outgoing.limit() {
+                return false;
+            }
+            let bit = u64::from(chunk)..u64::from(chunk) + 1;
+            if !self.not_needed.covers(&bit) && !outgoing.is_accepted(chunk) {
+                break;
+            }
+            self.not_needed.remove_below(bit.end);
+            self.next_chunk += 1;
+        }
+        if self.buffers.len() + self.reading >= cx.pool.chunks() {
+            return false;
+        }
+        let Some(buffer) = cx.pool.take() else { return false };
+        let chunk = self.next_chunk;
+        self.next_chunk += 1;
+        self.read(cx, chunk, 0, buffer);
+        true
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, chunk: u32, attempt: u8, buffer: ChunkBuf) {
+        let Some(space) = &self.space else { return };
+        let plan =
+            ChunkPlan { chunk, plain_len: space.plain_len(chunk), pieces: space.pieces(chunk).collect() };
+        self.reading += 1;
+        cx.storage.submit(cx.key, Job::Read(self.source.clone(), plan, attempt, buffer));
+    }
+
+    /// Takes storage's answer.
+    pub(crate) fn answer(&mut self, cx: &mut Context<'_>, answer: Answer) -> Result<(), Error> {
+        match answer {
+            Answer::Listed(listing) => {
+                self.listing = false;
+                self.listed(cx, listing?);
+            }
+            Answer::DecisionsTold(first_object, decisions) => self.lay_out(cx, first_object, &decisions)?,
+            Answer::Read(plan, attempt, buffer, read) => {
+                self.reading -= 1;
+                self.chunk_read(cx, &plan, attempt, buffer, read?);
+            }
+            Answer::ObjectEnded(object, ended) => self.object_ended(cx, object, ended),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn listed(&mut self, cx: &mut Context<'_>, listing: Listing) {
+        for notice in listing.notices {
+            cx.events.push_back(Event::Warning { name: Some(notice.name), text: notice.text });
+        }
+        for error in listing.errors {
+            let name = error.name.clone().unwrap_or_default();
+            cx.totals.unlisted_failure();
+            cx.events.push_back(Event::File(failed(u32::MAX, name, false, error)));
+        }
+        let first_object = self.next_object;
+        for (object, entry) in (first_object..).zip(&listing.entries) {
+            let is_directory = entry.kind == EntryKind::Directory;
+            cx.totals.listed(is_directory, entry.size);
+            let (name, size) = (entry.name.clone(), entry.size);
+            let remembered = Object { name, is_directory, size, action: Action::Failed, reused: 0 };
+            self.objects.insert(object, remembered);
+        }
+        self.next_object += listing.entries.len() as u32;
+        self.listed_all = listing.last;
+        if listing.last {
+            cx.totals.listing_ended();
+        }
+        let number = self.next_page;
+        self.next_page += 1;
+        let page =
+            Page { transfer: TRANSFER, number, first_object, last: listing.last, entries: listing.entries };
+        cx.connection.send(&Message::Page(page.clone()));
+        let decisions = Vec::with_capacity(page.entries.len());
+        self.pages.push_back(Undecided { number, first_object, entries: page.entries, decisions });
+    }
+
+    /// Takes a protocol event.
+    pub(crate) fn event(&mut self, cx: &mut Context<'_>, event: ProtoEvent) -> Result<(), Error> {
+        match event {
+            ProtoEvent::ChunkAccepted(_, chunk) => self.accepted(cx, chunk),
+            ProtoEvent::Message(Message::Accept(_)) => {}
+            ProtoEvent::Message(Message::Decision(decisions)) => self.decided(cx, decisions)?,
+            ProtoEvent::Message(Message::Reject { chunk, attempt, .. }) => self.rejected(cx, chunk, attempt),
+            ProtoEvent::Message(Message::Done(done)) => {
+                for (object, status) in done.objects {
+                    self.done(cx, object, status)?;
+                }
+            }
+            ProtoEvent::Message(Message::Complete(complete)) => {
+                if !self.listed_all || !self.pages.is_empty() {
+                    return Err(rule("a transfer that is not complete was called so"));
+                }
+                self.completed = Some(complete.durability);
+            }
+            ProtoEvent::Message(_) => return Err(rule("a message that only a sender sends")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn decided(&mut self, cx: &mut Context<'_>, news: Decisions) -> Result<(), Error> {
+        let Some(page) = self.pages.front_mut() else { return Err(rule("a decision for no page")) };
+        let expected = page.number == news.page && page.decisions.len() == usize::from(news.first_entry);
+        if !expected || page.decisions.len() + news.decisions.len() > page.entries.len() {
+            return Err(rule("decisions out of order"));
+        }
+        page.decisions.extend(news.decisions);
+        if page.decisions.len() < page.entries.len() {
+            return Ok(());
+        }
+        let Some(page) = self.pages.pop_front() else { return Ok(()) };
+        for (object, decision) in (page.first_object..).zip(&page.decisions) {
+            self.object_decided(cx, object, decision);
+        }
+        self.telling.push_back(page.entries);
+        let job = Job::Decided(self.source.clone(), page.first_object, page.decisions);
+        cx.storage.submit(cx.key, job);
+        Ok(())
+    }
+
+    fn object_decided(&mut self, cx: &mut Context<'_>, object: u32, decision: &Decision) {
+        let Some(known) = self.objects.get_mut(&object) else { return };
+        match decision {
+            Decision::Need | Decision::Resume(_) => {}
+            Decision::Skip => {
+                known.action = Action::Skipped;
+            }
+            Decision::Fail(error) => {
+                let mut end = failed(object, known.name.clone(), known.is_directory, Error::from_wire(error));
+                end.action = Action::Failed;
+                self.objects.remove(&object);
+                file_ended(cx.totals, cx.events, end);
+            }
+        }
+    }
+
+    /// The source knows the decisions: the objects get their place.
+    fn lay_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        first_object: u32,
+        decisions: &[Decision],
+    ) -> Result<(), Error> {
+        let Some(entries) = self.telling.pop_front() else { return Ok(()) };
+        let Some(space) = &mut self.space else { return Ok(()) };
+        let mut skipped = Vec::new();
+        for ((object, entry), decision) in (first_object..).zip(&entries).zip(decisions) {
+            let placed = space.place(object, entry, decision).map_err(|e| {
+                Error::new(Class::Other, "lay out the transfer").because(e).object(entry.name.clone())
+            })?;
+            if let (Some(placed), Decision::Resume(runs)) = (placed, decision) {
+                let chunks = space.chunks_of(&placed);
+                for Run { first, count } in runs {
+                    let start = u64::from(chunks.start) + u64::from(*first);
+                    let end = (start + u64::from(*count)).min(u64::from(chunks.end));
+                    self.not_needed.insert(start..end, usize::MAX);
+                }
+            }
+            if *decision == Decision::Skip {
+                skipped.push(object);
+            }
+        }
+        space.end_page();
+        for object in skipped {
+            self.end_object(cx, object);
+        }
+        Ok(())
+    }
+
+    fn end_object(&mut self, cx: &mut Context<'_>, object: u32) {
+        self.ending += 1;
+        cx.storage.submit(cx.key, Job::EndObject(self.source.clone(), object));
+    }
+
+    fn chunk_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        plan: &ChunkPlan,
+        attempt: u8,
+        buffer: ChunkBuf,
+        read: ReadChunk,
+    ) {
+        for (object, error) in read.withdrawn {
+            self.withdraw(cx, object, &error);
+        }
+        if plan.pieces.iter().all(|p| self.withdrawn.contains(&p.object)) {
+            return;
+        }
+        let encoding = read.encoding;
+        cx.connection.send(&Message::Chunk(Chunk {
+            transfer: TRANSFER,
+            chunk: plan.chunk,
+            attempt,
+            codec: encoding.codec,
+            stored_len: encoding.stored_len,
+            digests: encoding.digests,
+        }));
+        let Some(outgoing) = cx.connection.outgoing(TRANSFER) else { return };
+        if outgoing.is_accepted(plan.chunk) {
+            return;
+        }
+        let content = plan.pieces.iter().map(|p| u64::from(p.len)).sum();
+        let pieces = plan.pieces.iter().map(|p| p.object).collect();
+        self.offered.insert(plan.chunk, Offered { attempt, content, pieces });
+        self.buffers.insert(plan.chunk, buffer);
+        outgoing.offer(plan.chunk, attempt, encoding.stored_len);
+    }
+
+    fn withdraw(&mut self, cx: &mut Context<'_>, object: u32, error: &Error) {
+        if !self.withdrawn.insert(object) {
+            return;
+        }
+        let error = error.to_wire(Side::Source);
+        cx.connection.send(&Message::Withdraw { transfer: TRANSFER, object, error });
+    }
+
+    fn accepted(&mut self, cx: &mut Context<'_>, chunk: u32) {
+        self.buffers.remove(chunk);
+        self.rejects.remove(&chunk);
+        if let Some(offered) = self.offered.remove(&chunk) {
+            cx.totals.moved(offered.content);
+        }
+        let oldest = self.offered.keys().next().copied().unwrap_or(self.next_chunk);
+        let base = cx.connection.outgoing(TRANSFER).map_or(0, |o| o.base());
+        if let Some(space) = &mut self.space {
+            space.retire(oldest.min(base).min(self.next_chunk));
+        }
+    }
+
+    /// The receiver found a wrong digest: read again, once; the second time the source must have changed.
+    fn rejected(&mut self, cx: &mut Context<'_>, chunk: u32, attempt: u8) {
+        let Some(offered) = self.offered.get(&chunk) else { return };
+        if offered.attempt != attempt {
+            return;
+        }
+        let Some(buffer) = self.buffers.remove(chunk) else { return };
+        let Some(offered) = self.offered.remove(&chunk) else { return };
+        cx.connection.revoke_leases(TRANSFER, chunk);
+        let rejects = self.rejects.entry(chunk).or_default();
+        *rejects += 1;
+        if *rejects < 2 {
+            return self.read(cx, chunk, attempt.wrapping_add(1), buffer);
+        }
+        for object in offered.pieces {
+            let name = self.objects.get(&object).map(|o| o.name.clone()).unwrap_or_default();
+            let error = Error::new(Class::Digest, "source changed while sending").object(name);
+            self.withdraw(cx, object, &error.on(Side::Source));
+        }
+    }
+
+    fn done(&mut self, cx: &mut Context<'_>, object: u32, status: DoneStatus) -> Result<(), Error> {
+        let Some(known) = self.objects.get_mut(&object) else {
+            return Err(rule("an object that is not open ended"));
+        };
+        match status {
+            DoneStatus::Copied => known.action = Action::Copied,
+            DoneStatus::Resumed(reused) => {
+                known.action = Action::Resumed;
+                known.reused = reused.min(known.size);
+            }
+            DoneStatus::Failed(error) => {
+                let end = failed(object, known.name.clone(), known.is_directory, Error::from_wire(&error));
+                self.objects.remove(&object);
+                file_ended(cx.totals, cx.events, end);
+            }
+        }
+        self.end_object(cx, object);
+        Ok(())
+    }
+
+    fn object_ended(&mut self, cx: &mut Context<'_>, object: u32, ended: Result<Option<[u8; 32]>, Error>) {
+        self.ending -= 1;
+        self.withdrawn.remove(&object);
+        let Some(known) = self.objects.remove(&object) else { return };
+        let end = match ended {
+            Err(error) => failed(object, known.name, known.is_directory, error),
+            Ok(digest) => {
+                let moved = matches!(known.action, Action::Copied | Action::Resumed);
+                let skipped = if known.action == Action::Skipped { known.size } else { 0 };
+                FileEnd {
+                    object,
+                    name: known.name,
+                    is_directory: known.is_directory,
+                    action: known.action,
+                    bytes: if moved { known.size - known.reused } else { 0 },
+                    reused: known.reused,
+                    skipped,
+                    digest,
+                    error: None,
+                }
+            }
+        };
+        file_ended(cx.totals, cx.events, end);
+    }
+}
+
+/// The peer broke a rule of the protocol.
+pub(super) fn rule(what: &str) -> Error {
+    Error::new(Class::Other, "the peer broke the protocol").because(what)
+}

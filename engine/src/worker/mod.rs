@@ -1,0 +1,376 @@
+//! The worker: one pinned thread that owns queues and connections and runs their loop (stages 3 to 7).
+//!
+//! A turn takes mail, receives bursts, lets drivers do what is due and sends trains. It never waits for storage or for another
+//! worker; it sleeps only when nothing is due.
+
+mod accept;
+mod dial;
+mod mail;
+mod sockets;
+
+use crate::api::Poll;
+use crate::crypto::AwsCrypto;
+use crate::limits;
+use crate::report::Shared;
+use crate::storage::StorageHandle;
+use crate::transfer::Driver;
+use accept::Accepting;
+use dial::Dial;
+use sockets::Sockets;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+use xfer_io::borrows::Slot;
+use xfer_io::clock::monotonic_ns;
+use xfer_io::queue::Meta;
+use xfer_io::route::{LinkChange, LinkWatch};
+use xfer_io::udp::UdpQueue;
+use xfer_io::wake::{Interest, Poller};
+use xfer_proto::path::Address;
+use xfer_proto::time::Time;
+use xfer_proto::wire::{Header, Kind};
+
+pub(crate) use accept::Admitted;
+pub(crate) use dial::DialStart;
+pub(crate) use mail::{Mail, Mailbox, Post, post};
+
+/// Transfers that live on one worker, for the case that it dies.
+pub(crate) type Registry = Arc<Mutex<Vec<Weak<Shared>>>>;
+
+const WATCH_TOKEN: u64 = 1 << 32;
+
+/// What a worker is made of.
+pub(crate) struct WorkerStart {
+    pub(crate) index: usize,
+    pub(crate) queues: Vec<UdpQueue>,
+    pub(crate) mail: Post,
+    pub(crate) poller: Poller,
+    pub(crate) storage: StorageHandle,
+    pub(crate) poll: Poll,
+    pub(crate) offloads: bool,
+    pub(crate) peers: Arc<Vec<Mailbox>>,
+    pub(crate) next_worker: Arc<AtomicUsize>,
+    pub(crate) registry: Registry,
+}
+
+/// A driver and whether it has something to do.
+struct Seat {
+    driver: Driver,
+    dirty: bool,
+}
+
+/// One worker.
+pub(crate) struct Worker {
+    index: usize,
+    slot: Slot,
+    sockets: Sockets,
+    mail: Post,
+    poller: Poller,
+    watch: Option<LinkWatch>,
+    storage: StorageHandle,
+    poll: Poll,
+    peers: Arc<Vec<Mailbox>>,
+    next_worker: Arc<AtomicUsize>,
+    registry: Registry,
+    seats: BTreeMap<u32, Seat>,
+    by_id: HashMap<u32, u32>,
+    next_key: u32,
+    dials: Vec<Dial>,
+    accepting: Accepting,
+    shutting_down: bool,
+    idle_since: Option<Time>,
+}
+
+/// A datagram that is part of a handshake; rare, so it is copied out of its burst.
+struct Handshake {
+    meta: Meta,
+    queue: usize,
+    header: Header,
+    bytes: Vec<u8>,
+}
+
+impl Worker {
+    pub(crate) fn new(start: WorkerStart) -> Result<Self, xfer_io::error::IoError> {
+        let sockets = Sockets::new(start.queues, &start.poller, start.offloads)?;
+        let watch = LinkWatch::open().ok();
+        if let Some(watch) = &watch {
+            start.poller.add(watch, WATCH_TOKEN, Interest::Read)?;
+        }
+        Ok(Worker {
+            index: start.index,
+            slot: Slot::new(start.index).expect("bounded by WORKERS_MAX"),
+            sockets,
+            mail: start.mail,
+            poller: start.poller,
+            watch,
+            storage: start.storage,
+            poll: start.poll,
+            peers: start.peers,
+            next_worker: start.next_worker,
+            registry: start.registry,
+            seats: BTreeMap::new(),
+            by_id: HashMap::new(),
+            next_key: 0,
+            dials: Vec::new(),
+            accepting: Accepting::new(),
+            shutting_down: false,
+            idle_since: None,
+        })
+    }
+
+    /// Runs until the engine shuts down and every transfer has ended.
+    pub(crate) fn run(&mut self) -> Result<(), xfer_io::error::IoError> {
+        loop {
+            let now = Time::from_nanos(monotonic_ns());
+            let worked = self.turn(now)?;
+            if self.shutting_down && self.seats.is_empty() && self.dials.is_empty() {
+                return Ok(());
+            }
+            if worked {
+                self.idle_since = None;
+            } else {
+                self.rest(now)?;
+            }
+        }
+    }
+
+    fn turn(&mut self, now: Time) -> Result<bool, xfer_io::error::IoError> {
+        let mut worked = self.take_mail(now);
+        worked |= self.receive(now)?;
+        worked |= self.dial_timeouts(now);
+        self.accepting.expire(now);
+        worked |= self.drive(now)?;
+        self.retire();
+        Ok(worked)
+    }
+
+    /// Nothing is due: spin a little, then sleep until something is.
+    fn rest(&mut self, now: Time) -> Result<(), xfer_io::error::IoError> {
+        let idle_since = *self.idle_since.get_or_insert(now);
+        let busy = self.poll == Poll::Busy && !self.seats.is_empty();
+        if busy || (!self.seats.is_empty() && now.since(idle_since) < limits::SPIN) {
+            std::hint::spin_loop();
+            return Ok(());
+        }
+        let mut deadline = self.seats.values().map(|s| s.driver.next_timeout()).min().unwrap_or(Time::NEVER);
+        deadline = self.dials.iter().map(Dial::next_timeout).min().unwrap_or(Time::NEVER).min(deadline);
+        deadline = deadline.min(self.accepting.next_timeout(now));
+        if self.sockets.has_queued() {
+            deadline = deadline.min(now + Duration::from_millis(1));
+        }
+        let deadline = (deadline != Time::NEVER).then(|| deadline.as_nanos());
+        let ready = self.poller.wait(deadline)?;
+        if ready.iter().any(|r| r.token == WATCH_TOKEN) {
+            self.links_changed();
+        }
+        Ok(())
+    }
+
+    fn take_mail(&mut self, now: Time) -> bool {
+        let mut worked = false;
+        while let Some(mail) = self.mail.take() {
+            worked = true;
+            match mail {
+                Mail::Answer(key, answer) => {
+                    if let Some(seat) = self.seats.get_mut(&key) {
+                        seat.driver.answer(now, key, &self.storage, answer);
+                        seat.dirty = true;
+                    }
+                }
+                Mail::Admit(admitted) => self.accepting.admit(now, *admitted),
+                Mail::Dial(start) => self.dial(now, *start),
+                Mail::Adopt(driver) => self.adopt(*driver),
+                Mail::Confirmed(half_open) => self.accepting.confirmed(half_open),
+                Mail::Wake => self.seats.values_mut().for_each(|s| s.dirty = true),
+                Mail::ShutDown => self.shut_down(now),
+            }
+        }
+        worked
+    }
+
+    /// Takes a driver in.
+    fn adopt(&mut self, mut driver: Driver) {
+        driver.set_slot(self.slot);
+        let key = self.next_key;
+        self.next_key = self.next_key.wrapping_add(1);
+        self.by_id.insert(driver.local_id(), key);
+        let mut registry = self.registry.lock().unwrap_or_else(|e| e.into_inner());
+        registry.retain(|known| known.strong_count() > 0);
+        registry.push(Arc::downgrade(driver.shared()));
+        drop(registry);
+        self.seats.insert(key, Seat { driver, dirty: true });
+    }
+
+    /// Gives a new driver to the worker that its connection id names.
+    fn place(&mut self, worker: usize, driver: Driver) {
+        if worker == self.index {
+            self.adopt(driver);
+        } else {
+            self.peers[worker].send(Mail::Adopt(Box::new(driver)));
+        }
+    }
+
+    /// The worker that the next connection goes to.
+    fn choose_worker(&self) -> usize {
+        self.next_worker.fetch_add(1, Ordering::Relaxed) % self.peers.len()
+    }
+
+    fn receive(&mut self, now: Time) -> Result<bool, xfer_io::error::IoError> {
+        let mut worked = false;
+        let mut handshakes = Vec::new();
+        for queue in 0..self.sockets.len() {
+            for _ in 0..limits::BURSTS {
+                let frames = self.sockets.receive(queue)?;
+                if frames == 0 {
+                    break;
+                }
+                worked = true;
+                for frame in 0..frames {
+                    self.take_frame(now, queue, frame, &mut handshakes);
+                }
+            }
+        }
+        for handshake in handshakes {
+            self.take_handshake(now, &handshake);
+        }
+        Ok(worked)
+    }
+
+    /// Hands each datagram of a frame to its connection.
+    fn take_frame(&mut self, now: Time, queue: usize, frame: usize, handshakes: &mut Vec<Handshake>) {
+        let Worker { sockets, seats, by_id, accepting, peers, .. } = self;
+        let local = sockets.local(queue);
+        let (meta, bytes) = sockets.received(queue, frame);
+        let from = Address { remote: meta.source, local: meta.destination.or(local) };
+        let ce = meta.ecn == Some(xfer_io::queue::Ecn::Ce);
+        for datagram in bytes.chunks(meta.segment.max(1)) {
+            let Ok(header) = Header::decode(datagram) else { continue };
+            if !matches!(header.kind, Kind::Data | Kind::Control) {
+                let bytes = datagram.to_vec();
+                handshakes.push(Handshake { meta, queue, header, bytes });
+                continue;
+            }
+            if header.version != xfer_proto::wire::VERSION {
+                continue;
+            }
+            let Some(key) = by_id.get(&header.connection.0) else { continue };
+            let Some(seat) = seats.get_mut(key) else { continue };
+            let was_established = seat.driver.is_established();
+            if let Err(why) = seat.driver.receive(now, from, ce, &header, datagram) {
+                tracing::trace!(?why, "dropped a datagram");
+            }
+            if !was_established && seat.driver.is_established() {
+                accepting.established(header.connection.0, peers);
+            }
+            seat.dirty = true;
+        }
+    }
+
+    fn take_handshake(&mut self, now: Time, handshake: &Handshake) {
+        match handshake.header.kind {
+            Kind::Hello => self.take_hello(now, handshake),
+            _ => self.take_answer(now, handshake),
+        }
+    }
+
+    /// Lets drivers do what is due, and sends what they have.
+    fn drive(&mut self, now: Time) -> Result<bool, xfer_io::error::IoError> {
+        let mut worked = false;
+        for (key, seat) in &mut self.seats {
+            if !seat.dirty && now < seat.driver.next_timeout() {
+                continue;
+            }
+            seat.dirty = false;
+            seat.driver.pump(now, *key, &self.storage);
+            let sent = self.sockets.transmit(now, &mut seat.driver)?;
+            if sent > 0 {
+                worked = true;
+                seat.dirty = true;
+            }
+        }
+        self.sockets.flush()?;
+        for failure in self.sockets.take_oversized() {
+            for seat in self.seats.values_mut() {
+                seat.driver.too_big(now, failure.0, failure.1);
+            }
+        }
+        Ok(worked)
+    }
+
+    /// Forgets drivers that have ended.
+    fn retire(&mut self) {
+        let by_id = &mut self.by_id;
+        self.seats.retain(|_, seat| {
+            let over = seat.driver.is_over();
+            if over {
+                by_id.remove(&seat.driver.local_id());
+            }
+            !over
+        });
+    }
+
+    fn links_changed(&mut self) {
+        let now = Time::from_nanos(monotonic_ns());
+        let Some(watch) = &mut self.watch else { return };
+        let Ok(interfaces) = xfer_io::route::interfaces() else { return };
+        while let Ok(changes) = watch.changes() {
+            if changes.is_empty() {
+                break;
+            }
+            for change in changes {
+                let (index, up) = match change {
+                    LinkChange::Link { index, up, carrier } => (index, up && carrier),
+                    LinkChange::Gone { index } => (index, false),
+                    LinkChange::Address { .. } | LinkChange::Lost => continue,
+                };
+                let Some(interface) = interfaces.iter().find(|i| i.index == index) else { continue };
+                for seat in self.seats.values_mut() {
+                    seat.driver.link_changed(now, &interface.addresses, up);
+                    seat.dirty = true;
+                }
+            }
+        }
+    }
+
+    fn shut_down(&mut self, now: Time) {
+        self.shutting_down = true;
+        for (key, seat) in &mut self.seats {
+            seat.driver.shut_down(now, *key, &self.storage);
+            seat.dirty = true;
+        }
+        for dial in self.dials.drain(..) {
+            dial.give_up(crate::Error::new(crate::Class::Temporary, "the engine is shutting down"));
+        }
+        self.accepting.shut_down();
+    }
+
+    /// Sends one handshake datagram.
+    fn send_handshake(
+        &mut self,
+        queue: usize,
+        remote: SocketAddr,
+        local: Option<std::net::IpAddr>,
+        bytes: &[u8],
+    ) {
+        self.sockets.send_single(queue, remote, local, bytes);
+    }
+}
+
+/// 32 bytes from the system's generator.
+pub(crate) fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system has a random generator");
+    bytes
+}
+
+/// A connection id for worker `worker`: 26 random bits and the worker in the low 6.
+pub(crate) fn connection_id(worker: usize) -> xfer_proto::wire::ConnectionId {
+    let random = random();
+    let bits = u32::from_le_bytes([random[0], random[1], random[2], random[3]]);
+    xfer_proto::wire::ConnectionId(bits & !0x3f | worker as u32 & 0x3f)
+}
+
+/// The engine's ciphers.
+pub(crate) const CRYPTO: AwsCrypto = AwsCrypto;

@@ -1,0 +1,185 @@
+//! The worker's queues: which one a path's packets leave by, and bursts in both directions.
+
+use crate::limits;
+use crate::transfer::Driver;
+use std::net::{IpAddr, SocketAddr};
+use xfer_io::error::IoError;
+use xfer_io::queue::{Ecn, Meta, Queue, Transmit};
+use xfer_io::udp::{UdpConfig, UdpQueue};
+use xfer_io::wake::{Interest, Poller};
+use xfer_proto::time::Time;
+
+struct Socket {
+    queue: UdpQueue,
+    /// The address it is bound to; `None` when it serves every address of its family.
+    local: Option<IpAddr>,
+}
+
+/// The queues of one worker.
+pub(crate) struct Sockets {
+    sockets: Vec<Socket>,
+    offloads: bool,
+    oversized: Vec<(SocketAddr, usize)>,
+}
+
+impl Sockets {
+    pub(crate) fn new(queues: Vec<UdpQueue>, poller: &Poller, offloads: bool) -> Result<Self, IoError> {
+        let mut sockets = Sockets { sockets: Vec::new(), offloads, oversized: Vec::new() };
+        for queue in queues {
+            sockets.add(queue, poller)?;
+        }
+        Ok(sockets)
+    }
+
+    fn add(&mut self, queue: UdpQueue, poller: &Poller) -> Result<usize, IoError> {
+        let index = self.sockets.len();
+        poller.add(&queue, index as u64, Interest::Read)?;
+        let ip = queue.local_addr().ip();
+        self.sockets.push(Socket { queue, local: (!ip.is_unspecified()).then_some(ip) });
+        Ok(index)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// The address that queue `queue` is bound to, when it is one.
+    pub(crate) fn local(&self, queue: usize) -> Option<IpAddr> {
+        self.sockets[queue].local
+    }
+
+    /// The receive buffer of queue `queue`, in bytes.
+    pub(crate) fn receive_buffer(&self, queue: usize) -> u32 {
+        u32::try_from(self.sockets[queue].queue.capabilities().receive_buffer).unwrap_or(u32::MAX)
+    }
+
+    /// The queue for packets from `local`, opened when there is none yet.
+    pub(crate) fn open(&mut self, local: IpAddr, poller: &Poller) -> Result<usize, IoError> {
+        if let Some(found) = self.find(local) {
+            return Ok(found);
+        }
+        let mut config = UdpConfig::new(SocketAddr::new(local, 0));
+        config.gso = self.offloads;
+        config.gro = self.offloads;
+        self.add(UdpQueue::open(&config)?, poller)
+    }
+
+    fn find(&self, local: IpAddr) -> Option<usize> {
+        let exact = self.sockets.iter().position(|s| s.local == Some(local));
+        exact.or_else(|| {
+            let same_family = |s: &Socket| s.queue.local_addr().is_ipv6() == local.is_ipv6();
+            let dual = |s: &Socket| s.queue.local_addr().is_ipv6();
+            let any =
+                |f: &dyn Fn(&Socket) -> bool| self.sockets.iter().position(|s| s.local.is_none() && f(s));
+            any(&same_family).or_else(|| any(&dual))
+        })
+    }
+
+    pub(crate) fn receive(&mut self, queue: usize) -> Result<usize, IoError> {
+        self.sockets[queue].queue.receive()
+    }
+
+    pub(crate) fn received(&mut self, queue: usize, frame: usize) -> (Meta, &mut [u8]) {
+        self.sockets[queue].queue.received(frame)
+    }
+
+    /// Whether a queue holds frames that the wire did not take yet.
+    pub(crate) fn has_queued(&self) -> bool {
+        self.sockets.iter().any(|s| s.queue.queued() > 0)
+    }
+
+    /// Sends what the driver has, a bounded number of trains. Returns how many.
+    pub(crate) fn transmit(&mut self, now: Time, driver: &mut Driver) -> Result<usize, IoError> {
+        if self.sockets.len() == 1 {
+            return self.transmit_on(now, 0, None, driver);
+        }
+        let mut sent = 0;
+        for local in driver.locals() {
+            if let Some(queue) = self.find(local) {
+                sent += self.transmit_on(now, queue, Some(local), driver)?;
+            }
+        }
+        Ok(sent)
+    }
+
+    fn transmit_on(
+        &mut self,
+        now: Time,
+        queue: usize,
+        local: Option<IpAddr>,
+        driver: &mut Driver,
+    ) -> Result<usize, IoError> {
+        let mut sent = 0;
+        while sent < limits::TRAINS {
+            let Some(frame) = self.sockets[queue].queue.reserve() else {
+                self.flush_queue(queue)?;
+                if self.sockets[queue].queue.reserve().is_none() {
+                    break;
+                }
+                continue;
+            };
+            let Some(train) = driver.transmit(now, local, frame) else { break };
+            self.sockets[queue].queue.commit(Transmit {
+                destination: train.address.remote,
+                source: train.address.local,
+                len: train.len,
+                segment: train.segment,
+                ecn: Some(Ecn::Ect0),
+            });
+            sent += 1;
+        }
+        Ok(sent)
+    }
+
+    /// Queues one datagram; a full queue drops it, since handshakes repeat.
+    pub(crate) fn send_single(
+        &mut self,
+        queue: usize,
+        remote: SocketAddr,
+        local: Option<IpAddr>,
+        bytes: &[u8],
+    ) {
+        let socket = &mut self.sockets[queue];
+        if let Some(frame) = socket.queue.reserve() {
+            frame[..bytes.len()].copy_from_slice(bytes);
+            socket.queue.commit(Transmit {
+                destination: remote,
+                source: local,
+                len: bytes.len(),
+                segment: 0,
+                ecn: None,
+            });
+        }
+    }
+
+    /// Hands all that is queued to the wire.
+    pub(crate) fn flush(&mut self) -> Result<(), IoError> {
+        (0..self.sockets.len()).try_for_each(|queue| self.flush_queue(queue))
+    }
+
+    fn flush_queue(&mut self, queue: usize) -> Result<(), IoError> {
+        let queue = &mut self.sockets[queue].queue;
+        if queue.queued() == 0 {
+            return Ok(());
+        }
+        let flushed = queue.flush()?;
+        if flushed.gso_lost {
+            tracing::warn!(socket = %queue.local_addr(), "segmented sends do not work here; trains are split");
+        }
+        if flushed.failures > 0 {
+            for failure in queue.failures() {
+                if failure.errno == libc::EMSGSIZE {
+                    self.oversized.push((failure.destination, failure.size));
+                }
+                tracing::debug!(errno = failure.errno, to = %failure.destination, "a frame was not sent");
+            }
+        }
+        Ok(())
+    }
+
+    /// Destinations and sizes of datagrams that did not fit their wire.
+    pub(crate) fn take_oversized(&mut self) -> Vec<(SocketAddr, usize)> {
+        std::mem::take(&mut self.oversized)
+    }
+}
