@@ -51,7 +51,7 @@ fn one_node(first: &Remote, locations: &[Location]) -> Vec<Vec<u8>> {
 
 fn local(path: &Path) -> Result<[u8; 32], Error> {
     let name = path.as_os_str().as_bytes();
-    let open = || {
+    let open = || -> std::io::Result<File> {
         let file = File::open(path)?;
         // Reading a directory would say so less clearly.
         if file.metadata()?.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(file) }

@@ -8,12 +8,14 @@
 mod args;
 mod complain;
 mod copy;
+mod doctor;
 mod hash;
 mod json;
 mod limits;
 mod logfmt;
 mod logging;
 mod look;
+mod manual;
 mod names;
 mod nodes;
 mod output;
@@ -23,7 +25,7 @@ mod settings;
 mod signals;
 mod units;
 
-use args::{Command, NodeCommand};
+use args::{Command, ConfigCommand, NodeCommand};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -66,7 +68,12 @@ fn run(cli: args::Cli, resolved: &settings::Resolved, started: Instant) -> Resul
             NodeCommand::Ls { json } => nodes::list(json),
             NodeCommand::Rm { names } => nodes::remove(&names),
         },
-        _ => Err(Error::new(Class::Other, "not yet")),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Config(args) => match args.command {
+            ConfigCommand::Show(args) => settings::show::run(&args, args::Cli::command()),
+        },
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { directory } => manual::pages(&directory),
     }
 }
 

@@ -106,6 +106,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Copy files and directories to or from a node
     #[command(visible_alias = "transfer", after_help = exit_codes_help())]
+    #[command(override_usage = "xferctl cp [OPTIONS] <SRC>... <DST>")]
     Cp(Box<CopyArgs>),
     /// List a directory of a node
     #[command(visible_alias = "list", after_help = exit_codes_help())]
