@@ -10,6 +10,7 @@ mod cache;
 mod client;
 mod connect;
 pub mod copy;
+pub mod doctor;
 pub mod hash;
 pub mod limits;
 pub mod link;

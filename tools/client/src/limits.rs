@@ -44,6 +44,9 @@ pub const CANCEL_PATIENCE: Duration = Duration::from_secs(8);
 /// Bytes copied at once to standard output.
 pub const STDOUT_BYTES: usize = 1 << 20;
 
+/// Pairs of addresses that are tried at once, to learn which ones answer.
+pub const PROBES_AT_ONCE: usize = 8;
+
 /// Bytes read at once for a digest of what is on this machine.
 pub const HASH_BUFFER_LEN: usize = 256 << 10;
 /// Digests that are remembered; with more the file starts anew.

@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn errors_have_all_their_parts() {
-        let error = Error::new(Class::Fatal, "read").on(Side::Source).node("n1").object("a").at(7).because("bad");
+        let error =
+            Error::new(Class::Fatal, "read").on(Side::Source).node("n1").object("a").at(7).because("bad");
         let text = serde_json::to_string(&Failure::new(&error)).unwrap();
         assert_eq!(
             text,

@@ -19,11 +19,10 @@ pub(crate) fn start(args: &GlobalArgs, usual: LevelFilter) -> Result<(), Error> 
     let level = level(args, usual);
     let (writer, terminal) = match &args.log_file {
         Some(path) => {
-            let file = open(path)
-                .map_err(|e| {
-                    let class = e.raw_os_error().map_or(Class::Other, Class::of_errno);
-                    Error::new(class, "open the log file").object(path.as_os_str().as_encoded_bytes()).because(e)
-                })?;
+            let file = open(path).map_err(|e| {
+                let class = e.raw_os_error().map_or(Class::Other, Class::of_errno);
+                Error::new(class, "open the log file").object(path.as_os_str().as_encoded_bytes()).because(e)
+            })?;
             (BoxMakeWriter::new(file), false)
         }
         None => (BoxMakeWriter::new(Stderr), io::stderr().is_terminal()),

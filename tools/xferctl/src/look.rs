@@ -146,7 +146,9 @@ fn row(entry: &Entry, long: bool) -> Vec<u8> {
     row.extend_from_slice(names::show(&entry.path).as_bytes());
     match entry.kind {
         Kind::Directory => row.push(b'/'),
-        Kind::Symlink if long => row.extend_from_slice(format!(" -> {}", names::show(&entry.target)).as_bytes()),
+        Kind::Symlink if long => {
+            row.extend_from_slice(format!(" -> {}", names::show(&entry.target)).as_bytes())
+        }
         _ => {}
     }
     row.push(b'\n');

@@ -88,4 +88,3 @@ fn ended(result: Result<u8, Error>) -> ExitCode {
         }
     }
 }
-

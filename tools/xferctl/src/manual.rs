@@ -12,23 +12,35 @@ use xfer_client::{Class, Error};
 
 /// Examples, by the name of the page.
 const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
-    ("xferctl", &[
-        ("Serve a directory; prints a link", "xferctl serve --root /data"),
-        ("Copy a tree to the node of the link", "xferctl cp -r ./set LINK/"),
-    ]),
-    ("xferctl-serve", &[
-        ("Two directories, one port", "xferctl serve --root data=/data --root logs=/var/log/app"),
-        ("Only for reading, on one address", "xferctl serve --root /pub --read-only --listen 10.0.1.2:7700"),
-    ]),
-    ("xferctl-cp", &[
-        ("A tree into a directory of a node", "xferctl cp -r ./set n1:/backup/"),
-        ("The contents of a directory", "xferctl cp -r n1:/set/. ./set"),
-        (
-            "Over two given wires, at most 5 Gbit/s",
-            "xferctl cp --path 10.0.1.1 --path 10.0.2.1 --rate 5Gbit big n1:",
-        ),
-        ("From a program", "tar c ./set | xferctl cp - n1:/set.tar"),
-    ]),
+    (
+        "xferctl",
+        &[
+            ("Serve a directory; prints a link", "xferctl serve --root /data"),
+            ("Copy a tree to the node of the link", "xferctl cp -r ./set LINK/"),
+        ],
+    ),
+    (
+        "xferctl-serve",
+        &[
+            ("Two directories, one port", "xferctl serve --root data=/data --root logs=/var/log/app"),
+            (
+                "Only for reading, on one address",
+                "xferctl serve --root /pub --read-only --listen 10.0.1.2:7700",
+            ),
+        ],
+    ),
+    (
+        "xferctl-cp",
+        &[
+            ("A tree into a directory of a node", "xferctl cp -r ./set n1:/backup/"),
+            ("The contents of a directory", "xferctl cp -r n1:/set/. ./set"),
+            (
+                "Over two given wires, at most 5 Gbit/s",
+                "xferctl cp --path 10.0.1.1 --path 10.0.2.1 --rate 5Gbit big n1:",
+            ),
+            ("From a program", "tar c ./set | xferctl cp - n1:/set.tar"),
+        ],
+    ),
     ("xferctl-ls", &[("All of a tree, for a program", "xferctl ls -r --json n1:/set")]),
     ("xferctl-stat", &[("With the digest of the content", "xferctl stat --digest n1:/big")]),
     ("xferctl-hash", &[("Compare both ends", "xferctl hash ./big n1:/big")]),
@@ -111,7 +123,8 @@ fn page(name: &str, command: Command) -> std::io::Result<Vec<u8>> {
     man.render_description_section(&mut text)?;
     man.render_options_section(&mut text)?;
     man.render_subcommands_section(&mut text)?;
-    let codes: Vec<(String, &str)> = EXIT_CODES.iter().map(|(code, text)| (code.to_string(), *text)).collect();
+    let codes: Vec<(String, &str)> =
+        EXIT_CODES.iter().map(|(code, text)| (code.to_string(), *text)).collect();
     let owned = |pairs: &[(&str, &'static str)]| -> Vec<(String, &'static str)> {
         pairs.iter().map(|(term, text)| ((*term).to_owned(), *text)).collect()
     };

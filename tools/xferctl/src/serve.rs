@@ -107,10 +107,14 @@ fn data_address(text: &str) -> Result<SocketAddr, Error> {
 
 fn state_dir(asked: Option<PathBuf>) -> Result<PathBuf, Error> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let usual = || absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    let usual =
+        || absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
     asked.or_else(|| usual().map(|state| state.join("xfer"))).ok_or_else(|| {
-        Error::new(Class::Usage, "there is no place for the node's state: neither XDG_STATE_HOME nor HOME is set")
-            .because("name one with --state DIR")
+        Error::new(
+            Class::Usage,
+            "there is no place for the node's state: neither XDG_STATE_HOME nor HOME is set",
+        )
+        .because("name one with --state DIR")
     })
 }
 

@@ -80,7 +80,9 @@ impl Reporter {
             CopyEvent::Decision(text) => self.decision(&text),
             CopyEvent::Mapping { source, destination, size } => self.mapping(&source, &destination, size),
             CopyEvent::Connected(transfer) => tracing::info!(transfer, "connected"),
-            CopyEvent::PathUp(pair) => tracing::info!(local = %pair.local, remote = %pair.remote, "path is up"),
+            CopyEvent::PathUp(pair) => {
+                tracing::info!(local = %pair.local, remote = %pair.remote, "path is up")
+            }
             CopyEvent::PathDown(pair, why) => {
                 tracing::warn!(local = %pair.local, remote = %pair.remote, why, "path is down; its chunks go over the others");
             }
@@ -133,7 +135,12 @@ impl Reporter {
             Some(error) if !self.json => tracing::error!("{}", complain::render(&naming(error, &end.name))),
             Some(error) => tracing::error!(file = name, "{}", complain::render(error)),
             None if end.is_directory => tracing::debug!(directory = name, action),
-            None => tracing::info!(file = name, bytes = end.bytes, digest = digest.as_deref().unwrap_or("-"), "{action}"),
+            None => tracing::info!(
+                file = name,
+                bytes = end.bytes,
+                digest = digest.as_deref().unwrap_or("-"),
+                "{action}"
+            ),
         }
         if self.json && (!end.is_directory || end.action == Action::Failed) {
             let error = end.error.as_ref().map(Failure::new);
@@ -148,7 +155,10 @@ impl Reporter {
             output::tell(&format!("xferctl: {}; retry {number} in {wait_s} s", complain::render(error)));
         }
         if self.json {
-            self.print(&json::line("retry", &RetryLine { retry: number, wait_s, error: Failure::new(error) }));
+            self.print(&json::line(
+                "retry",
+                &RetryLine { retry: number, wait_s, error: Failure::new(error) },
+            ));
         }
     }
 

@@ -1,7 +1,8 @@
 //! What a command line asks of a copy, as a request.
 
 use crate::args::{
-    BackendArg, CcArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, SelectionArgs,
+    BackendArg, CcArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg,
+    SelectionArgs,
 };
 use crate::limits::{FILES_FROM_LEN_MAX, RETRIES_UNATTENDED};
 use crate::serve;
@@ -22,11 +23,8 @@ use xfer_client::{
 /// `Usage`, and what opening the node book or `--files-from` says.
 pub(super) fn of(args: &CopyArgs, matches: &ArgMatches, started: Instant) -> Result<CopyRequest, Error> {
     let book = Book::from_environment()?;
-    let mut locations = args
-        .locations
-        .iter()
-        .map(|text| Location::parse(text, &book))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut locations =
+        args.locations.iter().map(|text| Location::parse(text, &book)).collect::<Result<Vec<_>, _>>()?;
     // The grammar asks for two.
     let destination = locations.pop().ok_or_else(|| Error::new(Class::Usage, "nothing to copy"))?;
     if destination == Location::Stdio && (args.json || args.dry_run) {
@@ -141,8 +139,11 @@ fn files_listed(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
         };
         Error::new(class, "read the list of files").object(name).because(e)
     };
-    let mut reader: Box<dyn Read> =
-        if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(failed)?) };
+    let mut reader: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(failed)?)
+    };
     let mut text = Vec::new();
     reader.by_ref().take(FILES_FROM_LEN_MAX + 1).read_to_end(&mut text).map_err(failed)?;
     if text.len() as u64 > FILES_FROM_LEN_MAX {

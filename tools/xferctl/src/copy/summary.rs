@@ -100,11 +100,8 @@ pub(super) fn text(summary: &Summary) -> String {
         parts.push(format!("{} files failed", summary.failed));
     }
     let time = Duration::from_secs_f64(summary.seconds.max(0.0));
-    let time = if time < Duration::from_secs(10) {
-        format!("{:.1}s", summary.seconds)
-    } else {
-        show_duration(time)
-    };
+    let time =
+        if time < Duration::from_secs(10) { format!("{:.1}s", summary.seconds) } else { show_duration(time) };
     parts.push(format!("{time}, {}", show_rate(summary.gbps * 1e9)));
     if summary.error.is_none() {
         parts.push(if summary.verified { "verified".to_owned() } else { "not verified".to_owned() });

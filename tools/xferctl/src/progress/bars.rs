@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn a_path_is_one_line() {
-        let pair = PathPair { local: "10.77.1.1".parse().unwrap(), remote: "10.77.1.2:7700".parse().unwrap() };
+        let pair =
+            PathPair { local: "10.77.1.1".parse().unwrap(), remote: "10.77.1.2:7700".parse().unwrap() };
         let mut path = PathReport {
             pair,
             up: true,

@@ -57,7 +57,8 @@ impl Meter {
             .then(|| Duration::try_from_secs_f64(left as f64 * 8.0 / rate).ok())
             .flatten();
         let path_rate = |at: usize| self.rate(|sample| sample.paths.get(at).copied().unwrap_or(0));
-        let paths = totals.paths.iter().cloned().enumerate().map(|(at, path)| (path, path_rate(at))).collect();
+        let paths =
+            totals.paths.iter().cloned().enumerate().map(|(at, path)| (path, path_rate(at))).collect();
         State { done, rate, eta, paths, totals }
     }
 

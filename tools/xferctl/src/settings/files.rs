@@ -88,7 +88,8 @@ impl Layer {
     }
 
     fn parse(path: String, text: &str, grammar: &Command) -> Result<Layer, Error> {
-        let wrong = |why: String| Error::new(Class::Usage, "the settings make no sense:").object(&*path).because(why);
+        let wrong =
+            |why: String| Error::new(Class::Usage, "the settings make no sense:").object(&*path).because(why);
         let table: Table = text.parse().map_err(|e: toml::de::Error| wrong(e.message().to_owned()))?;
         let mut commands = Vec::new();
         collect(grammar, "", &mut commands);
@@ -170,7 +171,9 @@ mod tests {
 
     #[test]
     fn the_commands_table_comes_first() {
-        let layer = layer("rate = '1Gbit'\njson = true\n[cp]\nrate = '2Gbit'\npath = ['::1', '::2']\nretries = 3").unwrap();
+        let layer =
+            layer("rate = '1Gbit'\njson = true\n[cp]\nrate = '2Gbit'\npath = ['::1', '::2']\nretries = 3")
+                .unwrap();
         let get = |command, long, list| layer.get(command, long, list).unwrap();
         assert_eq!(get("cp", "rate", false), Some(vec!["2Gbit".into()]));
         assert_eq!(get("ls", "rate", false), Some(vec!["1Gbit".into()]));

@@ -13,11 +13,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use xfer_client::{Class, Error};
 
-/// Where a setting comes from.
+/// Where a setting that is not on the command line comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// The command line.
-    Flag,
     /// This variable.
     Variable(String),
     /// This file.
@@ -29,7 +27,6 @@ pub(crate) enum Origin {
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Origin::Flag => f.write_str("command line"),
             Origin::Variable(name) => f.write_str(name),
             Origin::File(path) => f.write_str(path),
             Origin::Default => f.write_str("default"),
@@ -226,7 +223,7 @@ mod tests {
 
     #[test]
     fn settings_become_flags() {
-        let shown = |long, values: &[&str]| flags(&arg(long), &words(values), &Origin::Flag);
+        let shown = |long, values: &[&str]| flags(&arg(long), &words(values), &Origin::Default);
         assert_eq!(shown("rate", &["1Gbit"]).unwrap(), words(&["--rate=1Gbit"]));
         assert_eq!(shown("include", &["a", "-b"]).unwrap(), words(&["--include=a", "--include=-b"]));
         assert_eq!(shown("json", &["true"]).unwrap(), words(&["--json"]));

@@ -42,8 +42,13 @@ fn show(stdout: &mut Stdout, command: &Command, layers: &Layers, origin: bool) -
         };
         let long = arg.get_long().unwrap_or_default();
         let list = matches!(arg.get_action(), ArgAction::Append);
-        let value = shown_value(&values, list, matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::Count));
-        lines.push(if origin { format!("{long} = {value}  # {from}\n") } else { format!("{long} = {value}\n") });
+        let value =
+            shown_value(&values, list, matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::Count));
+        lines.push(if origin {
+            format!("{long} = {value}  # {from}\n")
+        } else {
+            format!("{long} = {value}\n")
+        });
     }
     if lines.is_empty() {
         return Ok(());
