@@ -332,7 +332,7 @@ impl<C: Crypto> Connection<C> {
     /// A WINDOW may overtake the OPEN of its transfer. False when it cannot be kept and must come again.
     fn keep_early(&mut self, window: &Window<'_>) -> bool {
         let Window { transfer, pages, limit, .. } = *window;
-        if window.base > 0 || window.accepted.len() > 0 {
+        if window.base > 0 || !window.accepted.is_empty() {
             return false;
         }
         if let Some(early) = self.early_windows.iter_mut().find(|w| w.transfer == transfer) {
