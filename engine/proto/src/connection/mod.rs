@@ -3,6 +3,7 @@
 
 mod paths;
 mod receive;
+mod tail;
 mod timers;
 mod transmit;
 
