@@ -11,6 +11,9 @@ const FAULTS_END: u64 = 4 * SECOND;
 /// No outage of all paths is longer: an idle peer is given up after 10 s.
 const OUTAGE_MAX: u64 = 3 * SECOND;
 
+/// All faults that come and go are over.
+pub(crate) const OVER: u64 = FAULTS_END + OUTAGE_MAX;
+
 /// One thing that goes wrong, or right again.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {

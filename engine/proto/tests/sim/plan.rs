@@ -199,6 +199,23 @@ impl Plan {
         plan.carry = rng.below(2) == 0;
         plan.demand_cookie = rng.below(5) == 0;
         crate::faults::draw(&mut plan, &mut rng);
+        plan.end_ns = plan.time_enough();
         plan
+    }
+
+    /// A time in which all must be over: what the faults take, the slowest wire alone at a quarter of its rate, and both storages in turn.
+    fn time_enough(&self) -> u64 {
+        let slowest =
+            self.wires.iter().flatten().filter_map(|shape| shape.rate_bps).min().unwrap_or(u64::MAX);
+        let transfers: u64 = self
+            .transfers
+            .iter()
+            .flatten()
+            .map(|t| {
+                let rounds = (t.bytes() >> t.chunk_log2) / t.buffers.min(t.held_max) as u64 + 8;
+                4 * t.bytes() * 8 * SECOND / slowest + rounds * 2 * (t.read_ns + t.store_ns)
+            })
+            .sum();
+        crate::faults::OVER + 4 * SECOND + transfers
     }
 }
