@@ -93,7 +93,7 @@ fn imperfect(shape: &mut Shape, rng: &mut Rng, plain: bool) {
     shape.jitter_ns = u64::from(sometimes(5 * MS));
     let enter = sometimes(2_000);
     if enter > 0 {
-        let (enter, leave, loss) = (Chance::ppm(enter), Chance::ppm(100_000), Chance::ppm(800_000));
+        let (enter, leave, loss) = (Chance::ppm(enter), Chance::ppm(250_000), Chance::ppm(800_000));
         shape.burst = Some(Burst { enter, leave, loss });
     }
 }

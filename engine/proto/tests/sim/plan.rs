@@ -203,19 +203,25 @@ impl Plan {
         plan
     }
 
-    /// A time in which all must be over: what the faults take, the slowest wire alone at a quarter of its rate, and both storages in turn.
+    /// A time in which all must be over: what the faults take, both storages in turn, and the slowest wire alone at a twentieth of its
+    /// rate, or at two packets a round trip where the controller takes loss for congestion.
     fn time_enough(&self) -> u64 {
-        let slowest =
-            self.wires.iter().flatten().filter_map(|shape| shape.rate_bps).min().unwrap_or(u64::MAX);
+        let shapes = || self.wires.iter().flatten();
+        let mut rate = shapes().filter_map(|shape| shape.rate_bps).min().unwrap_or(u64::MAX) / 160;
+        if self.algorithm != Algorithm::Bbr {
+            let rtt_ns =
+                2 * shapes().map(|shape| shape.delay_ns + shape.jitter_ns).max().unwrap_or(0) + 60 * MS;
+            rate = rate.min(2 * 1_200 * SECOND / rtt_ns);
+        }
         let transfers: u64 = self
             .transfers
             .iter()
             .flatten()
             .map(|t| {
                 let rounds = (t.bytes() >> t.chunk_log2) / t.buffers.min(t.held_max) as u64 + 8;
-                4 * t.bytes() * 8 * SECOND / slowest + rounds * 2 * (t.read_ns + t.store_ns)
+                t.bytes() * SECOND / rate + rounds * 2 * (t.read_ns + t.store_ns)
             })
             .sum();
-        crate::faults::OVER + 4 * SECOND + transfers
+        crate::faults::OVER + 8 * SECOND + transfers
     }
 }
