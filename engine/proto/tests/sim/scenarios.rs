@@ -3,6 +3,7 @@
 use xfer_netem::{Chance, Shape};
 use xfer_proto::connection::Event;
 use xfer_proto::path::PathState;
+use xfer_proto::wire::CloseCode;
 
 use crate::clock::{MS, SECOND};
 use crate::faults::Fault;
@@ -181,4 +182,34 @@ fn the_tail_of_a_slow_path_does_not_hold_the_end() {
     let both = done_ns(&run(&bulk(vec![wire(100, 10 * MS, 100), wire(5, 200 * MS, 300)], 10 * MB)));
     println!("alone {} ms, with a slow path {} ms", alone / MS, both / MS);
     assert!(both <= alone + 120 * MS, "less than one round trip of the slow path");
+}
+
+#[test]
+fn silence_on_every_path_ends_both_sides() {
+    let mut plan = bulk(vec![wire(100, 20 * MS, 100); 2], 60 * MB);
+    (0..2).for_each(|wire| both(&mut plan, SECOND, wire, |shape| shape.blackhole = true));
+    let mut world = World::new(&plan, &StandIn);
+    world.run();
+    for end in &world.ends {
+        let code = end.closed.as_ref().map(|(code, _, by_peer)| (*code, *by_peer));
+        assert_eq!(code, Some((CloseCode::Idle, false)));
+    }
+    assert!(world.now <= 12 * SECOND, "{} ms", world.now / MS);
+}
+
+#[test]
+fn loss_on_live_paths_does_not_make_them_suspect() {
+    let mut plan = bulk(vec![wire(500, 20 * MS, 100); 2], 60 * MB);
+    for shape in plan.wires.iter_mut().flatten() {
+        shape.loss = Chance::ppm(10_000);
+    }
+    let busy = run(&plan);
+    let downs = |world: &World<StandIn>, end: usize| {
+        world.ends[end].events.iter().filter(|(_, e)| matches!(e, Event::PathDown(_))).count()
+    };
+    assert_eq!((downs(&busy, 0), downs(&busy, 1)), (0, 0), "busy");
+    let transfer = plan.transfers[0].as_mut().unwrap();
+    (transfer.buffers, transfer.store_ns) = (16, 100 * MS);
+    let slow = run(&plan);
+    assert_eq!((downs(&slow, 0), downs(&slow, 1)), (0, 0), "often idle");
 }
