@@ -18,7 +18,7 @@ use xfer_proto::ranges::RangeSet;
 use xfer_proto::space::{Placed, Space};
 use xfer_proto::time::Time;
 use xfer_proto::wire::{
-    Complete, Decision, Decisions, Done, DoneStatus, Durability, EntryKind, Message, Page, Run,
+    Complete, Decision, Decisions, Done, DoneStatus, Durability, Entry, EntryKind, Message, Page, Run,
 };
 
 /// The receiving half of a transfer.
@@ -50,6 +50,11 @@ pub(crate) struct Receiving {
     finished: Option<Durability>,
     told_complete: bool,
     rate: Rate,
+}
+
+/// Bytes of content that came inside the entry.
+pub(super) fn inline_len(entry: &Entry) -> u64 {
+    entry.inline.as_ref().map_or(0, |inline| inline.content.len() as u64)
 }
 
 /// How fast content arrives, for grants.
@@ -145,7 +150,8 @@ impl Receiving {
     fn tell_complete(&mut self, cx: &mut Context<'_>) -> Result<Option<Durability>, Error> {
         let Some(durability) = self.finished else { return Ok(None) };
         if self.told_complete {
-            return Ok((cx.connection.stream_backlog() == 0).then_some(durability));
+            let heard = cx.connection.stream_backlog() == 0 || cx.connection.is_over();
+            return Ok(heard.then_some(durability));
         }
         if self.done.is_empty() {
             if self.open_objects > 0 {
@@ -320,6 +326,7 @@ impl Receiving {
             let placed = space.place(object, entry, decision).map_err(|e| rule(e.what))?;
             if matches!(decision, Decision::Need | Decision::Resume(_)) {
                 self.open_objects += 1;
+                cx.totals.moved(inline_len(entry));
             }
             let Some(placed) = placed else { continue };
             self.placed.push_back(placed);

@@ -1,6 +1,7 @@
 //! The sending half: lists, reads ahead as far as grants and buffers go, offers chunks, ends objects.
 
 use super::buffers::Buffers;
+use super::receive::inline_len;
 use super::{Context, TRANSFER, failed, file_ended};
 use crate::api::{Event, FileEnd};
 use crate::error::{Class, Error, Side};
@@ -109,7 +110,8 @@ impl Sending {
             cx.storage.submit(cx.key, Job::List(self.source.clone(), self.next_object));
         }
         while self.reading < limits::READS_AHEAD && room && self.read_next(cx) {}
-        let done = self.completed.filter(|_| self.ending == 0 && self.reading == 0);
+        let quiet = self.ending == 0 && self.reading == 0 && self.telling.is_empty();
+        let done = self.completed.filter(|_| quiet);
         Ok(done)
     }
 
@@ -277,6 +279,9 @@ impl Sending {
                     let end = (start + u64::from(*count)).min(u64::from(chunks.end));
                     self.not_needed.insert(start..end, usize::MAX);
                 }
+            }
+            if matches!(decision, Decision::Need | Decision::Resume(_)) {
+                cx.totals.moved(inline_len(entry));
             }
             if *decision == Decision::Skip {
                 skipped.push(object);

@@ -195,7 +195,7 @@ impl Worker {
                 pairs: Vec::new(),
             },
         );
-        self.place(worker, driver);
+        self.place(now, worker, driver);
         Some(reply)
     }
 }

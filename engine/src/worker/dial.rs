@@ -188,10 +188,8 @@ impl Worker {
         };
         let Some(i) = self.dials.iter().position(ours) else { return };
         match handshake.header.kind {
-            Kind::Cookie => {
-                if self.dials[i].opener.handle_cookie(&handshake.bytes).is_ok() {
-                    self.send_hello(now, i);
-                }
+            Kind::Cookie if self.dials[i].opener.handle_cookie(&handshake.bytes).is_ok() => {
+                self.send_hello(now, i);
             }
             Kind::Versions => {
                 if let Err(why) = self.dials[i].opener.handle_versions(&handshake.bytes) {
@@ -247,6 +245,6 @@ impl Worker {
                 pairs: paths,
             },
         );
-        self.adopt(driver);
+        self.adopt(now, driver);
     }
 }

@@ -125,7 +125,10 @@ impl Worker {
         loop {
             let now = Time::from_nanos(monotonic_ns());
             let worked = self.turn(now)?;
-            if self.shutting_down && self.seats.is_empty() && self.dials.is_empty() {
+            if self.shutting_down
+                && self.seats.values().all(|s| s.driver.may_leave())
+                && self.dials.is_empty()
+            {
                 return Ok(());
             }
             if worked {
@@ -181,7 +184,7 @@ impl Worker {
                 }
                 Mail::Admit(admitted) => self.accepting.admit(now, *admitted),
                 Mail::Dial(start) => self.dial(now, *start),
-                Mail::Adopt(driver) => self.adopt(*driver),
+                Mail::Adopt(driver) => self.adopt(now, *driver),
                 Mail::Confirmed(half_open) => self.accepting.confirmed(half_open),
                 Mail::Wake => self.seats.values_mut().for_each(|s| s.dirty = true),
                 Mail::ShutDown => self.shut_down(now),
@@ -191,7 +194,7 @@ impl Worker {
     }
 
     /// Takes a driver in.
-    fn adopt(&mut self, mut driver: Driver) {
+    fn adopt(&mut self, now: Time, mut driver: Driver) {
         driver.set_slot(self.slot);
         let key = self.next_key;
         self.next_key = self.next_key.wrapping_add(1);
@@ -200,13 +203,15 @@ impl Worker {
         registry.retain(|known| known.strong_count() > 0);
         registry.push(Arc::downgrade(driver.shared()));
         drop(registry);
+        // What the handshake carried comes first: packets of this burst may build on it.
+        driver.pump(now, key, &self.storage);
         self.seats.insert(key, Seat { driver, dirty: true });
     }
 
     /// Gives a new driver to the worker that its connection id names.
-    fn place(&mut self, worker: usize, driver: Driver) {
+    fn place(&mut self, now: Time, worker: usize, driver: Driver) {
         if worker == self.index {
-            self.adopt(driver);
+            self.adopt(now, driver);
         } else {
             self.peers[worker].send(Mail::Adopt(Box::new(driver)));
         }

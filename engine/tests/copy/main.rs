@@ -110,7 +110,10 @@ fn copy(source: &dyn Source, sink: &dyn Sink, chunks_max: usize) -> Copied {
 }
 
 /// As `find -printf '%P %m %T@ %s'` tells a tree, with content: FIFOs left out, directories without size.
-fn told(top: &Path) -> BTreeMap<Vec<u8>, (u32, i64, i64, u64, Vec<u8>)> {
+/// Mode, seconds, nanoseconds, size and content of one name.
+type Told = (u32, i64, i64, u64, Vec<u8>);
+
+fn told(top: &Path) -> BTreeMap<Vec<u8>, Told> {
     let mut all = BTreeMap::new();
     let root = Root::open(top).expect("root");
     let mut open = vec![Vec::new()];

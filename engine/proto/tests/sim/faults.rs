@@ -58,7 +58,9 @@ pub(crate) fn draw(plan: &mut Plan, rng: &mut Rng) {
             }
             7 => {
                 let rate = plan.wires[wire][0].rate_bps.unwrap_or(0) / (1 + rng.below(10));
-                both(&mut faults, plan, wire, (at, until), |shape| shape.rate_bps = Some(rate.max(1_000_000)));
+                both(&mut faults, plan, wire, (at, until), |shape| {
+                    shape.rate_bps = Some(rate.max(1_000_000))
+                });
             }
             8 => {
                 let loss = Chance::ppm(rng.below(500_000) as u32);

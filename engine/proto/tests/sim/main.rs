@@ -8,6 +8,7 @@ mod end;
 mod faults;
 mod plan;
 mod receiver;
+mod scenarios;
 mod sender;
 #[path = "../support/mod.rs"]
 mod support;
@@ -65,14 +66,18 @@ fn every_seed_is_safe_and_live() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= base + count {
-                    break;
-                }
-                if let Err(what) = try_seed(seed, false) {
-                    println!("seed {seed}: {what}\n  SIM_SEED={seed} cargo test -p xfer-proto --test sim");
-                    failed.lock().unwrap().push(seed);
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= base + count {
+                        break;
+                    }
+                    if let Err(what) = try_seed(seed, false) {
+                        println!(
+                            "seed {seed}: {what}\n  SIM_SEED={seed} cargo test -p xfer-proto --test sim"
+                        );
+                        failed.lock().unwrap().push(seed);
+                    }
                 }
             });
         }
