@@ -112,10 +112,11 @@ impl AckRecorder {
         self.next > 0
     }
 
-    /// Writes an ACK frame if at least its smallest form fits; the ranges that fit are named, newest first.
-    pub fn write(&self, now: Time, path: PathId, w: &mut Writer<'_>) -> bool {
+    /// Writes an ACK frame if at least its smallest form fits; the ranges that fit are named, newest first. Returns whether these
+    /// are all that the peer does not know; `None` when nothing was written.
+    pub fn write(&self, now: Time, path: PathId, w: &mut Writer<'_>) -> Option<bool> {
         if self.next == 0 || w.space() < Ack::encoded_len(1) {
-            return false;
+            return None;
         }
         let count = (1 + (w.space() - Ack::encoded_len(1)) / 8).min(limits::ACK_RANGES_MAX);
         let delay = now.since(self.largest_arrival).as_micros();
@@ -124,7 +125,7 @@ impl AckRecorder {
         let head = Ack::head(path, delay, self.largest_stamp, arrival, self.ce_count);
         crate::wire::Frame::encode_ack_head(w, &head);
         encode_ack_ranges(w, self.ranges().take(count));
-        true
+        Some(self.ranges().nth(count).is_none())
     }
 
     /// Notes that an ACK was sent.
@@ -216,7 +217,7 @@ mod tests {
     fn ranges(recorder: &AckRecorder) -> Vec<RangeInclusive<u64>> {
         let mut bytes = [0; 600];
         let mut w = Writer::new(&mut bytes);
-        if !recorder.write(at(0), PathId(0), &mut w) {
+        if recorder.write(at(0), PathId(0), &mut w).is_none() {
             return Vec::new();
         }
         let len = w.written();

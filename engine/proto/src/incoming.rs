@@ -22,6 +22,11 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// Whether it was handed to storage: nothing may change it until that has judged it.
+    pub const fn is_told_full(&self) -> bool {
+        self.told_full
+    }
+
     fn is_full(&self) -> bool {
         self.stored_len.is_some_and(|len| self.claims.is_complete(len))
     }
@@ -141,6 +146,10 @@ impl Incoming {
         };
         if stored_len > slot.capacity {
             return false;
+        }
+        let older = attempt.wrapping_sub(slot.attempt) > u8::MAX / 2;
+        if older || slot.told_full {
+            return true;
         }
         if attempt != slot.attempt {
             slot.restart(attempt);

@@ -122,6 +122,8 @@ pub const DATAGRAM_MIN: usize = 1_200;
 pub const HELLO_LEN_MAX: usize = 1_452;
 /// Largest UDP payload of IPv4.
 pub const DATAGRAM_MAX: usize = 65_507;
+/// Largest datagram that a path uses: control packets are written into one half of a frame and sealed into the other.
+pub const PATH_DATAGRAM_MAX: u16 = (DATAGRAM_MAX / 2) as u16;
 /// Packets of one train (Linux UDP_MAX_SEGMENTS).
 pub const TRAIN_PACKETS_MAX: usize = 64;
 /// Paths of one connection at once.

@@ -51,6 +51,8 @@ pub struct MtuSearch {
     /// When the next probe may go.
     resume: Time,
     suspicion: Suspicion,
+    /// One more than the largest number of a large packet that passed.
+    large_passed_end: u64,
 }
 
 impl MtuSearch {
@@ -66,6 +68,7 @@ impl MtuSearch {
             lost_probes: 0,
             resume: Time::from_nanos(0),
             suspicion: Suspicion::default(),
+            large_passed_end: 0,
         }
     }
 
@@ -111,9 +114,9 @@ impl MtuSearch {
         }
     }
 
-    /// A packet of `size` bytes, not a probe, was lost.
-    pub fn on_packet_lost(&mut self, now: Time, size: u16) {
-        if size <= BASE || size > self.current {
+    /// A packet of `size` bytes, not a probe, was lost. It says something only where no large one sent later has passed.
+    pub fn on_packet_lost(&mut self, now: Time, size: u16, packet_number: u64) {
+        if size <= BASE || size > self.current || packet_number < self.large_passed_end {
             return;
         }
         if self.suspicion.losses == 0 || self.suspicion.last_loss != now {
@@ -124,8 +127,9 @@ impl MtuSearch {
     }
 
     /// A packet of `size` bytes, not a probe, was acknowledged.
-    pub fn on_packet_acked(&mut self, size: u16) {
+    pub fn on_packet_acked(&mut self, size: u16, packet_number: u64) {
         if size > BASE {
+            self.large_passed_end = self.large_passed_end.max(packet_number + 1);
             self.suspicion = Suspicion::default();
         } else if self.suspicion.losses > 0 {
             self.suspicion.small_passed = true;
@@ -294,9 +298,9 @@ mod tests {
         let mut mtu = grown(8972);
         for s in 1..=3 {
             assert_eq!(mtu.current(), 8972);
-            mtu.on_packet_lost(at(s), 8972);
-            mtu.on_packet_lost(at(s), 8972);
-            mtu.on_packet_acked(BASE);
+            mtu.on_packet_lost(at(s), 8972, s);
+            mtu.on_packet_lost(at(s), 8972, s);
+            mtu.on_packet_acked(BASE, s);
         }
         assert_eq!(mtu.current(), BASE);
         assert_eq!(search(&mut mtu, at(3), 1472)[0], 1472);
@@ -307,27 +311,43 @@ mod tests {
     fn no_black_hole_where_large_packets_pass_or_nothing_does() {
         let mut mtu = grown(8972);
         for s in 1..100 {
-            mtu.on_packet_lost(at(s), 8972);
+            mtu.on_packet_lost(at(s), 8972, s);
         }
         assert_eq!(mtu.current(), 8972);
-        mtu.on_packet_acked(8972);
+        mtu.on_packet_acked(8972, 100);
         for s in 101..103 {
-            mtu.on_packet_lost(at(s), 8972);
-            mtu.on_packet_acked(100);
+            mtu.on_packet_lost(at(s), 8972, s);
+            mtu.on_packet_acked(100, s);
         }
-        mtu.on_packet_acked(8972);
-        mtu.on_packet_lost(at(103), 8972);
-        mtu.on_packet_lost(at(104), BASE);
+        mtu.on_packet_acked(8972, 103);
+        mtu.on_packet_lost(at(103), 8972, 103);
+        mtu.on_packet_lost(at(104), BASE, 104);
         assert_eq!(mtu.current(), 8972);
+    }
+
+    #[test]
+    fn what_was_sent_before_a_large_packet_that_passed_is_ordinary_loss() {
+        let mut mtu = grown(1472);
+        mtu.on_packet_acked(1472, 50);
+        for s in 40..50 {
+            mtu.on_packet_lost(at(s), 1472, s);
+            mtu.on_packet_acked(100, 60);
+        }
+        assert_eq!(mtu.current(), 1472);
+        for s in 51..54 {
+            mtu.on_packet_lost(at(s), 1472, s);
+            mtu.on_packet_acked(100, 60);
+        }
+        assert_eq!(mtu.current(), BASE);
     }
 
     #[test]
     fn one_burst_of_losses_is_no_black_hole() {
         let mut mtu = grown(1472);
         for _ in 0..64 {
-            mtu.on_packet_lost(at(1), 1472);
+            mtu.on_packet_lost(at(1), 1472, 1);
         }
-        mtu.on_packet_acked(100);
+        mtu.on_packet_acked(100, 2);
         assert_eq!(mtu.current(), 1472);
     }
 

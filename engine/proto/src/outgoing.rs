@@ -2,6 +2,7 @@
 
 use crate::limits;
 use crate::ranges::RangeSet;
+use crate::sent::DataRange;
 use crate::wire::{TransferId, Window};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -39,6 +40,16 @@ impl Lease {
         (!range.is_empty()).then_some(range)
     }
 
+    /// Whether `data` is of this chunk and attempt.
+    pub fn is_of(&self, data: &DataRange) -> bool {
+        self.transfer == data.transfer && self.chunk == data.chunk && self.attempt == data.attempt
+    }
+
+    /// Notes that the receiver has `range` after all.
+    pub fn have(&mut self, range: core::ops::Range<u32>) {
+        self.lost.remove(u64::from(range.start)..u64::from(range.end));
+    }
+
     /// Notes that `range` has to go again.
     pub fn lose(&mut self, range: core::ops::Range<u32>) {
         self.lost.insert_widening(u64::from(range.start)..u64::from(range.end), limits::LEASE_RANGES_MAX);
@@ -59,6 +70,8 @@ pub struct Outgoing {
     returned: Vec<Lease>,
     /// Chunks that were offered and are not accepted: only these can be news.
     live: Vec<u32>,
+    /// Chunks that were offered again: what paths hold of their earlier attempts is void.
+    replaced: Vec<u32>,
 }
 
 impl Outgoing {
@@ -74,6 +87,7 @@ impl Outgoing {
             ready: VecDeque::new(),
             returned: Vec::new(),
             live: Vec::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -117,7 +131,9 @@ impl Outgoing {
             return;
         }
         self.revoke(chunk);
-        if !self.live.contains(&chunk) {
+        if self.live.contains(&chunk) {
+            self.replaced.push(chunk);
+        } else {
             self.live.push(chunk);
         }
         let transfer = self.id;
@@ -139,6 +155,11 @@ impl Outgoing {
     /// Whether a path would get a lease.
     pub fn has_something(&self) -> bool {
         !self.ready.is_empty() || !self.returned.is_empty()
+    }
+
+    /// The chunks that were offered again since this was asked last: every lease of them that a path holds is void.
+    pub fn take_replaced(&mut self) -> Vec<u32> {
+        core::mem::take(&mut self.replaced)
     }
 
     /// Forgets leases of `chunk` that no path holds.

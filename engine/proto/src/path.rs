@@ -26,6 +26,14 @@ pub struct Address {
     pub local: Option<IpAddr>,
 }
 
+impl Address {
+    /// Whether this is another pair of addresses; where one of the two does not know its own end, the other end decides.
+    pub(crate) fn differs(&self, from: &Address) -> bool {
+        let moved = matches!((self.local, from.local), (Some(a), Some(b)) if a != b);
+        self.remote != from.remote || moved
+    }
+}
+
 /// Whether a path may carry content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathState {
@@ -197,14 +205,16 @@ impl<C: Crypto> Path<C> {
             && self.sent.has_room()
     }
 
-    /// Logs what was just sent. `paced`: it counts for congestion control.
+    /// Logs what was just sent. `paced`: the next train waits for it.
     pub(crate) fn log(&mut self, now: Time, mut train: Train, paced: bool) {
         let bytes = train.bytes(u64::MAX >> (64 - u32::from(train.count)));
-        if paced {
+        if train.is_in_flight_kind() {
             if self.sent.in_flight() == 0 {
                 self.last_progress = now;
             }
             train.snapshot = self.controller.on_sent(now, bytes, self.sent.in_flight());
+        }
+        if paced {
             self.pacer.on_sent(now, bytes);
         }
         self.counters.packets_sent += u64::from(train.count);
@@ -284,6 +294,14 @@ impl<C: Crypto> Path<C> {
         let wait = self.rtt.probe_timeout(limits::ACK_DELAY_MAX);
         let backed_off = wait * (1 << self.probe_timeouts.min(limits::PROBE_BACKOFF_MAX));
         Some(self.last_progress.max(oldest) + backed_off)
+    }
+
+    /// The path leads elsewhere: nothing that was measured holds.
+    pub(crate) fn moved(&mut self, address: Address, datagram_max: u16) {
+        self.address = address;
+        self.rtt = Rtt::new(self.rtt.smoothed());
+        self.mtu = MtuSearch::new(address.remote.is_ipv6(), datagram_max);
+        self.first_lag = None;
     }
 
     /// The path answers again, or at a new address: congestion control starts over.

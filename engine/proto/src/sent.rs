@@ -91,13 +91,13 @@ impl Train {
     }
 
     /// Whether it counts as in flight until its fate is known.
-    const fn in_flight_kind(&self) -> bool {
+    pub(crate) const fn is_in_flight_kind(&self) -> bool {
         !matches!(self.content, Content::Skipped | Content::Control(_, false))
     }
 
     /// Packets whose fate is not known.
     const fn pending(&self) -> u64 {
-        if self.in_flight_kind() { self.all() & !self.acked & !self.lost } else { 0 }
+        if self.is_in_flight_kind() { self.all() & !self.acked & !self.lost } else { 0 }
     }
 
     /// Datagram bytes of the packets in `mask`.
@@ -246,7 +246,7 @@ impl SentLog {
         }
         let pending = newly & train.pending();
         train.acked |= newly;
-        if !train.in_flight_kind() {
+        if !train.is_in_flight_kind() {
             visit(train, newly);
             return;
         }

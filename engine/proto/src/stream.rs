@@ -97,6 +97,7 @@ impl SendStream {
             self.bytes.drain(..(first.end - self.base) as usize);
             self.base = first.end;
             self.acked.remove_below(self.base);
+            self.lost.remove_below(self.base);
         }
     }
 
@@ -145,7 +146,7 @@ impl RecvStream {
     /// # Errors
     /// [`StreamError::Flow`] beyond the credit.
     pub fn receive(&mut self, offset: u64, bytes: &[u8]) -> Result<bool, StreamError> {
-        let end = offset + bytes.len() as u64;
+        let end = offset.saturating_add(bytes.len() as u64);
         if end > self.told {
             return Err(StreamError::Flow);
         }

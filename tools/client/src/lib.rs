@@ -10,6 +10,8 @@ mod cache;
 mod client;
 mod connect;
 pub mod copy;
+pub mod doctor;
+pub mod hash;
 pub mod limits;
 pub mod link;
 pub mod location;
@@ -18,12 +20,14 @@ pub mod retry;
 mod status;
 mod tls;
 mod transfer;
+mod values;
 
 pub use book::Book;
 pub use client::{Client, Entry, Hashed, Kind, Listed};
 pub use copy::{CopyEvent, CopyOptions, CopyRequest, Summary, copy};
 pub use link::{HostPort, Link};
 pub use location::{Location, Remote};
+pub use values::*;
 
 /// Messages and stubs of the services in `tools/node/proto`.
 #[allow(missing_docs, clippy::all, reason = "generated; the protobuf files are the documentation")]

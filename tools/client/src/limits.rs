@@ -41,6 +41,14 @@ pub const RETRY_WAITS: [Duration; 6] = [
 ];
 /// How long an ended transfer may take to say so after it was cancelled.
 pub const CANCEL_PATIENCE: Duration = Duration::from_secs(8);
+/// Bytes copied at once to standard output.
+pub const STDOUT_BYTES: usize = 1 << 20;
+
+/// Pairs of addresses that are tried at once, to learn which ones answer.
+pub const PROBES_AT_ONCE: usize = 8;
+
+/// Bytes read at once for a digest of what is on this machine.
+pub const HASH_BUFFER_LEN: usize = 256 << 10;
 /// Digests that are remembered; with more the file starts anew.
 pub const CACHE_RECORDS_MAX: usize = 1 << 18;
 /// How long a file must be as it is before its digest is remembered.

@@ -103,7 +103,11 @@ pub(crate) fn show_size(bytes: u64) -> String {
         value /= 1_024.0;
         unit = next;
     }
-    if unit == "B" || value.fract() == 0.0 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+    if unit == "B" || value.fract() == 0.0 {
+        format!("{value:.0} {unit}")
+    } else {
+        format!("{value:.1} {unit}")
+    }
 }
 
 /// `2.4 Gbit/s`.
@@ -254,13 +258,10 @@ mod tests {
     fn quantities_are_shown_short() {
         let sizes = [0, 1_023, 1_024, 1_536, 4 << 20, (1 << 30) - 1].map(show_size);
         assert_eq!(sizes, ["0 B", "1023 B", "1 KiB", "1.5 KiB", "4 MiB", "1024.0 MiB"]);
-        assert_eq!([0.0, 999.0, 1_000.0, 2.44e9, 1e10].map(show_rate), [
-            "0 bit/s",
-            "999 bit/s",
-            "1.00 kbit/s",
-            "2.44 Gbit/s",
-            "10 Gbit/s"
-        ]);
+        assert_eq!(
+            [0.0, 999.0, 1_000.0, 2.44e9, 1e10].map(show_rate),
+            ["0 bit/s", "999 bit/s", "1.00 kbit/s", "2.44 Gbit/s", "10 Gbit/s"]
+        );
         let durations = [0, 59, 60, 3_599, 3_600, 90_000].map(|s| show_duration(Duration::from_secs(s)));
         assert_eq!(durations, ["0s", "59s", "1m00s", "59m59s", "1h00m", "1d01h"]);
     }

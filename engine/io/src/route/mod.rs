@@ -7,12 +7,14 @@ mod message;
 #[cfg(test)]
 pub(crate) mod namespace;
 mod netlink;
+mod offloads;
 mod watch;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use crate::error::IoError;
 use message::{AddressRecord, LinkRecord};
+pub use offloads::{Offloads, offloads};
 pub use watch::{LinkChange, LinkWatch};
 
 /// What has passed through an interface since it came to be.

@@ -15,7 +15,7 @@ use crate::pacing::Pacer;
 use crate::path::{Address, Path, PathStart, PathState, mix};
 use crate::stream::{RecvStream, SendStream};
 use crate::time::Time;
-use crate::wire::{CloseCode, ConnectionId, Message, PathId, TransferId};
+use crate::wire::{CloseCode, ConnectionId, Message, PathId, TransferId, Window, WindowWords};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -156,6 +156,14 @@ pub struct Counters {
     pub misplaced: u64,
 }
 
+/// What a WINDOW said that overtook the OPEN of its transfer: a first grant, nothing is accepted yet.
+#[derive(Clone, Copy, Debug)]
+struct EarlyWindow {
+    transfer: TransferId,
+    pages: u32,
+    limit: u32,
+}
+
 /// One end of an established (or nearly established) connection.
 #[derive(Debug)]
 pub struct Connection<C: Crypto> {
@@ -176,6 +184,7 @@ pub struct Connection<C: Crypto> {
     carried: Option<(u64, u16)>,
     outgoing: Vec<Outgoing>,
     incoming: Vec<Incoming>,
+    early_windows: Vec<EarlyWindow>,
     cap: Option<Pacer>,
     events: VecDeque<Event>,
     seed: u64,
@@ -190,7 +199,8 @@ pub struct Connection<C: Crypto> {
 
 impl<C: Crypto> Connection<C> {
     /// A connection whose handshake is done (opener) or answered (acceptor).
-    pub fn new(now: Time, crypto: C, config: Config, established: Established) -> Self {
+    pub fn new(now: Time, crypto: C, mut config: Config, established: Established) -> Self {
+        config.datagram_max = config.datagram_max.min(limits::PATH_DATAGRAM_MAX);
         let seed = crate::crypto::draw(&established.seed, 0);
         let mut connection = Connection {
             crypto,
@@ -212,6 +222,7 @@ impl<C: Crypto> Connection<C> {
             carried: established.carried,
             outgoing: Vec::new(),
             incoming: Vec::new(),
+            early_windows: Vec::new(),
             cap: config.rate_max.map(|rate| Pacer::new(Some(rate))),
             events: VecDeque::new(),
             seed,
@@ -277,7 +288,14 @@ impl<C: Crypto> Connection<C> {
     /// Begins to send a transfer's content in chunks of `1 << chunk_log2` bytes.
     pub fn start_sending(&mut self, transfer: TransferId, chunk_log2: u8) {
         assert!(self.outgoing.len() < limits::TRANSFERS_MAX);
-        self.outgoing.push(Outgoing::new(transfer, chunk_log2));
+        let mut outgoing = Outgoing::new(transfer, chunk_log2);
+        if let Some(i) = self.early_windows.iter().position(|w| w.transfer == transfer) {
+            let EarlyWindow { pages, limit, .. } = self.early_windows.swap_remove(i);
+            let window = Window { transfer, pages, base: 0, limit, accepted: WindowWords::Memory(&[]) };
+            outgoing.on_window(&window, |_| {});
+            self.events.push_back(Event::WindowGrew(transfer));
+        }
+        self.outgoing.push(outgoing);
     }
 
     /// Begins to receive a transfer's content in chunks of `1 << chunk_log2` bytes.

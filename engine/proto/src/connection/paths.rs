@@ -121,20 +121,23 @@ impl<C: Crypto> Connection<C> {
     }
 
     pub(super) fn take_response(&mut self, now: Time, i: usize, token: [u8; 8], connection: ConnectionId) {
+        let datagram_max = self.config.datagram_max;
         let path = &mut self.paths[i];
         let Some(challenge) = path.challenge.filter(|c| c.token == token) else { return };
         path.challenge = None;
         path.destination = connection;
+        let moved = path.address.differs(&challenge.address);
+        let was_live = path.state == PathState::Live;
+        if moved {
+            path.moved(challenge.address, datagram_max);
+        }
         if let (Some(sent), 1) = (challenge.first_sent, challenge.sent) {
             path.rtt.sample(now, now.since(sent), Duration::ZERO);
         }
-        let moved = challenge.address != path.address;
         if moved || path.state == PathState::Unproven {
-            path.address = challenge.address;
             let id = path.id;
-            let was_unproven = path.state == PathState::Unproven;
             path.restart(now);
-            if was_unproven {
+            if !was_live {
                 self.events.push_back(Event::PathUp(id));
             }
         }
@@ -143,17 +146,21 @@ impl<C: Crypto> Connection<C> {
     /// An authentic packet with the highest number came from a new address: prove it, at most once a round trip.
     pub(super) fn address_changed(&mut self, now: Time, i: usize, from: Address) {
         let path = &self.paths[i];
-        if path.state == PathState::Unproven || path.challenge.is_some_and(|c| now < c.resend_at) {
+        let asked = path.challenge.is_some_and(|c| {
+            !c.address.differs(&from) || c.first_sent.is_none_or(|sent| now.since(sent) < path.rtt.smoothed())
+        });
+        if path.state == PathState::Unproven || asked {
             return;
         }
         self.challenge(now, i, from);
     }
 
-    pub(super) fn take_abandon(&mut self, id: PathId) {
+    pub(super) fn take_abandon(&mut self, now: Time, id: PathId) {
         if let Some(i) = self.path_index(id)
             && self.paths.len() > 1
         {
             self.return_leases(i);
+            self.with_losses(now, i, |sent, visit| sent.forsake(visit));
             self.paths.remove(i);
             self.events.push_back(Event::PathDown(id));
         }
@@ -184,14 +191,24 @@ impl<C: Crypto> Connection<C> {
         self.events.push_back(Event::PathUp(id));
     }
 
+    /// Takes leases of earlier attempts away from the paths, before they read bytes that are not held any more.
+    pub(super) fn drop_replaced(&mut self) {
+        let Connection { outgoing, paths, .. } = self;
+        for outgoing in outgoing {
+            let (id, replaced) = (outgoing.id(), outgoing.take_replaced());
+            for path in paths.iter_mut().filter(|_| !replaced.is_empty()) {
+                path.leases.retain(|l| l.transfer != id || !replaced.contains(&l.chunk));
+            }
+        }
+    }
+
     /// Gives the leases of path `i` back, what is in flight included: another path sends it, though late originals still count.
     fn return_leases(&mut self, i: usize) {
+        self.drop_replaced();
         let mut leases: Vec<Lease> = core::mem::take(&mut self.paths[i].leases);
         for (train, pending) in self.paths[i].sent.pending() {
             if let Content::Data(data) = train.content
-                && let Some(lease) = leases.iter_mut().find(|l| {
-                    l.transfer == data.transfer && l.chunk == data.chunk && l.attempt == data.attempt
-                })
+                && let Some(lease) = leases.iter_mut().find(|l| l.is_of(&data))
             {
                 train.data_runs(data, pending).for_each(|run| lease.lose(run));
             }

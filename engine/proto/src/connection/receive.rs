@@ -1,6 +1,6 @@
 //! Received datagrams: authenticate, place content, take frames.
 
-use super::{ChunkMemory, Connection, Event, State};
+use super::{ChunkMemory, Connection, EarlyWindow, Event, State};
 use crate::claim::Claim;
 use crate::crypto::Crypto;
 use crate::incoming::NoSlot;
@@ -177,7 +177,7 @@ impl<C: Crypto> Connection<C> {
         let behind = header.attempt.wrapping_sub(slot.attempt) & crate::wire::ATTEMPT_MASK;
         if behind != 0 {
             opener.open(scratch, counters)?;
-            if behind > crate::wire::ATTEMPT_MASK / 2 {
+            if behind > crate::wire::ATTEMPT_MASK / 2 || slot.is_told_full() {
                 return Ok(0);
             }
             slot.restart(slot.attempt.wrapping_add(behind));
@@ -272,6 +272,11 @@ impl<C: Crypto> Connection<C> {
         }
         self.authenticated(now, i, from, header, held, eliciting, ce);
         self.take_messages(now);
+        for frame in Frames::new(payload) {
+            if let Ok(Frame::PathAbandon(path)) = frame {
+                self.take_abandon(now, path);
+            }
+        }
     }
 
     /// Handles one frame; false when it could not be held and must come again.
@@ -295,16 +300,18 @@ impl<C: Crypto> Connection<C> {
                 self.challenge_back(now, i);
             }
             Frame::PathResponse { token, connection } => self.take_response(now, i, *token, *connection),
-            Frame::PathAbandon(path) => self.take_abandon(*path),
+            // Removes a path, so that it waits until the packet's own path is not needed any more.
+            Frame::PathAbandon(_) => {}
             Frame::Close { code, text } => self.take_close(now, *code, text),
         }
         true
     }
 
-    /// A window may overtake the message that opens its transfer: it is not acknowledged then and comes again.
     fn take_window(&mut self, window: &Window<'_>) -> bool {
         let Connection { outgoing, events, paths, .. } = self;
-        let Some(outgoing) = outgoing.iter_mut().find(|o| o.id() == window.transfer) else { return false };
+        let Some(outgoing) = outgoing.iter_mut().find(|o| o.id() == window.transfer) else {
+            return self.keep_early(window);
+        };
         let transfer = window.transfer;
         let grew = outgoing.on_window(window, |chunk| {
             for path in paths.iter_mut() {
@@ -315,6 +322,24 @@ impl<C: Crypto> Connection<C> {
         if grew {
             events.push_back(Event::WindowGrew(transfer));
         }
+        true
+    }
+
+    /// A WINDOW may overtake the OPEN of its transfer. False when it cannot be kept and must come again.
+    fn keep_early(&mut self, window: &Window<'_>) -> bool {
+        let Window { transfer, pages, limit, .. } = *window;
+        if window.base > 0 || window.accepted.len() > 0 {
+            return false;
+        }
+        if let Some(early) = self.early_windows.iter_mut().find(|w| w.transfer == transfer) {
+            early.pages = early.pages.max(pages);
+            early.limit = early.limit.max(limit);
+            return true;
+        }
+        if self.early_windows.len() >= limits::TRANSFERS_MAX {
+            return false;
+        }
+        self.early_windows.push(EarlyWindow { transfer, pages, limit });
         true
     }
 
@@ -353,7 +378,7 @@ impl<C: Crypto> Connection<C> {
             self.confirm_carried();
             self.events.push_back(Event::Established);
         }
-        if highest && from != self.paths[i].address {
+        if highest && self.paths[i].address.differs(&from) {
             self.address_changed(now, i, from);
         }
     }
@@ -366,17 +391,21 @@ impl<C: Crypto> Connection<C> {
         let mut content = 0;
         let mut mtu_grew = false;
         let mut named = None;
-        let Path { sent, mtu, .. } = path;
+        let Path { sent, mtu, leases, .. } = path;
         let taken = sent.acknowledge(ack, |train, mask| match train.content {
             Content::Data(data) => {
                 content += train.data_runs(data, mask).map(|r| u64::from(r.end - r.start)).sum::<u64>();
-                mtu.on_packet_acked(train.sizes.0);
+                if let Some(lease) = leases.iter_mut().find(|l| !l.lost.is_empty() && l.is_of(&data)) {
+                    train.data_runs(data, mask).for_each(|run| lease.have(run));
+                }
+                mtu.on_packet_acked(train.sizes.0, train.first);
             }
             Content::Control(control, _) => {
                 if let Some(piece) = control.stream {
                     send_stream.on_acked(piece);
                 }
-                named = control.ack.or(named);
+                named = named.or(control.ack);
+                mtu.on_packet_acked(train.sizes.0, train.first);
             }
             Content::MtuProbe => mtu_grew |= mtu.on_probe_acked(now, train.first),
             Content::Skipped => {}
@@ -420,20 +449,20 @@ impl<C: Crypto> Connection<C> {
         declare: impl FnOnce(&mut crate::sent::SentLog, &mut dyn FnMut(&Train, u64)) -> R,
     ) -> R {
         let Connection { paths, send_stream, incoming, credit_owed, abandoned, .. } = self;
-        let Path { sent, mtu, leases, counters, .. } = &mut paths[i];
-        declare(sent, &mut |train, mask| {
+        let Path { sent, mtu, leases, counters, controller, .. } = &mut paths[i];
+        let datagram = mtu.current();
+        let declared = declare(sent, &mut |train, mask| {
             counters.packets_lost += u64::from(mask.count_ones());
             match train.content {
                 Content::Data(data) => {
-                    mtu.on_packet_lost(now, train.sizes.0);
-                    let lease = leases.iter_mut().find(|l| {
-                        l.transfer == data.transfer && l.chunk == data.chunk && l.attempt == data.attempt
-                    });
+                    mtu.on_packet_lost(now, train.sizes.0, train.first);
+                    let lease = leases.iter_mut().find(|l| l.is_of(&data));
                     if let Some(lease) = lease {
                         train.data_runs(data, mask).for_each(|run| lease.lose(run));
                     }
                 }
                 Content::Control(ControlContent { stream, window, credit, abandon, .. }, _) => {
+                    mtu.on_packet_lost(now, train.sizes.0, train.first);
                     if let Some(piece) = stream {
                         send_stream.on_lost(piece);
                     }
@@ -446,7 +475,11 @@ impl<C: Crypto> Connection<C> {
                 Content::MtuProbe => mtu.on_probe_lost(now, train.first),
                 Content::Skipped => {}
             }
-        })
+        });
+        if mtu.current() != datagram {
+            controller.on_mtu(u64::from(mtu.current()));
+        }
+        declared
     }
 }
 

@@ -108,6 +108,12 @@ impl<C: Crypto> Connection<C> {
 
     /// Nothing made progress for a probe timeout (RFC 9002 section 6.2): hand over, or probe with the oldest content.
     fn probe_timeout(&mut self, now: Time, i: usize) {
+        if self.paths[i].sent.pending().all(|(train, _)| train.content == Content::MtuProbe) {
+            // Nothing but a probe of the MTU is missing, which says nothing about the path; a small packet will.
+            self.with_losses(now, i, |sent, visit| sent.forsake(visit));
+            self.paths[i].ping_owed = true;
+            return;
+        }
         let path = &mut self.paths[i];
         path.counters.probe_timeouts += 1;
         path.probe_timeouts += 1;
@@ -128,9 +134,7 @@ impl<C: Crypto> Connection<C> {
         match train.content {
             Content::Data(data) => {
                 let first = pending & pending.wrapping_neg();
-                let lease = path.leases.iter_mut().find(|l| {
-                    l.transfer == data.transfer && l.chunk == data.chunk && l.attempt == data.attempt
-                });
+                let lease = path.leases.iter_mut().find(|l| l.is_of(&data));
                 if let Some(lease) = lease {
                     train.data_runs(data, first).for_each(|run| lease.lose(run));
                 }

@@ -37,6 +37,7 @@ impl<C: Crypto> Connection<C> {
             State::Closing { .. } => return self.transmit_close(now, frame),
             State::Open => {}
         }
+        self.drop_replaced();
         for step in 0..self.paths.len() {
             let i = (self.rotation + step) % self.paths.len();
             if local.is_some() && self.paths[i].address.local != local {
@@ -285,8 +286,10 @@ impl<C: Crypto> Connection<C> {
     /// The path's own ACK, and copies of those that went out on suspect paths.
     fn write_acks(&mut self, now: Time, i: usize, w: &mut Writer<'_>, control: &mut ControlContent) {
         let own = &mut self.paths[i];
-        if own.received.due(own.rtt.smoothed()).is_some() && own.received.write(now, own.id, w) {
-            control.ack = Some((own.id, own.received.next()));
+        if own.received.due(own.rtt.smoothed()).is_some()
+            && let Some(all) = own.received.write(now, own.id, w)
+        {
+            control.ack = all.then(|| (own.id, own.received.next()));
             own.received.on_sent(now);
             own.ack_copy_owed = own.state != PathState::Live;
         }
@@ -294,7 +297,7 @@ impl<C: Crypto> Connection<C> {
             return;
         }
         for path in &mut self.paths {
-            if path.ack_copy_owed && path.received.write(now, path.id, w) {
+            if path.ack_copy_owed && path.received.write(now, path.id, w).is_some() {
                 path.ack_copy_owed = false;
             }
         }

@@ -67,6 +67,8 @@ pub(crate) struct End<C: Crypto + Clone> {
     pub(crate) wake_at: Option<u64>,
     pub(crate) stalled_until: u64,
     pub(crate) closed: Option<(CloseCode, String, bool)>,
+    /// When it had all it wanted and closed, or was told.
+    pub(crate) closed_ns: u64,
     pub(crate) events: Vec<(u64, Event)>,
     opened_paths: Vec<(usize, Option<PathId>, u64)>,
     frame: Vec<u8>,
@@ -121,6 +123,7 @@ impl<C: Crypto + Clone> End<C> {
             wake_at: Some(0),
             stalled_until: 0,
             closed: None,
+            closed_ns: 0,
             events: Vec::new(),
             opened_paths: Vec::new(),
             frame: vec![0; limits::DATAGRAM_MAX],
@@ -157,7 +160,7 @@ impl<C: Crypto + Clone> End<C> {
 
     fn acceptor(plan: &Plan, now: Time, rng: &mut Rng) -> Acceptor {
         let mut acceptor = Acceptor::new(2 + 2 * usize::from(!plan.demand_cookie), seed32(rng));
-        acceptor.admit(ticket(plan), now + limits::TICKET_LIFE).unwrap();
+        acceptor.admit(ticket(plan), Time::NEVER).unwrap();
         if plan.demand_cookie {
             let other = Ticket::new(seed32(rng), plan.suite, Direction::Both);
             acceptor.admit(other.clone(), Time::NEVER).unwrap();
@@ -224,6 +227,14 @@ impl<C: Crypto + Clone> End<C> {
                 && let Some(transmit) = connection.poll_transmit(now, None, &mut self.frame, &self.source)
             {
                 trains += 1;
+                if self.trace {
+                    let (path, len, segment) = (transmit.path.0, transmit.len, transmit.segment);
+                    println!(
+                        "{:>12} {} sends {len} by {segment} on {path}",
+                        at / 1_000,
+                        ["opener", "acceptor"][self.side]
+                    );
+                }
                 let train = &self.frame[..transmit.len];
                 for bytes in train.chunks(transmit.segment) {
                     send(Datagram { peer: transmit.address.remote, bytes: bytes.to_vec() });
@@ -241,6 +252,10 @@ impl<C: Crypto + Clone> End<C> {
 
     pub(crate) fn name(&self) -> &'static str {
         ["opener", "acceptor"][self.side]
+    }
+
+    pub(crate) fn is_established(&self) -> bool {
+        self.connection.as_ref().is_some_and(|c| c.is_established())
     }
 
     /// For a report of what went wrong.
@@ -481,16 +496,18 @@ impl<C: Crypto + Clone> End<C> {
                 break;
             }
         }
-        self.close_when_done(now);
+        self.close_when_done(at);
     }
 
-    fn close_when_done(&mut self, now: Time) {
+    fn close_when_done(&mut self, at: u64) {
+        let now = self.clock.read(at);
         let Some(connection) = &mut self.connection else { return };
         let finished = self.sender.as_ref().is_none_or(|s| s.complete)
             && self.receiver.as_ref().is_none_or(|r| r.complete)
             && connection.stream_backlog() == 0;
         if self.side == 0 && finished {
             connection.close(now, CloseCode::Done, "done");
+            self.closed_ns = at;
             self.closed = Some((CloseCode::Done, String::new(), false));
         }
     }

@@ -8,6 +8,7 @@ mod end;
 mod faults;
 mod plan;
 mod receiver;
+mod scenarios;
 mod sender;
 #[path = "../support/mod.rs"]
 mod support;

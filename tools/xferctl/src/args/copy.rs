@@ -15,7 +15,7 @@ pub(crate) struct CopyArgs {
     #[arg(short, long, visible_short_alias = 'R')]
     pub(crate) recursive: bool,
     /// What to copy, then where to; one side is local, the other NODE:PATH or LINK/PATH; `-` is stdin or stdout
-    #[arg(required = true, num_args = 2.., value_name = "SRC... DST")]
+    #[arg(required = true, num_args = 2.., value_names = ["SRC", "DST"])]
     pub(crate) locations: Vec<OsString>,
     /// Show what would be copied to where, and copy nothing
     #[arg(short = 'n', long)]

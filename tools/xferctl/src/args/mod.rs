@@ -6,12 +6,13 @@ mod look;
 mod serve;
 
 pub(crate) use copy::{
-    CcArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, ProgressArg,
+    BackendArg, CcArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, ProgressArg,
+    SelectionArgs,
 };
 pub(crate) use look::{
     ConfigArgs, ConfigCommand, DoctorArgs, HashArgs, ListArgs, NodeArgs, NodeCommand, ShowArgs, StatArgs,
 };
-pub(crate) use serve::{PollArg, ServeArgs};
+pub(crate) use serve::{PollArg, ServeArgs, WorkerArgs};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -105,6 +106,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Copy files and directories to or from a node
     #[command(visible_alias = "transfer", after_help = exit_codes_help())]
+    #[command(override_usage = "xferctl cp [OPTIONS] <SRC>... <DST>")]
     Cp(Box<CopyArgs>),
     /// List a directory of a node
     #[command(visible_alias = "list", after_help = exit_codes_help())]

@@ -1,0 +1,177 @@
+//! Promises by name: what a user of two wires may rely on, each with one plan and a figure.
+
+use xfer_netem::{Chance, Shape};
+use xfer_proto::connection::Event;
+use xfer_proto::path::PathState;
+
+use crate::clock::{MS, SECOND};
+use crate::faults::Fault;
+use crate::plan::{Plan, wire};
+use crate::support::stand_in::StandIn;
+use crate::world::World;
+
+const MB: u64 = 1_000_000;
+
+fn large(plan: &mut Plan, chunks: usize) {
+    let transfer = plan.transfers[0].as_mut().expect("an upload");
+    (transfer.buffers, transfer.held_max) = (chunks, chunks);
+}
+
+/// A bulk upload over these wires, with chunks and buffers enough for them.
+fn bulk(wires: Vec<[Shape; 2]>, bytes: u64) -> Plan {
+    let mut plan = Plan::plain(1, wires, &[bytes]);
+    plan.transfers[0].as_mut().expect("an upload").chunk_log2 = 18;
+    large(&mut plan, 256);
+    plan
+}
+
+fn both(plan: &mut Plan, at: u64, wire: usize, change: impl Fn(&mut Shape)) {
+    for direction in 0..2 {
+        let mut shape = plan.wires[wire][direction];
+        change(&mut shape);
+        plan.faults.push((at, Fault::Shape(wire, direction, shape)));
+    }
+}
+
+fn run(plan: &Plan) -> World<StandIn> {
+    let mut world = World::new(plan, &StandIn);
+    world.trace(std::env::var_os("SIM_TRACE").is_some());
+    world.run();
+    world.verdict().unwrap();
+    world
+}
+
+/// When the sender had COMPLETE.
+fn done_ns(world: &World<StandIn>) -> u64 {
+    world.ends[0].closed_ns
+}
+
+/// Content bytes that a path carried, by path id.
+fn carried(world: &World<StandIn>) -> Vec<u64> {
+    let reports = world.ends[0].connection.as_ref().unwrap().path_reports();
+    reports.map(|p| p.counters.content_acked).collect()
+}
+
+/// Percent of content bytes that were sent again, and of packets that the wires lost on the way out.
+fn resent_and_lost(world: &World<StandIn>, bytes: u64) -> (f64, f64) {
+    let reports = world.ends[0].connection.as_ref().unwrap().path_reports();
+    let resent: u64 = reports.map(|p| p.counters.content_resent).sum();
+    let (dropped, offered) = world.links.iter().fold((0, 0), |(dropped, offered), links| {
+        (dropped + links[0].stats().dropped(), offered + links[0].stats().offered)
+    });
+    (resent as f64 * 100.0 / bytes as f64, dropped as f64 * 100.0 / offered as f64)
+}
+
+fn percent_of_link(bytes: u64, mbit: u64, ns: u64) -> f64 {
+    bytes as f64 * 800.0 / (mbit as f64 * ns as f64 / 1e3)
+}
+
+#[test]
+fn long_fat_lossy_wire_is_used() {
+    let mut plan = bulk(vec![wire(1_000, 50 * MS, 100)], 100 * MB);
+    plan.wires[0].iter_mut().for_each(|shape| shape.loss = Chance::ppm(10_000));
+    let world = run(&plan);
+    let goodput = percent_of_link(100 * MB, 1_000, done_ns(&world));
+    let (resent, lost) = resent_and_lost(&world, 100 * MB);
+    println!(
+        "{goodput:.1} % of the link in {} ms, resent {resent:.2} %, lost {lost:.2} %",
+        done_ns(&world) / MS
+    );
+    assert!(resent <= lost + 1.0);
+    assert!(goodput >= 55.0, "start included");
+}
+
+#[test]
+fn equal_paths_share_equally() {
+    let plan = bulk(vec![wire(500, 20 * MS, 100); 2], 60 * MB);
+    let world = run(&plan);
+    let carried = carried(&world);
+    let goodput = percent_of_link(60 * MB, 1_000, done_ns(&world));
+    let (resent, lost) = resent_and_lost(&world, 60 * MB);
+    println!("{carried:?}: {goodput:.1} % of both links, resent {resent:.2} %, lost {lost:.2} %");
+    assert!(carried.iter().all(|bytes| *bytes >= 24 * MB), "{carried:?}");
+    assert!(resent <= lost + 1.0);
+}
+
+#[test]
+fn a_cut_path_hands_over_at_once() {
+    for rtt_ms in [2, 20, 100] {
+        for direction in [None, Some(0), Some(1)] {
+            let mut plan = bulk(vec![wire(100, rtt_ms * MS, 100); 2], 20 * MB);
+            let cut = 600 * MS;
+            both(&mut plan, cut, 1, |shape| shape.blackhole = true);
+            if let Some(direction) = direction {
+                plan.faults.remove(1 - direction);
+            }
+            let world = run(&plan);
+            let down = world.ends[0].events.iter().find(|(_, e)| matches!(e, Event::PathDown(_)));
+            let after = (down.expect("noticed").0 - cut) / MS;
+            println!(
+                "{rtt_ms} ms {direction:?}: down after {after} ms, all there after {} ms",
+                done_ns(&world) / MS
+            );
+            assert!(after <= 100.max(rtt_ms * 9 / 2), "down after {after} ms");
+            assert!(done_ns(&world) < 3_000 * MS);
+        }
+    }
+}
+
+#[test]
+fn a_restored_path_carries_again_within_a_second() {
+    let mut plan = bulk(vec![wire(100, 20 * MS, 100); 2], 60 * MB);
+    both(&mut plan, SECOND, 1, |shape| shape.blackhole = true);
+    both(&mut plan, 2 * SECOND, 1, |_| {});
+    let mut world = World::new(&plan, &StandIn);
+    world.run_until(2_500 * MS, |_| false);
+    let before = world.links[1][0].stats().passed_bytes;
+    world.run_until(3_000 * MS, |_| false);
+    let bytes = world.links[1][0].stats().passed_bytes - before;
+    let percent = percent_of_link(bytes, 100, SECOND / 2);
+    println!("{percent:.1} % of the restored wire");
+    assert!(percent >= 50.0);
+    world.run();
+    world.verdict().unwrap();
+}
+
+#[test]
+fn a_path_that_loses_its_mtu_recovers() {
+    let mut plan = bulk(vec![wire(100, 20 * MS, 100)], 20 * MB);
+    both(&mut plan, SECOND, 0, |shape| shape.mtu = Some(1_300));
+    let world = run(&plan);
+    let report = world.ends[0].connection.as_ref().unwrap().path_reports().next().unwrap();
+    println!("all there after {} ms, MTU {}", done_ns(&world) / MS, report.mtu);
+    assert!(done_ns(&world) < 3_000 * MS);
+    assert!((1_200..=1_300).contains(&report.mtu), "{}", report.mtu);
+}
+
+#[test]
+fn a_slow_sink_stalls_without_loss() {
+    let mut plan = bulk(vec![wire(1_000, 10 * MS, 100)], 10 * MB);
+    let transfer = plan.transfers[0].as_mut().unwrap();
+    (transfer.buffers, transfer.store_ns) = (4, 100 * MS);
+    let world = run(&plan);
+    let (resent, lost) = resent_and_lost(&world, 10 * MB);
+    println!("resent {resent:.2} %, lost {lost:.2} %, {} ms", done_ns(&world) / MS);
+    assert!(resent <= 0.1 && lost == 0.0);
+    let probes = world.ends[0].connection.as_ref().unwrap().path_reports().next().unwrap();
+    assert_eq!(probes.state, PathState::Live);
+}
+
+#[test]
+fn duplicates_and_damage_cost_nothing_else() {
+    let mut plan = bulk(vec![wire(100, 10 * MS, 100); 2], 10 * MB);
+    for shape in plan.wires.iter_mut().flatten() {
+        (shape.duplicate, shape.corrupt) = (Chance::ppm(100_000), Chance::ppm(10_000));
+    }
+    let world = run(&plan);
+    let (resent, _) = resent_and_lost(&world, 10 * MB);
+    println!("resent {resent:.2} %, {} ms", done_ns(&world) / MS);
+    assert!(resent <= 2.5);
+}
+
+#[test]
+fn the_tail_of_a_slow_path_does_not_hold_the_end() {
+    let alone = done_ns(&run(&bulk(vec![wire(100, 10 * MS, 100)], 10 * MB)));
+    let both = done_ns(&run(&bulk(vec![wire(100, 10 * MS, 100), wire(5, 200 * MS, 300)], 10 * MB)));
+    println!("alone {} ms, with a slow path {} ms", alone / MS, both / MS);
+}

@@ -1,0 +1,190 @@
+//! What this host offers a transfer, and which pairs of addresses to a node answer: facts, without judging them.
+
+use crate::client::Client;
+use crate::copy::{CopyEvent, CopyRequest, Filter, copy};
+use crate::limits::PROBES_AT_ONCE;
+use crate::location::{Location, Remote};
+use crate::paths::{self, HostRoutes, PathChoice};
+use crate::pb;
+use crate::retry::Patience;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use xfer_engine::io::file::Root;
+use xfer_engine::io::queue::Queue as _;
+use xfer_engine::io::route::{self, Interface, Offloads};
+use xfer_engine::io::thread;
+use xfer_engine::io::udp::{UdpConfig, UdpQueue};
+use xfer_engine::{Class, Error, PathPair};
+
+pub use xfer_engine::io::queue::Capabilities;
+
+/// A network interface.
+#[derive(Clone, Debug)]
+pub struct Nic {
+    /// Name, addresses, MTU, state.
+    pub interface: Interface,
+    /// Driver and offloads; `None` when it does not tell.
+    pub offloads: Option<Offloads>,
+}
+
+/// Numbers of the cores that this process may use.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn affinity() -> Result<Vec<usize>, Error> {
+    thread::affinity().map_err(|e| Error::new(Class::Other, "read the affinity mask").because(e))
+}
+
+/// All interfaces.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn nics() -> Result<Vec<Nic>, Error> {
+    let interfaces = interfaces()?;
+    let with_offloads = |interface: Interface| {
+        let offloads = route::offloads(&interface.name).ok();
+        Nic { interface, offloads }
+    };
+    Ok(interfaces.into_iter().map(with_offloads).collect())
+}
+
+fn interfaces() -> Result<Vec<Interface>, Error> {
+    route::interfaces().map_err(|e| Error::new(Class::Other, "list this host's interfaces").because(e))
+}
+
+/// What a UDP socket gets on loopback of one family: buffers, trains out and in, marks.
+///
+/// # Errors
+/// There is no UDP for this family.
+pub fn udp(ipv6: bool) -> Result<Capabilities, Error> {
+    let local = if ipv6 {
+        SocketAddr::from((Ipv6Addr::LOCALHOST, 0))
+    } else {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+    };
+    let queue = UdpQueue::open(&UdpConfig::new(local));
+    let queue = queue.map_err(|e| Error::new(Class::Fatal, "open a UDP socket").because(e))?;
+    Ok(queue.capabilities().clone())
+}
+
+/// Whether names can be confined beneath a directory (openat2).
+///
+/// # Errors
+/// Why not.
+pub fn confinement() -> Result<(), Error> {
+    Root::open(Path::new("/"))
+        .map(drop)
+        .map_err(|e| Error::new(Class::Fatal, "confine names beneath a directory").because(e))
+}
+
+/// What became of one pair of addresses.
+#[derive(Clone, Debug)]
+pub struct Probed {
+    /// The pair.
+    pub pair: PathPair,
+    /// Whether it would be used by default, or be on standby.
+    pub active: bool,
+    /// How long a connection over this pair alone took, or why there was none.
+    pub answer: Result<Duration, Error>,
+}
+
+/// Tries each pair of addresses between this host and a node that has a route: the engine's own handshake and challenge, and a transfer
+/// of nothing. `scratch` is an empty directory, which stays empty.
+///
+/// # Errors
+/// The node gives no ticket, or no pair has a route.
+pub fn probe(client: &Client, remote: &Remote, scratch: &Path) -> Result<Vec<Probed>, Error> {
+    let mut addresses = Vec::new();
+    for text in offered(client)? {
+        addresses.push(text.parse::<SocketAddr>().map_err(|_| {
+            Error::new(Class::Other, format!("the node answered with {text:?}, which is no address"))
+        })?);
+    }
+    let interfaces = interfaces()?;
+    let pairs = paths::select(&interfaces, &addresses, &HostRoutes(&interfaces), &[])?;
+    let all: Vec<(PathPair, bool)> = pairs
+        .active
+        .iter()
+        .map(|pair| (*pair, true))
+        .chain(pairs.standby.iter().map(|pair| (*pair, false)))
+        .collect();
+    let mut probed = Vec::with_capacity(all.len());
+    for some in all.chunks(PROBES_AT_ONCE) {
+        probed.extend(std::thread::scope(|scope| {
+            let running: Vec<_> = some
+                .iter()
+                .map(|(pair, _)| scope.spawn(move || nothing_over(remote, *pair, scratch)))
+                .collect();
+            let answers = running.into_iter().map(|probe| {
+                probe.join().unwrap_or_else(|_| Err(Error::new(Class::Other, "the probe ended by a bug")))
+            });
+            some.iter()
+                .zip(answers)
+                .map(|((pair, active), answer)| Probed { pair: *pair, active: *active, answer })
+                .collect::<Vec<_>>()
+        }));
+    }
+    Ok(probed)
+}
+
+/// The addresses that a node takes data at. It tells them with a ticket; this one is left to expire.
+fn offered(client: &Client) -> Result<Vec<String>, Error> {
+    let everything_left_out = pb::Filter { include: false, glob: "*".to_owned() };
+    let download = pb::Download {
+        sources: vec![b".".to_vec()],
+        filters: vec![everything_left_out],
+        ..Default::default()
+    };
+    let options =
+        pb::TransferOptions { recursive: true, digests: true, chunk_log2: 20, ..Default::default() };
+    let request = pb::CreateTransferRequest {
+        what: Some(pb::create_transfer_request::What::Download(download)),
+        options: Some(options),
+        versions: vec![1],
+        ..Default::default()
+    };
+    Ok(client.create_transfer(request)?.addresses)
+}
+
+/// A transfer of nothing over one pair alone: how long until the pair stood.
+fn nothing_over(remote: &Remote, pair: PathPair, scratch: &Path) -> Result<Duration, Error> {
+    let source = Remote { path: b".".to_vec(), ..remote.clone() };
+    let mut request =
+        CopyRequest::new(vec![Location::Remote(source)], Location::Local(scratch.to_path_buf()));
+    request.options.recursive = true;
+    request.options.filters = vec![Filter { include: false, glob: "*".to_owned() }];
+    request.options.paths = vec![PathChoice { local: pair.local, remote: Some(pair.remote.ip()) }];
+    request.options.patience = Patience { retries: Some(0), duration_max: None };
+    request.options.workers = Some(1);
+    let mut started = Instant::now();
+    let mut stood = None;
+    let summary = copy(&request, &mut |event| match event {
+        // The last decision is told when control is done and the engines begin to talk.
+        CopyEvent::Decision(_) => started = Instant::now(),
+        CopyEvent::Connected(_) | CopyEvent::PathUp(_) => {
+            stood.get_or_insert_with(|| started.elapsed());
+        }
+        _ => {}
+    })?;
+    match (stood, summary.error) {
+        (Some(time), _) => Ok(time),
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok(started.elapsed()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_tells() {
+        assert!(!affinity().unwrap().is_empty());
+        let nics = nics().unwrap();
+        let loopback = nics.iter().find(|nic| nic.interface.loopback).unwrap();
+        assert!(loopback.offloads.as_ref().unwrap().send_checksum);
+        assert!(udp(false).unwrap().receive_buffer > 0);
+        confinement().unwrap();
+    }
+}

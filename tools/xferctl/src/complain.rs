@@ -1,0 +1,104 @@
+//! Errors for people: what failed, on which end, why, and what to do about it.
+
+use crate::names;
+use crate::output;
+use crate::units::show_size;
+use xfer_client::{Class, Error};
+
+/// Prints an error on stderr: `xferctl: src n1 (10.0.0.2): read /a/b at 4 MiB: Input/output error`, and what to do on a line of its own.
+pub(crate) fn complain(error: &Error) {
+    output::tell(&format!("xferctl: {}", render(error)));
+    if let Some(hint) = hint(error) {
+        output::tell(&format!("  {hint}"));
+    }
+}
+
+/// An error on one line.
+pub(crate) fn render(error: &Error) -> String {
+    let mut text = String::new();
+    let end: Vec<&str> = error.side.map(crate::json::side).into_iter().chain(error.node.as_deref()).collect();
+    if !end.is_empty() {
+        text.push_str(&end.join(" "));
+        text.push_str(": ");
+    }
+    text.push_str(&error.message);
+    if let Some(name) = &error.name {
+        text.push(' ');
+        text.push_str(&names::show(name));
+    }
+    if let Some(offset) = error.offset {
+        text.push_str(" at ");
+        text.push_str(&offset_text(offset));
+    }
+    for cause in &error.causes {
+        text.push_str(": ");
+        text.push_str(cause);
+    }
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+/// `4 MiB` where that is exact, else `4194305 bytes`.
+fn offset_text(offset: u64) -> String {
+    let exact = [1_u64 << 30, 1 << 20, 1 << 10].iter().any(|unit| offset > 0 && offset % unit == 0);
+    if exact { show_size(offset) } else { format!("byte {offset}") }
+}
+
+/// Linux: no space left, quota exceeded, address in use.
+const ENOSPC: i32 = 28;
+const EDQUOT: i32 = 122;
+const EADDRINUSE: i32 = 98;
+
+/// What to do, if there is something to do and the error does not say so itself.
+fn hint(error: &Error) -> Option<&'static str> {
+    let says = |text: &str| error.message.contains(text) || error.causes.iter().any(|c| c.contains(text));
+    match (error.class, error.errno) {
+        (_, Some(ENOSPC | EDQUOT)) => {
+            Some("make room at the destination and run the same command: it goes on where it stopped")
+        }
+        (_, Some(EADDRINUSE)) if !says("--listen") => {
+            Some("end what uses the port, or choose another one with --listen IP:PORT and --data IP:PORT")
+        }
+        (Class::NoDestination, _) => Some("make the directory first"),
+        (Class::Temporary, _) if says("cannot reach") => {
+            Some("is the node up, and TCP to it open? `xferctl doctor LINK` tries each address")
+        }
+        (Class::Refused, _) if says("read-only") => Some("the node is served with --read-only"),
+        (Class::Denied, _) if says("token") && !says("link") => {
+            Some("take the link that the node prints now")
+        }
+        (Class::Digest, _) => {
+            Some("run the same command again; if it comes back, look at the memory and disks of both ends")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xfer_client::Side;
+
+    #[test]
+    fn an_error_names_end_object_offset_and_causes() {
+        let error = Error::new(Class::Fatal, "read")
+            .on(Side::Source)
+            .node("n1 (10.0.0.2)")
+            .object("/a/b")
+            .at(4 << 20)
+            .because("Input/output error");
+        assert_eq!(render(&error), "src n1 (10.0.0.2): read /a/b at 4 MiB: Input/output error");
+        let bare = Error::new(Class::Other, "x\ny").object(&b"\xff\x1b"[..]).at(5);
+        assert_eq!(render(&bare), "x y \\xff\\u{1b} at byte 5");
+        assert_eq!(render(&Error::new(Class::Other, "x").node("n").at(0)), "n: x at byte 0");
+    }
+
+    #[test]
+    fn what_can_be_mended_says_how() {
+        let mut full = Error::new(Class::Fatal, "write");
+        assert_eq!(hint(&full), None);
+        full.errno = Some(ENOSPC);
+        assert!(hint(&full).unwrap().contains("make room"));
+        let away = Error::new(Class::Temporary, "cannot reach the node h:1");
+        assert!(hint(&away).unwrap().contains("doctor"));
+    }
+}

@@ -1,0 +1,187 @@
+//! `man` and `completions`: the manual pages, one for each command, and completion scripts. Both are made of the grammar.
+
+use crate::args::{self, EXIT_CODES};
+use crate::output::Stdout;
+use clap::{Command, CommandFactory as _};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+use std::fs;
+use std::path::Path;
+use xfer_client::{Class, Error};
+
+/// Examples, by the name of the page.
+const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
+    (
+        "xferctl",
+        &[
+            ("Serve a directory; prints a link", "xferctl serve --root /data"),
+            ("Copy a tree to the node of the link", "xferctl cp -r ./set LINK/"),
+        ],
+    ),
+    (
+        "xferctl-serve",
+        &[
+            ("Two directories, one port", "xferctl serve --root data=/data --root logs=/var/log/app"),
+            (
+                "Only for reading, on one address",
+                "xferctl serve --root /pub --read-only --listen 10.0.1.2:7700",
+            ),
+        ],
+    ),
+    (
+        "xferctl-cp",
+        &[
+            ("A tree into a directory of a node", "xferctl cp -r ./set n1:/backup/"),
+            ("The contents of a directory", "xferctl cp -r n1:/set/. ./set"),
+            (
+                "Over two given wires, at most 5 Gbit/s",
+                "xferctl cp --path 10.0.1.1 --path 10.0.2.1 --rate 5Gbit big n1:",
+            ),
+            ("From a program", "tar c ./set | xferctl cp - n1:/set.tar"),
+        ],
+    ),
+    ("xferctl-ls", &[("All of a tree, for a program", "xferctl ls -r --json n1:/set")]),
+    ("xferctl-stat", &[("With the digest of the content", "xferctl stat --digest n1:/big")]),
+    ("xferctl-hash", &[("Compare both ends", "xferctl hash ./big n1:/big")]),
+    ("xferctl-node-add", &[("Keep the link out of the list of processes", "xferctl node add n1 @link.txt")]),
+    ("xferctl-doctor", &[("This host and the way to a node", "xferctl doctor n1:")]),
+    ("xferctl-config-show", &[("Where the settings of cp come from", "xferctl config show --origin cp")]),
+    ("xferctl-completions", &[("For bash", "xferctl completions bash > /etc/bash_completion.d/xferctl")]),
+    ("xferctl-man", &[("For this host", "xferctl man /usr/local/share/man/man1")]),
+];
+
+/// Files, as every page lists them.
+const FILES: &[(&str, &str)] = &[
+    ("./xfer.toml", "Settings of the working directory; may not set options that concern security."),
+    ("$XDG_CONFIG_HOME/xfer/config.toml", "Settings of the user (~/.config/xfer/config.toml)."),
+    ("/etc/xfer/config.toml", "Settings of the system."),
+    ("$XDG_CONFIG_HOME/xfer/nodes.toml", "Names of links; readable by its owner alone."),
+    ("$XDG_STATE_HOME/xfer", "Identity and token of a node (~/.local/state/xfer)."),
+    (".xfer-partial", "Beside the target of a copy: partial files and journals, removed when empty."),
+];
+
+/// Variables, as every page lists them.
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("XFER_OPTION", "Sets --option, whichever it is: XFER_CONNECT_TIMEOUT=1m; of a list one value a line."),
+    ("XFER_LINK", "A link; defines the node `link:`."),
+    ("NO_COLOR", "Not empty: no colours."),
+    ("XDG_CONFIG_HOME, XDG_STATE_HOME, XDG_CACHE_HOME", "Where files are, see FILES."),
+];
+
+/// Prints a completion script.
+pub(crate) fn completions(shell: Shell) -> Result<u8, Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut args::Cli::command(), "xferctl", &mut script);
+    let mut stdout = Stdout::new();
+    stdout.write(&script)?;
+    stdout.flush()?;
+    Ok(0)
+}
+
+/// Writes the manual pages into a directory, which is made when it is missing.
+pub(crate) fn pages(directory: &Path) -> Result<u8, Error> {
+    let failed = |what: &str, path: &Path, cause: std::io::Error| {
+        let class = cause.raw_os_error().map_or(Class::Other, Class::of_errno);
+        Error::new(class, what).object(path.as_os_str().as_encoded_bytes()).because(cause)
+    };
+    if let Err(cause) = fs::create_dir(directory)
+        && cause.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        let missing = cause.kind() == std::io::ErrorKind::NotFound;
+        let error = failed("make", directory, cause);
+        return Err(if missing { Error { class: Class::NoDestination, ..error } } else { error });
+    }
+    let mut grammar = args::Cli::command();
+    grammar.build();
+    let mut found = Vec::new();
+    collect(grammar, "", &mut found);
+    for (name, command) in found {
+        let path = directory.join(format!("{name}.1"));
+        let text = page(&name, command).map_err(|e| failed("make", &path, e))?;
+        fs::write(&path, text).map_err(|e| failed("write", &path, e))?;
+    }
+    Ok(0)
+}
+
+/// Each command under the name of its page.
+fn collect(command: Command, prefix: &str, found: &mut Vec<(String, Command)>) {
+    let name = format!("{prefix}{}", command.get_name());
+    for inner in command.get_subcommands() {
+        collect(inner.clone(), &format!("{name}-"), found);
+    }
+    found.push((name, command));
+}
+
+/// One page. The exit codes have their own section, so they are not repeated after the options.
+fn page(name: &str, command: Command) -> std::io::Result<Vec<u8>> {
+    let man = Man::new(command.after_help("").name(name.to_owned())).date("").manual("xfer");
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    man.render_subcommands_section(&mut text)?;
+    let codes: Vec<(String, &str)> =
+        EXIT_CODES.iter().map(|(code, text)| (code.to_string(), *text)).collect();
+    let owned = |pairs: &[(&str, &'static str)]| -> Vec<(String, &'static str)> {
+        pairs.iter().map(|(term, text)| ((*term).to_owned(), *text)).collect()
+    };
+    section(&mut text, "EXIT STATUS", &codes)?;
+    section(&mut text, "FILES", &owned(FILES))?;
+    section(&mut text, "ENVIRONMENT", &owned(ENVIRONMENT))?;
+    let examples = EXAMPLES.iter().find(|(page, _)| *page == name).map_or(&[][..], |(_, list)| *list);
+    if !examples.is_empty() {
+        let mut roff = Roff::new();
+        roff.control("SH", ["EXAMPLES"]);
+        for (what, line) in examples {
+            roff.control("TP", []).text([roman(*what)]).text([bold(*line)]);
+        }
+        roff.to_writer(&mut text)?;
+    }
+    Ok(text)
+}
+
+/// A section of terms and what they mean.
+fn section(text: &mut Vec<u8>, title: &str, pairs: &[(String, &str)]) -> std::io::Result<()> {
+    let mut roff = Roff::new();
+    roff.control("SH", [title]);
+    for (term, meaning) in pairs {
+        roff.control("TP", []).text([bold(term)]).text([roman(*meaning)]);
+    }
+    roff.to_writer(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_belong_to_pages_and_parse() {
+        let mut grammar = args::Cli::command();
+        grammar.build();
+        let mut found = Vec::new();
+        collect(grammar, "", &mut found);
+        for (page, examples) in EXAMPLES {
+            assert!(found.iter().any(|(name, _)| name == page), "{page}");
+            for (_, line) in *examples {
+                let line = line.split('|').next_back().unwrap_or_default();
+                let words = line.split('>').next().unwrap_or_default().split_whitespace();
+                let parsed = args::Cli::command().try_get_matches_from(words);
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_has_its_sections() {
+        let mut grammar = args::Cli::command();
+        grammar.build();
+        let cp = grammar.find_subcommand("cp").unwrap().clone();
+        let text = String::from_utf8(page("xferctl-cp", cp).unwrap()).unwrap();
+        for part in ["EXIT STATUS", "FILES", "ENVIRONMENT", "EXAMPLES", "max\\-duration"] {
+            assert!(text.contains(part), "{part}");
+        }
+    }
+}
