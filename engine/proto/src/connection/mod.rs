@@ -295,7 +295,9 @@ impl<C: Crypto> Connection<C> {
             let EarlyWindow { pages, limit, .. } = self.early_windows.swap_remove(i);
             let window = Window { transfer, pages, base: 0, limit, accepted: WindowWords::Memory(&[]) };
             outgoing.on_window(&window, |_| {});
-            self.events.push_back(Event::WindowGrew(transfer));
+            if self.is_running() {
+                self.events.push_back(Event::WindowGrew(transfer));
+            }
         }
         self.outgoing.push(outgoing);
     }
