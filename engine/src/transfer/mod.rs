@@ -138,6 +138,12 @@ impl Driver {
         self.connection.is_over() && matches!(self.stage, Stage::Ended) && self.events.is_empty()
     }
 
+    /// Whether an engine that shuts down may leave it: the application has its last event, and CLOSE was sent at least once. What the
+    /// peer sends after that is not answered any more; it knows, or finds out by silence.
+    pub(crate) fn may_leave(&self) -> bool {
+        matches!(self.stage, Stage::Ended) && self.events.is_empty()
+    }
+
     /// When [`Driver::pump`] has something to do at the latest.
     pub(crate) fn next_timeout(&self) -> Time {
         let mut next = self.connection.next_timeout();

@@ -125,7 +125,10 @@ impl Worker {
         loop {
             let now = Time::from_nanos(monotonic_ns());
             let worked = self.turn(now)?;
-            if self.shutting_down && self.seats.is_empty() && self.dials.is_empty() {
+            if self.shutting_down
+                && self.seats.values().all(|s| s.driver.may_leave())
+                && self.dials.is_empty()
+            {
                 return Ok(());
             }
             if worked {

@@ -4,14 +4,15 @@
 //! and whether it was met is looked at after the kill; one that was missed is tried again. Whatever was met, the rerun must be right.
 
 mod support;
+mod watched;
 
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use support::journal::{Left, left};
-use support::{Bench, Done, Node, Process, tree, until};
+use watched::journal::{Left, left};
+use watched::{Bench, Done, Node, Process, tree, until};
 
 /// How often an instant may be missed.
 const TRIES: usize = 6;
@@ -135,7 +136,7 @@ impl Case {
                 node.process.kill();
                 let left = left(&destination);
                 let ended = end(copy);
-                node = self.bench.node_at(node.address, &[]);
+                node = self.bench.node_at(node.address);
                 (left, ended)
             }
         };
@@ -215,7 +216,7 @@ fn goes_on(up: bool) {
     let retry = copy.line(|line| line["type"] == "retry");
     assert_eq!((&retry["retry"], &retry["wait_s"]), (&Value::from(1), &Value::from(5.0)));
     assert_eq!(retry["error"]["class"], 5);
-    let _node = case.bench.node_at(node.address, &[]);
+    let _node = case.bench.node_at(node.address);
     let done = copy.finish().expect(0);
     case.check(&done);
     assert!(left.journaled > 0);

@@ -1,8 +1,10 @@
 //! A connection after its handshake: paths, control stream, transfers. Decides what every packet holds and what every received
 //! one means; the caller moves datagrams, owns the chunk memory, tells the time and drains `poll_transmit` and `poll_event` after each call.
 
+mod fate;
 mod paths;
 mod receive;
+mod tail;
 mod timers;
 mod transmit;
 

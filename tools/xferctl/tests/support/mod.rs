@@ -1,280 +1,217 @@
-//! What the tool's tests share: a node and copies as processes of their own, in a directory of their own, and what copies tell.
-//!
-//! Waits are for something to be seen (a line, a file), never for a time; each gives up after [`PATIENCE`].
+//! What tests of the tool have in common: the tool with a home of its own, a node on loopback, JSON lines.
 
-pub(crate) mod journal;
-pub(crate) mod tree;
+#![allow(dead_code, reason = "each test program uses a part")]
 
+use assert_cmd::Command;
 use serde_json::Value;
-use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread::{self, JoinHandle};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// After this long something is not slow but stuck.
+/// No command of these tests takes longer, even where two cores are shared by many.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A directory with a node's root, its state and a home for clients.
-pub(crate) struct Bench {
-    dir: TempDir,
+/// A directory with a home, and the tool that lives there.
+pub(crate) struct Home {
+    pub(crate) dir: TempDir,
 }
 
-impl Bench {
-    /// An empty root.
+impl Home {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        for name in ["root", "home"] {
-            fs::create_dir(dir.path().join(name)).expect("an empty directory takes names");
-        }
-        Bench { dir }
+        Home { dir: tempfile::tempdir().unwrap() }
     }
 
-    /// Something in the directory; what begins with `root/` is served.
-    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// The tool, with nothing of the caller's settings.
-    pub(crate) fn tool(&self) -> Command {
+    /// A directory in the home.
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// A file in the home.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The environment of every command: nothing of whoever runs the tests.
+    fn environment(&self) -> [(&'static str, PathBuf); 4] {
+        [
+            ("HOME", self.dir.path().to_owned()),
+            ("XDG_CONFIG_HOME", self.path("config")),
+            ("XDG_STATE_HOME", self.path("state")),
+            ("XDG_CACHE_HOME", self.path("cache")),
+        ]
+    }
+
+    /// The tool, started in an empty working directory.
+    pub(crate) fn tool(&self, words: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xferctl"));
-        for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"XFER_") || name.as_encoded_bytes().starts_with(b"XDG_") {
-                command.env_remove(name);
-            }
-        }
-        command.env("HOME", self.path("home")).current_dir(self.dir.path()).stdin(Stdio::null());
+        command.env_clear().envs(self.environment()).current_dir(self.directory("work")).args(words);
+        command.timeout(PATIENCE);
         command
     }
 
-    /// A node of the root on an address of its own.
-    pub(crate) fn node(&self) -> Node {
-        self.node_at("127.0.0.1:0".parse().expect("an address"), &[])
+    /// The tool as a process that goes on.
+    pub(crate) fn spawn(&self, words: &[impl AsRef<OsStr>]) -> Child {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xferctl"));
+        command.env_clear().envs(self.environment()).current_dir(self.directory("work")).args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// A node with options.
-    pub(crate) fn node_with(&self, options: &[&str]) -> Node {
-        self.node_at("127.0.0.1:0".parse().expect("an address"), options)
+    /// Runs the tool to its end.
+    pub(crate) fn run(&self, words: &[impl AsRef<OsStr>]) -> Ran {
+        let output = self.tool(words).output().unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 
-    /// A node on this address: that of one before, for a node that comes back.
-    pub(crate) fn node_at(&self, address: SocketAddr, options: &[&str]) -> Node {
-        let mut command = self.tool();
-        command.arg("serve").arg("--root").arg(self.path("root")).arg("--state").arg(self.path("state"));
-        command.args(["--json", "--listen", &address.to_string()]).args(options);
-        let mut process = Process::start(command);
-        let ready = process.line(|line| line["type"] == "ready");
-        let link = ready["link"].as_str().expect("a link").to_owned();
-        let address = ready["control"][0].as_str().and_then(|text| text.parse().ok()).expect("an address");
-        Node { process, link, address }
+    /// A node that serves `root` on a port of its own.
+    pub(crate) fn serve(&self, root: &Path) -> Node {
+        self.serve_with(&[OsStr::new("--root"), root.as_os_str()])
     }
 
-    /// A copy that has begun. Its progress is told as JSON.
-    pub(crate) fn start<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Process {
-        let mut command = self.tool();
-        command.args(["cp", "--json"]).args(args);
-        Process::start(command)
-    }
-
-    /// A copy from its start to its end.
-    pub(crate) fn copy<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Done {
-        self.start(args).finish()
-    }
-}
-
-/// A node in a process of its own.
-pub(crate) struct Node {
-    pub(crate) process: Process,
-    pub(crate) link: String,
-    pub(crate) address: SocketAddr,
-}
-
-impl Node {
-    /// `LINK/path`.
-    pub(crate) fn at(&self, path: impl AsRef<OsStr>) -> OsString {
-        let mut location = OsString::from(format!("{}/", self.link));
-        location.push(path);
-        location
+    /// A node with these options; listens on loopback unless they say otherwise.
+    pub(crate) fn serve_with(&self, options: &[&OsStr]) -> Node {
+        let mut words = vec![OsStr::new("serve"), OsStr::new("--json")];
+        if !options.contains(&OsStr::new("--listen")) {
+            words.extend([OsStr::new("--listen"), OsStr::new("127.0.0.1:0")]);
+        }
+        words.extend(options);
+        let mut child = self.spawn(&words);
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
+        assert_eq!(ready["type"], "ready");
+        assert_eq!(ready["schema"], "xfer/1");
+        Node { child, link: ready["link"].as_str().unwrap().to_owned() }
     }
 }
 
-/// A process whose JSON lines are read as they come. Killed on drop.
-pub(crate) struct Process {
-    child: Child,
-    incoming: Receiver<Value>,
-    /// What it told so far.
-    pub(crate) lines: Vec<Value>,
-    errors: Option<JoinHandle<String>>,
-}
-
-/// How a process ended.
-#[derive(Debug)]
-pub(crate) struct Done {
-    pub(crate) code: Option<i32>,
-    pub(crate) lines: Vec<Value>,
+/// What a command did.
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
 }
 
-impl Process {
-    fn start(mut command: Command) -> Self {
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the tool starts");
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut stderr = child.stderr.take().expect("piped");
-        let (tell, incoming) = mpsc::channel();
-        thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                let parsed = serde_json::from_str(&line).unwrap_or_else(|_| Value::String(line));
-                if tell.send(parsed).is_err() {
-                    return;
-                }
-            }
-        });
-        let errors = thread::spawn(move || {
-            let mut bytes = Vec::new();
-            stderr.read_to_end(&mut bytes).expect("a pipe can be read");
-            String::from_utf8_lossy(&bytes).into_owned()
-        });
-        Process { child, incoming, lines: Vec::new(), errors: Some(errors) }
-    }
-
-    /// Waits for a line.
-    pub(crate) fn line(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        if let Some(line) = self.lines.iter().find(|line| wanted(line)) {
-            return line.clone();
-        }
-        loop {
-            match self.incoming.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    self.lines.push(line.clone());
-                    if wanted(&line) {
-                        return line;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => panic!("no such line after {:#?}", self.lines),
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.kill();
-                    let told = self.errors.take().map(|errors| errors.join().expect("no panic"));
-                    panic!("it ended without such a line: {:#?} {told:?}", self.lines);
-                }
-            }
-        }
-    }
-
-    /// Ends it at once, as SIGKILL does, and waits until it is gone.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().expect("a child can be killed");
-        self.child.wait().expect("a child can be waited for");
-    }
-
-    /// Sends it a signal.
-    pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(sent.expect("there is kill").success());
-    }
-
-    /// Stops or continues it: with `STOP` it answers nothing more.
-    pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("a child can be asked").is_none()
-    }
-
-    fn wait(&mut self) -> ExitStatus {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child can be asked") {
-                return status;
-            }
-            if Instant::now() > until {
-                self.kill();
-                panic!("it does not end: {:#?}", self.lines);
-            }
-            pause();
-        }
-    }
-
-    /// Waits for its end.
-    pub(crate) fn finish(mut self) -> Done {
-        let status = self.wait();
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.extend(self.incoming.iter());
-        let stderr = self.errors.take().expect("ended once").join().expect("no panic");
-        Done { code: status.code(), lines, stderr }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // One that ended already cannot be killed, which is fine.
-        self.child.kill().unwrap_or_default();
-        self.child.wait().map(drop).unwrap_or_default();
-    }
-}
-
-impl Done {
-    /// The last line.
+impl Ran {
+    /// Asserts the exit code, showing what was said.
     #[track_caller]
-    pub(crate) fn summary(&self) -> &Value {
-        let last = self.lines.last().filter(|line| line["type"] == "summary");
-        last.unwrap_or_else(|| panic!("no summary: {self:#?}"))
-    }
-
-    /// A number of the summary.
-    #[track_caller]
-    pub(crate) fn number(&self, key: &str) -> u64 {
-        self.summary()[key].as_u64().unwrap_or_else(|| panic!("no number {key}: {self:#?}"))
-    }
-
-    /// Numbers of the summary.
-    #[track_caller]
-    pub(crate) fn numbers<const N: usize>(&self, keys: [&str; N]) -> [u64; N] {
-        keys.map(|key| self.number(key))
-    }
-
-    /// The digest in the summary.
-    #[track_caller]
-    pub(crate) fn digest(&self) -> &str {
-        self.summary()["digest"].as_str().unwrap_or_else(|| panic!("no digest: {self:#?}"))
-    }
-
-    /// What became of the file that ended under this name.
-    #[track_caller]
-    pub(crate) fn action(&self, path: &str) -> &str {
-        let line = self.lines.iter().find(|line| line["type"] == "file" && line["path"] == path);
-        line.and_then(|line| line["action"].as_str()).unwrap_or_else(|| panic!("no {path}: {self:#?}"))
-    }
-
-    /// It ended with this code, and its summary, if there is one, says the same.
-    #[track_caller]
-    pub(crate) fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{self:#?}");
-        if let Some(last) = self.lines.last() {
-            assert_eq!(last["type"], "summary", "{self:#?}");
-            assert_eq!(last["exit"], code, "{self:#?}");
-            assert_eq!(last["error"].is_null(), code == 0, "{self:#?}");
-        }
+    pub(crate) fn code(self, code: i32) -> Ran {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.text(), self.stderr);
         self
     }
-}
 
-/// Waits until something is seen.
-#[track_caller]
-pub(crate) fn until<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(seen) = seen() {
-            return seen;
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Stdout as JSON lines, the head of each checked.
+    #[track_caller]
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.stdout.clone()).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        for line in &lines {
+            assert_eq!(line["schema"], "xfer/1");
+            let ts = line["ts"].as_str().unwrap();
+            assert!(ts.ends_with('Z') && ts.as_bytes()[10] == b'T', "{ts}");
+            assert!(line["type"].is_string());
         }
-        assert!(Instant::now() < end, "not seen: {what}");
-        pause();
+        lines
+    }
+
+    /// The summary, which is the last line, and which repeats the exit code.
+    #[track_caller]
+    pub(crate) fn summary(&self) -> Value {
+        let last = self.lines().pop().unwrap_or_else(|| panic!("no summary; stderr: {}", self.stderr));
+        assert_eq!(last["type"], "summary");
+        assert_eq!(last["exit"], self.code);
+        assert_eq!(last["error"].is_null(), self.code == 0);
+        last
     }
 }
 
-/// Lets the processes that are looked at have the core between two looks.
-fn pause() {
-    thread::sleep(Duration::from_millis(1));
+/// A node that runs.
+pub(crate) struct Node {
+    child: Child,
+    pub(crate) link: String,
+}
+
+impl Node {
+    /// A path on the node, as the tool takes it.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}/{path}", self.link)
+    }
+
+    /// The link with another token.
+    pub(crate) fn forged(&self) -> String {
+        let rest = &self.link["xfer://".len() + 43..];
+        format!("xfer://{}{rest}", "A".repeat(43))
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(&self.child, name);
+    }
+
+    /// Waits for the end, and tells what was said on stderr.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        let status = wait(&mut self.child);
+        let mut stderr = String::new();
+        std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut stderr).unwrap();
+        (status, stderr)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // One that ended by itself cannot be killed any more.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Sends a signal.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let sent = std::process::Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// Waits for a process, but not for ever.
+pub(crate) fn wait(child: &mut Child) -> ExitStatus {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < end, "the process does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Bytes that no codec and no offset leaves alike.
+pub(crate) fn content(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
 }
