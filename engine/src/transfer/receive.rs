@@ -3,7 +3,7 @@
 use super::buffers::Buffers;
 use super::send::rule;
 use super::{Context, TRANSFER, file_ended};
-use crate::api::FileEnd;
+use crate::api::{FileEnd, Stage};
 use crate::error::{Class, Error, Side};
 use crate::limits;
 use crate::sink::{Action, Decided, Ended, Sink, Verdict};
@@ -50,6 +50,8 @@ pub(crate) struct Receiving {
     finished: Option<Durability>,
     told_complete: bool,
     rate: Rate,
+    /// Chunk buffers that the rate calls for.
+    wanted: usize,
 }
 
 /// Bytes of content that came inside the entry.
@@ -91,6 +93,7 @@ impl Receiving {
             finished: None,
             told_complete: false,
             rate: Rate { since: now, bytes: 0, bytes_per_second: 0 },
+            wanted: limits::GRANTS_INITIAL,
         }
     }
 
@@ -106,6 +109,14 @@ impl Receiving {
     /// The transfer ends early: journals are synced, the answer is `Aborted`.
     pub(crate) fn abort(&mut self, key: u32, storage: &StorageHandle) {
         storage.submit(key, Job::Abort(self.sink.clone()));
+    }
+
+    /// What the transfer waits for. Content that does not come is the way's fault as far as this end can see.
+    pub(crate) fn waits_for(&self) -> Stage {
+        let storing = self.writing * 2 > self.wanted;
+        let all_here = self.buffers.len() == 0
+            && (self.writing > 0 || self.deciding || self.syncing || self.withdrawing > 0);
+        if storing || all_here || self.finishing { Stage::Sink } else { Stage::Path }
     }
 
     /// Starts what can be started. `Some` when the peer has the last word of it.
@@ -167,7 +178,7 @@ impl Receiving {
 
     /// Reserves buffers for the next chunks and grants them.
     fn grant(&mut self, cx: &mut Context<'_>) {
-        let target = self.grants_wanted(cx);
+        self.wanted = self.grants_wanted(cx);
         let Some(space) = &self.space else { return };
         let Some(incoming) = cx.connection.incoming(TRANSFER) else { return };
         while incoming.limit() < space.chunks() && incoming.can_grant() {
@@ -178,7 +189,7 @@ impl Receiving {
                 incoming.skip();
                 continue;
             }
-            if self.buffers.len() + self.writing >= target {
+            if self.buffers.len() + self.writing >= self.wanted {
                 return;
             }
             let Some(buffer) = cx.pool.take() else { return };
