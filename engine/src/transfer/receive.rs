@@ -274,17 +274,19 @@ impl Receiving {
         let Some(placed) = self.placed.iter().find(|p| p.object == object) else { return };
         self.withdrawn.insert(object);
         let Some(incoming) = cx.connection.incoming(TRANSFER) else { return };
-        for chunk in space.chunks_of(placed) {
-            if space.pieces(chunk).any(|p| !self.withdrawn.contains(&p.object)) {
-                continue;
-            }
-            if chunk >= incoming.limit() {
-                self.not_needed.insert(u64::from(chunk)..u64::from(chunk) + 1, usize::MAX);
-            } else if self.buffers.remove(chunk).is_some() {
+        let chunks = space.chunks_of(placed);
+        if space.pieces(chunks.start).any(|p| !self.withdrawn.contains(&p.object)) {
+            return;
+        }
+        // An object that has a chunk to itself has all of its chunks to itself; those to come may be very many.
+        let granted = incoming.limit().clamp(chunks.start, chunks.end);
+        for chunk in chunks.start.max(incoming.base())..granted {
+            if self.buffers.remove(chunk).is_some() {
                 self.encodings.remove(&chunk);
                 incoming.accept(chunk);
             }
         }
+        self.not_needed.insert(u64::from(granted)..u64::from(chunks.end), usize::MAX);
     }
 
     fn full(&mut self, cx: &mut Context<'_>, chunk: u32) {
