@@ -39,6 +39,10 @@ pub(crate) struct Receiving {
     encodings: BTreeMap<u32, Encoding>,
     writing: usize,
     withdrawing: usize,
+    /// Objects that ended while their page was being decided.
+    ended_early: Vec<Ended>,
+    /// Objects decided SKIP that did not end yet: the sink makes hard links of them at the end.
+    links: BTreeSet<u32>,
     /// Objects decided NEED or RESUME that did not end.
     open_objects: u64,
     done: VecDeque<(u32, DoneStatus)>,
@@ -83,6 +87,8 @@ impl Receiving {
             encodings: BTreeMap::new(),
             writing: 0,
             withdrawing: 0,
+            ended_early: Vec::new(),
+            links: BTreeSet::new(),
             open_objects: 0,
             done: VecDeque::new(),
             some_failed: false,
@@ -337,6 +343,9 @@ impl Receiving {
         let objects = (page.first_object..).zip(&page.entries).zip(&decided.decisions);
         for ((object, entry), decision) in objects {
             let placed = space.place(object, entry, decision).map_err(|e| rule(e.what))?;
+            if *decision == Decision::Skip {
+                self.links.insert(object);
+            }
             if matches!(decision, Decision::Need | Decision::Resume(_)) {
                 self.open_objects += 1;
                 cx.totals.moved(inline_len(entry));
@@ -357,8 +366,11 @@ impl Receiving {
         for end in decided.ended {
             let decision = end.object.checked_sub(first).and_then(|i| decided.decisions.get(i as usize));
             let open = matches!(decision, Some(Decision::Need | Decision::Resume(_)));
+            self.links.remove(&end.object);
             self.object_ended(cx, end, open);
         }
+        let early = std::mem::take(&mut self.ended_early);
+        self.ended(cx, early);
         Ok(())
     }
 
@@ -421,9 +433,15 @@ impl Receiving {
         }
     }
 
+    /// Objects ended after their page was decided. While a page is being decided, another thread may end objects of that very page:
+    /// those wait until the decision is known.
     fn ended(&mut self, cx: &mut Context<'_>, ended: Vec<Ended>) {
+        if self.deciding {
+            return self.ended_early.extend(ended);
+        }
         for end in ended {
-            self.object_ended(cx, end, true);
+            let told = !self.links.remove(&end.object);
+            self.object_ended(cx, end, told);
         }
     }
 
