@@ -31,6 +31,10 @@ pub(crate) struct Receiving {
     last_page: bool,
     deciding: bool,
     decided_pages: u32,
+    /// The first object whose decision storage has not answered yet.
+    undecided_from: u32,
+    /// Objects of the page under decision that another I/O thread has ended already, with a batch. At most a page.
+    early: Vec<Ended>,
     /// Placed objects that were not retired: what a withdrawal needs.
     placed: VecDeque<Placed>,
     withdrawn: BTreeSet<u32>,
@@ -77,6 +81,8 @@ impl Receiving {
             last_page: false,
             deciding: false,
             decided_pages: 0,
+            undecided_from: 0,
+            early: Vec::new(),
             placed: VecDeque::new(),
             withdrawn: BTreeSet::new(),
             not_needed: RangeSet::new(),
@@ -352,11 +358,15 @@ impl Receiving {
         space.end_page();
         self.decided_pages += 1;
         let first = page.first_object;
+        self.undecided_from = first + page.entries.len() as u32;
         for end in decided.ended {
             let decision = end.object.checked_sub(first).and_then(|i| decided.decisions.get(i as usize));
-            let open = matches!(decision, Some(Decision::Need | Decision::Resume(_)));
+            // An object of an earlier page was open: it ended with the batch that this page filled.
+            let open = decision.is_none_or(|d| matches!(d, Decision::Need | Decision::Resume(_)));
             self.object_ended(cx, end, open);
         }
+        let early = std::mem::take(&mut self.early);
+        self.ended(cx, early);
         Ok(())
     }
 
@@ -421,7 +431,11 @@ impl Receiving {
 
     fn ended(&mut self, cx: &mut Context<'_>, ended: Vec<Ended>) {
         for end in ended {
-            self.object_ended(cx, end, true);
+            if end.object < self.undecided_from {
+                self.object_ended(cx, end, true);
+            } else {
+                self.early.push(end);
+            }
         }
     }
 
