@@ -321,6 +321,11 @@ impl<C: Crypto> Path<C> {
             mix(self.seed ^ now.as_nanos()),
         );
         self.pacer = Pacer::new(self.controller.pacing_rate());
+        self.go_on(now);
+    }
+
+    /// The path carries again.
+    pub(crate) fn go_on(&mut self, now: Time) {
         self.probe_timeouts = 0;
         self.last_progress = now;
         self.state = PathState::Live;

@@ -52,7 +52,7 @@ impl<C: Crypto> Connection<C> {
         }
         path.counters.content_acked += content;
         if news.bytes > 0 && path.state == PathState::Suspect {
-            self.revive(now, i);
+            self.revive(now, i, news.newest.map(|(sent, _)| sent));
         }
         let lost = self.detect_loss(now, i);
         let idle = !self.has_content(i);
