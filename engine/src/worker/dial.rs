@@ -237,6 +237,7 @@ impl Worker {
         let rtt = (dial.sends == 1).then(|| now.since(dial.first_sent).max(Duration::from_micros(1)));
         let mut stream = dial.stream;
         stream.on_credit(u64::from(reply.payload.stream_credit));
+        let settings = dial.start.connect.config.connection(&reply.payload);
         let established = Established {
             side: Side::Opener,
             secrets: reply.secrets,
@@ -253,7 +254,6 @@ impl Worker {
         let Connect { mut paths, role, config, .. } = dial.start.connect;
         paths.retain(|other| *other != pair);
         paths.insert(0, pair);
-        let settings = config.connection(reply.payload.datagram_max);
         let connection = Connection::new(now, CRYPTO, settings, established);
         let driver = Driver::new(
             now,
