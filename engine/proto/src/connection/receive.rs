@@ -62,6 +62,10 @@ impl<C: Crypto> Connection<C> {
         }
         match self.path_index(header.path) {
             Some(i) => {
+                let plain = header.kind == Kind::Data && !self.suite.seals_data();
+                if plain && header.number >= self.paths[i].received.next() + limits::NUMBERS_REMEMBERED {
+                    return Err(Dropped::Number);
+                }
                 if !self.paths[i].received.is_new(header.number) {
                     self.counters.duplicates += 1;
                     return Err(Dropped::Number);
@@ -350,7 +354,7 @@ impl<C: Crypto> Connection<C> {
         self.state = State::Over;
     }
 
-    /// Bookkeeping for a packet that opened. `held`: it may be acknowledged.
+    /// Bookkeeping for a packet that opened; plain DATA, which anybody may have sent, proves nothing. `held`: it may be acknowledged.
     #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
     fn authenticated(
         &mut self,
@@ -362,15 +366,18 @@ impl<C: Crypto> Connection<C> {
         eliciting: bool,
         ce: bool,
     ) {
-        self.last_heard = now;
         let highest = self.paths[i].received.is_highest(header.number);
         let path = &mut self.paths[i];
-        path.open.authenticated(&self.crypto, header.number);
         path.counters.packets_received += 1;
         path.counters.bytes_received += u64::from(header.length);
         if held {
             path.received.accept(now, header.number, header.stamp, eliciting, header.ask, ce);
         }
+        if header.kind == Kind::Data && !self.suite.seals_data() {
+            return;
+        }
+        self.last_heard = now;
+        path.open.authenticated(&self.crypto, header.number);
         if matches!(self.state, State::Unconfirmed) {
             self.state = State::Open;
             self.confirm_carried();
