@@ -168,13 +168,17 @@ impl Driver {
         next
     }
 
-    /// Local addresses of its paths, each once.
-    pub(crate) fn locals(&self) -> Vec<IpAddr> {
-        let mut locals: Vec<IpAddr> =
-            self.connection.path_reports().filter_map(|p| p.address.local).collect();
-        locals.sort_unstable();
-        locals.dedup();
-        locals
+    /// Writes the local addresses of its paths into `locals`, each once, first that of the path that sent least.
+    pub(crate) fn locals(&self, locals: &mut Vec<IpAddr>) {
+        locals.clear();
+        loop {
+            let others = self.connection.path_reports().filter_map(|p| Some((p.address.local?, p.counters)));
+            let next = others
+                .filter(|(local, _)| !locals.contains(local))
+                .min_by_key(|(_, counters)| counters.bytes_sent);
+            let Some((local, _)) = next else { break };
+            locals.push(local);
+        }
     }
 
     /// Takes one datagram.

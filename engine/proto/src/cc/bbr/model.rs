@@ -13,6 +13,10 @@ use crate::time::Time;
 const QUEUE_PERCENT: u64 = 25;
 /// Delay that schedulers, interrupt moderation and ACK timers cause on idle paths too.
 const HOST_NOISE: Duration = Duration::from_millis(1);
+/// What busy ends add to a round trip without any queue on the path: an ACK that waits for more packets, a thread that waits for a processor.
+const HOST_DELAY: Duration = Duration::from_millis(2);
+/// Such delay is little to a path of more than this many times its length.
+const HOST_DELAY_PART: u32 = 8;
 /// Loss rate, in percent, that is tolerated beside a queue that may be such noise (BBRLossThresh).
 const LOSS_PERCENT: u64 = 2;
 /// What remains of a bound after a congested round, in percent (BBRBeta).
@@ -115,14 +119,25 @@ impl Model {
         self.max_bw().min(self.bw_lo)
     }
 
+    /// The round trip that a flight has to cover. On a short path most of it are the ends' own delays, which the minimum RTT does not
+    /// show: a flight of the bare product would make the sender wait for them, and every wait would lower the bandwidth that is measured.
+    fn span(&self) -> Duration {
+        self.min_rtt + HOST_DELAY.saturating_sub(self.min_rtt / HOST_DELAY_PART)
+    }
+
     /// `gain` percent of the bandwidth-delay product.
     pub(super) fn bdp(&self, gain: u64) -> u64 {
+        percent(bytes_in(self.bw(), self.span()), gain)
+    }
+
+    /// The same without the ends' delays: what the path alone holds.
+    pub(super) fn bdp_bare(&self, gain: u64) -> u64 {
         percent(bytes_in(self.bw(), self.min_rtt), gain)
     }
 
     /// The same, without the short-term bound.
     pub(super) fn bdp_max(&self, gain: u64) -> u64 {
-        percent(bytes_in(self.max_bw(), self.min_rtt), gain)
+        percent(bytes_in(self.max_bw(), self.span()), gain)
     }
 
     pub(super) fn extra_acked(&self) -> u64 {
