@@ -31,6 +31,10 @@ pub(crate) struct Receiving {
     last_page: bool,
     deciding: bool,
     decided_pages: u32,
+    /// Objects below this are decided.
+    decided_objects: u32,
+    /// Objects that ended by a sync that overtook the decision about their page.
+    early: Vec<Ended>,
     /// Placed objects that were not retired: what a withdrawal needs.
     placed: VecDeque<Placed>,
     withdrawn: BTreeSet<u32>,
@@ -75,6 +79,8 @@ impl Receiving {
             last_page: false,
             deciding: false,
             decided_pages: 0,
+            decided_objects: 0,
+            early: Vec::new(),
             placed: VecDeque::new(),
             withdrawn: BTreeSet::new(),
             not_needed: RangeSet::new(),
@@ -346,6 +352,9 @@ impl Receiving {
             let open = matches!(decision, Some(Decision::Need | Decision::Resume(_)));
             self.object_ended(cx, end, open);
         }
+        self.decided_objects = first + page.entries.len() as u32;
+        let early = std::mem::take(&mut self.early);
+        self.ended(cx, early);
         Ok(())
     }
 
@@ -410,7 +419,11 @@ impl Receiving {
 
     fn ended(&mut self, cx: &mut Context<'_>, ended: Vec<Ended>) {
         for end in ended {
-            self.object_ended(cx, end, true);
+            if end.object >= self.decided_objects {
+                self.early.push(end);
+            } else {
+                self.object_ended(cx, end, true);
+            }
         }
     }
 
