@@ -55,6 +55,8 @@ pub const SYNC_BYTES: u64 = 64 << 20;
 pub const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How often totals are published for the application.
 pub const REPORT_EVERY: Duration = Duration::from_millis(50);
+/// How long the end of a transfer waits until the peer has heard why.
+pub const CANCEL_HEARD: Duration = Duration::from_secs(1);
 /// A HELLO is repeated after this, doubling.
 pub const HELLO_RESEND: Duration = Duration::from_millis(250);
 /// An adaptive worker spins this long before it sleeps.
