@@ -227,6 +227,30 @@ pub enum Stage {
     None,
 }
 
+impl Stage {
+    /// The stages that can hold a transfer up.
+    pub const ACTIVE: [Stage; 7] = [
+        Stage::Source,
+        Stage::Hash,
+        Stage::SenderCpu,
+        Stage::Path,
+        Stage::ReceiverCpu,
+        Stage::Sink,
+        Stage::RateLimit,
+    ];
+
+    /// The verdict on a transfer, of what its two ends found. The sender cannot tell why its peer is slow to take content, the receiver
+    /// not why content is slow to come.
+    pub fn of_both(sender: Stage, receiver: Stage) -> Stage {
+        let receiver_knows = matches!(receiver, Stage::ReceiverCpu | Stage::Sink);
+        match sender {
+            Stage::Path | Stage::Sink if receiver_knows => receiver,
+            Stage::None => receiver,
+            sender => sender,
+        }
+    }
+}
+
 /// Counters of one path.
 #[derive(Clone, Debug)]
 pub struct PathReport {

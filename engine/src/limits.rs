@@ -57,6 +57,10 @@ pub const SYNC_EVERY: Duration = Duration::from_secs(1);
 pub const REPORT_EVERY: Duration = Duration::from_millis(50);
 /// How long the end of a transfer waits until the peer has heard why.
 pub const CANCEL_HEARD: Duration = Duration::from_secs(1);
+/// Share of a window's active time, in percent, that a worker works at least when it is what holds a transfer up.
+pub const BUSY_PERCENT: u32 = 90;
+/// A transfer that was active for less has nothing that held it up.
+pub const VERDICT_MIN: Duration = Duration::from_millis(100);
 /// A HELLO is repeated after this, doubling.
 pub const HELLO_RESEND: Duration = Duration::from_millis(250);
 /// An adaptive worker spins this long before it sleeps.

@@ -10,6 +10,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use xfer_io::borrows::Slot;
 use xfer_io::pool::ChunkBuf;
 use xfer_proto::wire::{Decision, Durability, Page};
@@ -33,7 +34,8 @@ pub(crate) enum Job {
 pub(crate) enum Answer {
     Listed(Result<Listing, Error>),
     DecisionsTold(u32, Vec<Decision>),
-    Read(ChunkPlan, u8, ChunkBuf, Result<ReadChunk, Error>),
+    /// The last is how long it took.
+    Read(ChunkPlan, u8, ChunkBuf, Result<ReadChunk, Error>, Duration),
     ObjectEnded(u32, Result<Option<[u8; 32]>, Error>),
     Decided(Box<Page>, Result<Decided, Error>),
     Written(ChunkPlan, ChunkBuf, Result<Verdict, Error>),
@@ -125,9 +127,10 @@ fn perform(job: Job, slot: Slot) -> Answer {
         }
         Job::Read(source, plan, attempt, buffer) => {
             let mut bytes = buffer.writer(slot, 0..buffer.len()).expect("the buffer is this job's alone");
+            let start = Instant::now();
             let read = source.read(&plan, attempt, &mut bytes);
             drop(bytes);
-            Answer::Read(plan, attempt, buffer, read)
+            Answer::Read(plan, attempt, buffer, read, start.elapsed())
         }
         Job::EndObject(source, object) => Answer::ObjectEnded(object, source.end(object)),
         Job::Decide(sink, page) => {

@@ -4,9 +4,9 @@ use super::open::lock;
 use super::{ChunkPlan, Encoding};
 use crate::codec::{Auto, Compression, Compressor, Extent, Sample, encode_extents};
 use crate::digest::{self, Digest};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use xfer_proto::space::Piece;
 use xfer_proto::wire::Codec;
 
@@ -14,21 +14,32 @@ use xfer_proto::wire::Codec;
 pub(super) struct Encoder {
     compression: Compression,
     digests: bool,
-    rate_hint: Arc<AtomicU64>,
+    /// What the connection could carry, in bytes a second; 0 while not known.
+    rate: AtomicU64,
+    hashing_ns: AtomicU64,
     auto: Mutex<Auto>,
     /// Compressors that no thread uses just now; as many in all as threads ever compressed at once.
     idle: Mutex<Vec<Compressor>>,
 }
 
 impl Encoder {
-    pub(super) fn new(compression: Compression, digests: bool, rate_hint: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(compression: Compression, digests: bool) -> Self {
         Encoder {
             compression,
             digests,
-            rate_hint,
+            rate: AtomicU64::new(0),
+            hashing_ns: AtomicU64::new(0),
             auto: Mutex::new(Auto::new()),
             idle: Mutex::new(Vec::new()),
         }
+    }
+
+    pub(super) fn set_rate(&self, bytes_per_second: u64) {
+        self.rate.store(bytes_per_second, Ordering::Relaxed);
+    }
+
+    pub(super) fn hashing(&self) -> Duration {
+        Duration::from_nanos(self.hashing_ns.load(Ordering::Relaxed))
     }
 
     /// Turns the chunk's plain bytes at the start of `buffer` into its stored bytes there. `data` says where they are no holes, if they
@@ -41,7 +52,10 @@ impl Encoder {
         buffer: &mut [u8],
     ) -> Encoding {
         let plain = &mut buffer[..plan.plain_len as usize];
+        let start = Instant::now();
         let digests = self.digests_of(plan, plain);
+        let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.hashing_ns.fetch_add(took, Ordering::Relaxed);
         if let Some(data) = data {
             let mut stored = Vec::new();
             if encode_extents(plain, data, &mut stored) {
@@ -86,7 +100,7 @@ impl Encoder {
             Compression::None => None,
             Compression::Lz4 => Some(Codec::Lz4),
             Compression::Zstd => Some(Codec::Zstd),
-            Compression::Auto => lock(&self.auto).choose(self.rate_hint.load(Ordering::Relaxed)),
+            Compression::Auto => lock(&self.auto).choose(self.rate.load(Ordering::Relaxed)),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::limits;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use xfer_io::file::{File, FileError};
 use xfer_proto::limits::{INLINE_LEN_MAX, PAGE_ENTRIES_MAX};
 use xfer_proto::space::Piece;
@@ -55,7 +56,7 @@ impl FileSource {
             walk: Mutex::new(Walk { walker: Walker::new(walk, spec.items), pending: None }),
             objects: Mutex::new(HashMap::new()),
             open: Descriptors::new(),
-            encoder: Encoder::new(spec.compression, spec.digests, spec.rate_hint),
+            encoder: Encoder::new(spec.compression, spec.digests),
             want_digests: spec.want_digests,
             cache: spec.cache,
             chunk_bytes: AtomicU64::new(0),
@@ -342,6 +343,14 @@ impl Source for FileSource {
         let encoding = self.encoder.encode(plan, map.extents(), attempt, buffer);
         self.note(plan, attempt, &encoding, &known);
         Ok(ReadChunk { encoding, withdrawn })
+    }
+
+    fn rate(&self, bytes_per_second: u64) {
+        self.encoder.set_rate(bytes_per_second);
+    }
+
+    fn hashing(&self) -> Duration {
+        self.encoder.hashing()
     }
 
     fn open_size(&self, object: u32) -> Option<u64> {

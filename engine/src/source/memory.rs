@@ -10,6 +10,7 @@ use crate::error::{Class, Error, Side};
 use crate::limits;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use xfer_io::file::Timestamp;
 use xfer_proto::limits::PAGE_ENTRIES_MAX;
 use xfer_proto::wire::{Decision, Entry, EntryKind, check_name};
@@ -48,7 +49,6 @@ impl MemorySource {
         compression: Compression,
         digests: bool,
         want_digests: bool,
-        rate_hint: Arc<AtomicU64>,
     ) -> Result<Self, Error> {
         for object in &objects {
             check_name(&object.name).map_err(|broken| {
@@ -59,7 +59,7 @@ impl MemorySource {
             roots: objects.iter().map(|_| Roots::default()).collect(),
             objects,
             listed: Mutex::new(0),
-            encoder: Encoder::new(compression, digests, rate_hint),
+            encoder: Encoder::new(compression, digests),
             want_digests,
             chunk_bytes: AtomicU64::new(0),
             ended: AtomicUsize::new(0),
@@ -131,6 +131,14 @@ impl Source for MemorySource {
             Roots::note(plan, attempt, &encoding, buffer.len() as u64, roots);
         }
         Ok(ReadChunk { encoding, withdrawn: Vec::new() })
+    }
+
+    fn rate(&self, bytes_per_second: u64) {
+        self.encoder.set_rate(bytes_per_second);
+    }
+
+    fn hashing(&self) -> Duration {
+        self.encoder.hashing()
     }
 
     fn open_size(&self, _: u32) -> Option<u64> {

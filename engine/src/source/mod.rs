@@ -23,6 +23,7 @@ pub use memory::{MemoryObject, MemorySource};
 pub use spec::{DigestCache, Identity, Location, Preserve, SourceItem, SourceSpec};
 
 use crate::error::Error;
+use std::time::Duration;
 use xfer_proto::space::Piece;
 use xfer_proto::wire::{Codec, Decision, Entry};
 
@@ -86,7 +87,7 @@ pub struct Listing {
     pub errors: Vec<Error>,
 }
 
-/// Where a transfer's content comes from. Called from I/O threads only.
+/// Where a transfer's content comes from. Called from I/O threads only, except where it says otherwise.
 pub trait Source: Send + Sync {
     /// Lists the next objects, at most `PAGE_ENTRIES_MAX` entries whose `encoded_len_max` sum to at most 48 KiB. `first_object` is the
     /// number of the first of them. Called by one thread at a time; not again after a listing that was the last.
@@ -107,6 +108,15 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Ends the transfer; an object's own failure is in [`ReadChunk::withdrawn`].
     fn read(&self, plan: &ChunkPlan, attempt: u8, buffer: &mut [u8]) -> Result<ReadChunk, Error>;
+
+    /// Takes what the connection could carry now, in bytes a second: what compressing has to be faster than. The worker calls this, a
+    /// few times a second; it must not wait.
+    fn rate(&self, _bytes_per_second: u64) {}
+
+    /// The time that reads took so far for digests, of all threads together.
+    fn hashing(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// The size of the open object, once its end was read.
     fn open_size(&self, object: u32) -> Option<u64>;

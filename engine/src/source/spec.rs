@@ -5,7 +5,6 @@ use crate::codec::Compression;
 use crate::digest::Digest;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use xfer_io::file::{Root, Stat, Timestamp};
 
@@ -61,8 +60,6 @@ pub struct SourceSpec {
     pub inline_max: usize,
     /// Whether the end of an object tells its BLAKE3 root, of skipped and resumed ones too.
     pub want_digests: bool,
-    /// What the connection sends now, in bytes a second; 0 while not known.
-    pub rate_hint: Arc<AtomicU64>,
     /// Where digests of files that are not sent may be known from before.
     pub cache: Option<Arc<dyn DigestCache>>,
 }

@@ -5,8 +5,9 @@ mod buffers;
 mod outcome;
 mod receive;
 mod send;
+mod verdict;
 
-use crate::api::{Event, FileEnd, Outcome, PathPair, Progress, Role, TransferConfig};
+use crate::api::{Event, FileEnd, Outcome, PathPair, Progress, Role, Stage as Limit, TransferConfig};
 use crate::crypto::AwsCrypto;
 use crate::error::{Class, Error, Side};
 use crate::limits;
@@ -19,6 +20,8 @@ use send::Sending;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+use verdict::Account;
 use xfer_io::borrows::Slot;
 use xfer_io::pool::ChunkPool;
 use xfer_proto::connection::{Connection, Dropped, Event as ProtoEvent, Transmit};
@@ -92,11 +95,17 @@ pub(crate) struct Driver {
     pool: ChunkPool,
     pairs: Vec<PathPair>,
     published: Time,
+    account: Account,
+    /// Time that the worker has worked so far.
+    busy: Duration,
+    /// Content bytes that were acknowledged when totals were published last.
+    delivered: u64,
     durability: Option<Durability>,
 }
 
 impl Driver {
     pub(crate) fn new(now: Time, start: DriverStart) -> Self {
+        let account = Account::new(now, matches!(start.role, Role::Send(_)));
         let half = match start.role {
             Role::Send(source) => Half::Sending(Box::new(Sending::new(source, start.slot))),
             Role::Receive(sink) => Half::Receiving(Box::new(Receiving::new(sink, start.slot, now))),
@@ -115,6 +124,9 @@ impl Driver {
             pool: start.pool,
             pairs: start.pairs,
             published: now,
+            account,
+            busy: Duration::ZERO,
+            delivered: 0,
             durability: None,
         };
         if driver.opener {
@@ -253,10 +265,22 @@ impl Driver {
             }
         }
         self.close_when_heard(now);
+        self.shared.deliver(&mut self.events);
+    }
+
+    /// Ends a turn in which all was sent that could be: notes what the transfer waits for, and publishes totals when that is due. `busy` is
+    /// the time that the worker has worked so far.
+    pub(crate) fn rest(&mut self, now: Time, busy: Duration) {
+        self.busy = busy;
+        let stage = match &self.half {
+            _ if !self.started || !matches!(self.stage, Stage::Running) => Limit::None,
+            Half::Sending(s) => s.waits_for(now, &self.connection),
+            Half::Receiving(r) => r.waits_for(),
+        };
+        self.account.note(now, stage);
         if now.since(self.published) >= limits::REPORT_EVERY {
             self.publish(now);
         }
-        self.shared.deliver(&mut self.events);
     }
 
     /// A local interface lost or got its carrier.
@@ -457,7 +481,9 @@ impl Driver {
             Stage::Aborting(error) => error,
             Stage::Ended => return,
         };
-        let progress = self.progress();
+        self.account.end_window(self.busy);
+        let mut progress = self.progress();
+        progress.limited_by = self.account.total();
         self.shared.publish(&progress);
         let verified = self.config.digests && error.is_none();
         let outcome = Outcome { error, progress, verified, durability: self.durability };
@@ -480,13 +506,35 @@ impl Driver {
     }
 
     fn publish(&mut self, now: Time) {
+        self.tell_rate(now.since(self.published));
         self.published = now;
+        self.account.end_window(self.busy);
         let progress = self.progress();
         self.shared.publish(&progress);
     }
 
+    /// Tells the source what the connection could carry: what it does carry where it is what holds the transfer up, else at least that
+    /// and the windows' worth.
+    fn tell_rate(&mut self, span: Duration) {
+        let Half::Sending(sending) = &self.half else { return };
+        let acked: u64 = self.connection.path_reports().map(|p| p.counters.content_acked).sum();
+        let bytes = acked.saturating_sub(self.delivered);
+        self.delivered = acked;
+        let mut rate = per_second(bytes, span);
+        if !matches!(self.account.of_window(), Limit::Path | Limit::RateLimit) && rate > 0 {
+            let live = self.connection.path_reports().filter(|p| p.state == PathState::Live);
+            let windows: u64 = live.map(|p| per_second(p.window, p.rtt)).fold(0, u64::saturating_add);
+            let cap = self.config.rate_max.map_or(u64::MAX, |bits| bits / 8);
+            rate = rate.max(windows.min(cap));
+        }
+        if rate > 0 {
+            sending.tell_rate(rate);
+        }
+    }
+
     fn progress(&self) -> Progress {
         let mut progress = self.totals.progress();
+        progress.limited_by = self.account.recent();
         let sending = matches!(self.half, Half::Sending(_));
         for path in self.connection.path_reports() {
             progress.wire_bytes += path.counters.bytes_sent + path.counters.bytes_received;
@@ -508,6 +556,11 @@ impl Driver {
         }
         progress
     }
+}
+
+fn per_second(bytes: u64, span: Duration) -> u64 {
+    let rate = u128::from(bytes) * 1_000_000_000 / span.as_nanos().max(1);
+    u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
 fn pair_of(address: &Address) -> Option<PathPair> {

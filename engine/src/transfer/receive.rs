@@ -3,7 +3,7 @@
 use super::buffers::Buffers;
 use super::send::rule;
 use super::{Context, TRANSFER, file_ended};
-use crate::api::FileEnd;
+use crate::api::{FileEnd, Stage};
 use crate::error::{Class, Error, Side};
 use crate::limits;
 use crate::sink::{Action, Decided, Ended, Sink, Verdict};
@@ -31,10 +31,6 @@ pub(crate) struct Receiving {
     last_page: bool,
     deciding: bool,
     decided_pages: u32,
-    /// Objects below this are decided.
-    decided_objects: u32,
-    /// Objects that ended by a sync that overtook the decision about their page.
-    early: Vec<Ended>,
     /// Placed objects that were not retired: what a withdrawal needs.
     placed: VecDeque<Placed>,
     withdrawn: BTreeSet<u32>,
@@ -43,6 +39,10 @@ pub(crate) struct Receiving {
     encodings: BTreeMap<u32, Encoding>,
     writing: usize,
     withdrawing: usize,
+    /// Objects that ended while their page was being decided.
+    ended_early: Vec<Ended>,
+    /// Objects decided SKIP that did not end yet: the sink makes hard links of them at the end.
+    links: BTreeSet<u32>,
     /// Objects decided NEED or RESUME that did not end.
     open_objects: u64,
     done: VecDeque<(u32, DoneStatus)>,
@@ -54,6 +54,8 @@ pub(crate) struct Receiving {
     finished: Option<Durability>,
     told_complete: bool,
     rate: Rate,
+    /// Chunk buffers that the rate calls for.
+    wanted: usize,
 }
 
 /// Bytes of content that came inside the entry.
@@ -79,14 +81,14 @@ impl Receiving {
             last_page: false,
             deciding: false,
             decided_pages: 0,
-            decided_objects: 0,
-            early: Vec::new(),
             placed: VecDeque::new(),
             withdrawn: BTreeSet::new(),
             not_needed: RangeSet::new(),
             encodings: BTreeMap::new(),
             writing: 0,
             withdrawing: 0,
+            ended_early: Vec::new(),
+            links: BTreeSet::new(),
             open_objects: 0,
             done: VecDeque::new(),
             some_failed: false,
@@ -97,6 +99,7 @@ impl Receiving {
             finished: None,
             told_complete: false,
             rate: Rate { since: now, bytes: 0, bytes_per_second: 0 },
+            wanted: limits::GRANTS_INITIAL,
         }
     }
 
@@ -112,6 +115,14 @@ impl Receiving {
     /// The transfer ends early: journals are synced, the answer is `Aborted`.
     pub(crate) fn abort(&mut self, key: u32, storage: &StorageHandle) {
         storage.submit(key, Job::Abort(self.sink.clone()));
+    }
+
+    /// What the transfer waits for. Content that does not come is the way's fault as far as this end can see.
+    pub(crate) fn waits_for(&self) -> Stage {
+        let storing = self.writing * 2 > self.wanted;
+        let all_here = self.buffers.len() == 0
+            && (self.writing > 0 || self.deciding || self.syncing || self.withdrawing > 0);
+        if storing || all_here || self.finishing { Stage::Sink } else { Stage::Path }
     }
 
     /// Starts what can be started. `Some` when the peer has the last word of it.
@@ -173,7 +184,7 @@ impl Receiving {
 
     /// Reserves buffers for the next chunks and grants them.
     fn grant(&mut self, cx: &mut Context<'_>) {
-        let target = self.grants_wanted(cx);
+        self.wanted = self.grants_wanted(cx);
         let Some(space) = &self.space else { return };
         let Some(incoming) = cx.connection.incoming(TRANSFER) else { return };
         while incoming.limit() < space.chunks() && incoming.can_grant() {
@@ -184,7 +195,7 @@ impl Receiving {
                 incoming.skip();
                 continue;
             }
-            if self.buffers.len() + self.writing >= target {
+            if self.buffers.len() + self.writing >= self.wanted {
                 return;
             }
             let Some(buffer) = cx.pool.take() else { return };
@@ -269,17 +280,19 @@ impl Receiving {
         let Some(placed) = self.placed.iter().find(|p| p.object == object) else { return };
         self.withdrawn.insert(object);
         let Some(incoming) = cx.connection.incoming(TRANSFER) else { return };
-        for chunk in space.chunks_of(placed) {
-            if space.pieces(chunk).any(|p| !self.withdrawn.contains(&p.object)) {
-                continue;
-            }
-            if chunk >= incoming.limit() {
-                self.not_needed.insert(u64::from(chunk)..u64::from(chunk) + 1, usize::MAX);
-            } else if self.buffers.remove(chunk).is_some() {
+        let chunks = space.chunks_of(placed);
+        if space.pieces(chunks.start).any(|p| !self.withdrawn.contains(&p.object)) {
+            return;
+        }
+        // An object that has a chunk to itself has all of its chunks to itself; those to come may be very many.
+        let granted = incoming.limit().clamp(chunks.start, chunks.end);
+        for chunk in chunks.start.max(incoming.base())..granted {
+            if self.buffers.remove(chunk).is_some() {
                 self.encodings.remove(&chunk);
                 incoming.accept(chunk);
             }
         }
+        self.not_needed.insert(u64::from(granted)..u64::from(chunks.end), usize::MAX);
     }
 
     fn full(&mut self, cx: &mut Context<'_>, chunk: u32) {
@@ -330,6 +343,9 @@ impl Receiving {
         let objects = (page.first_object..).zip(&page.entries).zip(&decided.decisions);
         for ((object, entry), decision) in objects {
             let placed = space.place(object, entry, decision).map_err(|e| rule(e.what))?;
+            if *decision == Decision::Skip {
+                self.links.insert(object);
+            }
             if matches!(decision, Decision::Need | Decision::Resume(_)) {
                 self.open_objects += 1;
                 cx.totals.moved(inline_len(entry));
@@ -350,10 +366,10 @@ impl Receiving {
         for end in decided.ended {
             let decision = end.object.checked_sub(first).and_then(|i| decided.decisions.get(i as usize));
             let open = matches!(decision, Some(Decision::Need | Decision::Resume(_)));
+            self.links.remove(&end.object);
             self.object_ended(cx, end, open);
         }
-        self.decided_objects = first + page.entries.len() as u32;
-        let early = std::mem::take(&mut self.early);
+        let early = std::mem::take(&mut self.ended_early);
         self.ended(cx, early);
         Ok(())
     }
@@ -417,13 +433,15 @@ impl Receiving {
         }
     }
 
+    /// Objects ended after their page was decided. While a page is being decided, another thread may end objects of that very page:
+    /// those wait until the decision is known.
     fn ended(&mut self, cx: &mut Context<'_>, ended: Vec<Ended>) {
+        if self.deciding {
+            return self.ended_early.extend(ended);
+        }
         for end in ended {
-            if end.object >= self.decided_objects {
-                self.early.push(end);
-            } else {
-                self.object_ended(cx, end, true);
-            }
+            let told = !self.links.remove(&end.object);
+            self.object_ended(cx, end, told);
         }
     }
 

@@ -3,7 +3,8 @@
 use super::buffers::Buffers;
 use super::receive::inline_len;
 use super::{Context, TRANSFER, failed, file_ended};
-use crate::api::{Event, FileEnd};
+use crate::api::{Event, FileEnd, Stage};
+use crate::crypto::AwsCrypto;
 use crate::error::{Class, Error, Side};
 use crate::limits;
 use crate::sink::Action;
@@ -11,11 +12,13 @@ use crate::source::{ChunkPlan, Listing, ReadChunk, Source};
 use crate::storage::{Answer, Job};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use xfer_io::borrows::Slot;
 use xfer_io::pool::ChunkBuf;
-use xfer_proto::connection::Event as ProtoEvent;
+use xfer_proto::connection::{Connection, Event as ProtoEvent, Held};
 use xfer_proto::ranges::RangeSet;
 use xfer_proto::space::Space;
+use xfer_proto::time::Time;
 use xfer_proto::wire::{
     Chunk, Decision, Decisions, DoneStatus, Durability, Entry, EntryKind, Message, Page, Run,
 };
@@ -60,6 +63,8 @@ pub(crate) struct Sending {
     ending: usize,
     next_chunk: u32,
     reading: usize,
+    /// Time that reads took, of all I/O threads together.
+    reads_took: Duration,
     /// Chunks that are with the receiver from the start, and those of withdrawn objects.
     not_needed: RangeSet,
     withdrawn: BTreeSet<u32>,
@@ -84,6 +89,7 @@ impl Sending {
             ending: 0,
             next_chunk: 0,
             reading: 0,
+            reads_took: Duration::ZERO,
             not_needed: RangeSet::new(),
             withdrawn: BTreeSet::new(),
             offered: BTreeMap::new(),
@@ -99,6 +105,28 @@ impl Sending {
     /// What the receiver promised, once it completed.
     pub(crate) fn completed(&self) -> Option<Durability> {
         self.completed
+    }
+
+    /// Tells the source what the connection could carry.
+    pub(crate) fn tell_rate(&self, bytes_per_second: u64) {
+        self.source.rate(bytes_per_second);
+    }
+
+    /// What the transfer waits for at `now`.
+    pub(crate) fn waits_for(&self, now: Time, connection: &Connection<AwsCrypto>) -> Stage {
+        match connection.held(now) {
+            Held::No => return Stage::SenderCpu,
+            Held::Paths => return Stage::Path,
+            Held::Rate => return Stage::RateLimit,
+            Held::Nothing => {}
+        }
+        if self.reading > 0 || self.listing {
+            let hashes_most = self.source.hashing() * 2 > self.reads_took;
+            return if hashes_most && self.reading > 0 { Stage::Hash } else { Stage::Source };
+        }
+        // All that the receiver took is sent. While some of it is on its way, the way is what is waited for; then it is storage.
+        let on_its_way = connection.path_reports().any(|path| path.in_flight > 0);
+        if on_its_way { Stage::Path } else { Stage::Sink }
     }
 
     /// Starts what can be started. `Some` when the transfer is complete.
@@ -157,8 +185,9 @@ impl Sending {
                 self.listed(cx, listing?);
             }
             Answer::DecisionsTold(first_object, decisions) => self.lay_out(cx, first_object, &decisions)?,
-            Answer::Read(plan, attempt, buffer, read) => {
+            Answer::Read(plan, attempt, buffer, read, took) => {
                 self.reading -= 1;
+                self.reads_took += took;
                 self.chunk_read(cx, &plan, attempt, buffer, read?);
             }
             Answer::ObjectEnded(object, ended) => self.object_ended(cx, object, ended),

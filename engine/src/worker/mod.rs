@@ -81,6 +81,8 @@ pub(crate) struct Worker {
     accepting: Accepting,
     shutting_down: bool,
     idle_since: Option<Time>,
+    /// Time of all turns that had something to do.
+    busy: Duration,
 }
 
 /// A datagram that is part of a handshake; rare, so it is copied out of its burst.
@@ -117,6 +119,7 @@ impl Worker {
             accepting: Accepting::new(),
             shutting_down: false,
             idle_since: None,
+            busy: Duration::ZERO,
         })
     }
 
@@ -125,6 +128,9 @@ impl Worker {
         loop {
             let now = Time::from_nanos(monotonic_ns());
             let worked = self.turn(now)?;
+            if worked {
+                self.busy += Time::from_nanos(monotonic_ns()).since(now);
+            }
             if self.shutting_down
                 && self.seats.values().all(|s| s.driver.may_leave())
                 && self.dials.is_empty()
@@ -294,6 +300,7 @@ impl Worker {
                 worked = true;
                 seat.dirty = true;
             }
+            seat.driver.rest(now, self.busy);
         }
         self.sockets.flush()?;
         for failure in self.sockets.take_oversized() {

@@ -7,7 +7,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use xfer_engine::codec::Compression;
 use xfer_engine::sink::{Action, Ended, FileSink, Sink, SinkSpec, Target, Verdict};
 use xfer_engine::source::{
@@ -34,7 +33,6 @@ fn source(tree: &Path) -> FileSource {
         digests: true,
         inline_max: 512,
         want_digests: true,
-        rate_hint: Arc::new(AtomicU64::new(0)),
         cache: None,
     })
     .expect("source")

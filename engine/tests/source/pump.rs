@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use xfer_engine::Error;
 use xfer_engine::codec::{self, Compression};
 use xfer_engine::digest::{self, Digest, OrderedTree};
@@ -62,7 +61,6 @@ pub(crate) fn spec(items: Vec<SourceItem>) -> SourceSpec {
         digests: true,
         inline_max: 0,
         want_digests: true,
-        rate_hint: Arc::new(AtomicU64::new(0)),
         cache: None,
     }
 }

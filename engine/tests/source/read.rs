@@ -479,7 +479,7 @@ fn memory_comes_over() {
     };
     let make = |compression| {
         let objects = SIZES.iter().enumerate().map(|(i, size)| object(i, size)).collect();
-        MemorySource::new(objects, compression, true, true, Arc::default()).expect("a source")
+        MemorySource::new(objects, compression, true, true).expect("a source")
     };
     for compression in [Compression::None, Compression::Lz4] {
         let source = make(compression);
@@ -494,6 +494,6 @@ fn memory_comes_over() {
     let skipped = pump(&make(Compression::None), |_| Decision::Skip);
     assert_eq!(skipped.end(b"16"), &Ok(Some(digest::root(&noise(16, SIZES[16])))));
     let bad = MemoryObject { name: b"../x".to_vec(), ..object(0, &1) };
-    let refused = MemorySource::new(vec![bad], Compression::None, true, true, Arc::default());
+    let refused = MemorySource::new(vec![bad], Compression::None, true, true);
     assert_eq!(refused.map(|_| ()).expect_err("refused").class, Class::Usage);
 }

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use xfer_engine::codec::Compression;
 use xfer_engine::sink::MemorySink;
@@ -42,8 +41,7 @@ fn source(objects: &[(Vec<u8>, Arc<[u8]>)]) -> MemorySource {
         mode: 0o644,
         mtime: Timestamp { seconds: 0, nanoseconds: 0 },
     });
-    let rate = Arc::new(AtomicU64::new(0));
-    MemorySource::new(objects.collect(), Compression::None, true, true, rate).expect("names are good")
+    MemorySource::new(objects.collect(), Compression::None, true, true).expect("names are good")
 }
 
 fn outcome(transfer: &Transfer) -> Outcome {

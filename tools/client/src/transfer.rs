@@ -94,7 +94,6 @@ pub(crate) fn source(plan: &Plan, options: &CopyOptions) -> Result<LocalSource, 
         digests: options.digests,
         inline_max: INLINE_LEN_MAX,
         want_digests: options.digests,
-        rate_hint: Arc::default(),
         cache: cache(options),
     };
     Ok(LocalSource { source: Arc::new(FileSource::new(spec)?), infos })

@@ -137,7 +137,6 @@ pub(crate) fn source(
         digests: terms.config.digests,
         inline_max: INLINE_LEN_MAX,
         want_digests: terms.want_digests,
-        rate_hint: Arc::default(),
         cache: None,
     };
     Ok((Arc::new(FileSource::new(spec)?), infos))

@@ -54,6 +54,9 @@ impl<C: Crypto> Connection<C> {
         if news.bytes > 0 && path.state == PathState::Suspect {
             self.revive(now, i);
         }
+        if let Some(sent) = news.rtt_from {
+            self.rtt_sample = Some(now.since(sent));
+        }
         let lost = self.detect_loss(now, i);
         let idle = !self.has_content(i);
         let delay = Duration::from_micros(u64::from(ack.delay_us)).min(limits::ACK_DELAY_MAX);

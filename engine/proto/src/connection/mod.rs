@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
 
-pub use paths::PathReport;
+pub use paths::{Held, PathReport};
 pub use receive::Dropped;
 pub use transmit::Transmit;
 
@@ -196,6 +196,8 @@ pub struct Connection<C: Crypto> {
     last_sent: Time,
     unknown_path_at: Option<Time>,
     scratch: Vec<u8>,
+    rtt_sample: Option<Duration>,
+    ack_due: Option<Time>,
     counters: Counters,
 }
 
@@ -234,6 +236,8 @@ impl<C: Crypto> Connection<C> {
             last_sent: now,
             unknown_path_at: None,
             scratch: alloc::vec![0; limits::DATAGRAM_MAX],
+            rtt_sample: None,
+            ack_due: None,
             counters: Counters::default(),
             config,
         };
@@ -295,7 +299,9 @@ impl<C: Crypto> Connection<C> {
             let EarlyWindow { pages, limit, .. } = self.early_windows.swap_remove(i);
             let window = Window { transfer, pages, base: 0, limit, accepted: WindowWords::Memory(&[]) };
             outgoing.on_window(&window, |_| {});
-            self.events.push_back(Event::WindowGrew(transfer));
+            if self.is_running() {
+                self.events.push_back(Event::WindowGrew(transfer));
+            }
         }
         self.outgoing.push(outgoing);
     }

@@ -1,10 +1,11 @@
 //! Paths of a connection: opening, proving addresses, dying and coming back.
 
 use super::{Connection, Event, Side, State};
+use crate::cc::Algorithm;
 use crate::crypto::Crypto;
 use crate::limits;
 use crate::outgoing::Lease;
-use crate::path::{Address, Challenge, PathCounters, PathState};
+use crate::path::{Address, Challenge, Path, PathCounters, PathState};
 use crate::sent::Content;
 use crate::time::Time;
 use crate::wire::{ConnectionId, Header, Kind, PathId};
@@ -34,7 +35,47 @@ pub struct PathReport {
     pub counters: PathCounters,
 }
 
+/// What keeps content from going out just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// There is nothing to send.
+    Nothing,
+    /// Nothing keeps it: some path would take it.
+    No,
+    /// Windows or pacing of the paths.
+    Paths,
+    /// The cap over all paths, or the rate that was asserted for each.
+    Rate,
+}
+
 impl<C: Crypto> Connection<C> {
+    /// What keeps offered content from going out at `now`.
+    pub fn held(&self, now: Time) -> Held {
+        let live = |p: &Path<C>| p.state == PathState::Live;
+        if !(0..self.paths.len()).any(|i| self.has_content(i)) {
+            return Held::Nothing;
+        }
+        if self.cap.as_ref().is_some_and(|cap| cap.next_release(now).is_some()) {
+            return Held::Rate;
+        }
+        if self.paths.iter().any(|p| live(p) && p.window_open() && p.pacer.next_release(now).is_none()) {
+            return Held::No;
+        }
+        let asserted = matches!(self.config.algorithm, Algorithm::Fixed { .. });
+        let paced = self.paths.iter().any(|p| live(p) && p.window_open());
+        if asserted && paced { Held::Rate } else { Held::Paths }
+    }
+
+    /// The round trip that the last ACKs measured, once.
+    pub fn take_rtt_sample(&mut self) -> Option<Duration> {
+        self.rtt_sample.take()
+    }
+
+    /// When the ACK that the last packets carried was due, once.
+    pub fn take_ack_due(&mut self) -> Option<Time> {
+        self.ack_due.take()
+    }
+
     /// Opens a path; only the opener may. `None` when there are too many.
     pub fn open_path(&mut self, now: Time, address: Address) -> Option<PathId> {
         if self.side != Side::Opener

@@ -286,9 +286,10 @@ impl<C: Crypto> Connection<C> {
     /// The path's own ACK, and copies of those that went out on suspect paths.
     fn write_acks(&mut self, now: Time, i: usize, w: &mut Writer<'_>, control: &mut ControlContent) {
         let own = &mut self.paths[i];
-        if own.received.due(own.rtt.smoothed()).is_some()
+        if let Some(due) = own.received.due(own.rtt.smoothed())
             && let Some(all) = own.received.write(now, own.id, w)
         {
+            self.ack_due = Some(due.min(now));
             control.ack = all.then(|| (own.id, own.received.next()));
             own.received.on_sent(now);
             own.ack_copy_owed = own.state != PathState::Live;

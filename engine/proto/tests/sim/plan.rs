@@ -203,11 +203,11 @@ impl Plan {
         plan
     }
 
-    /// A time in which all must be over: what the faults take, both storages in turn, and the slowest wire alone at a twentieth of its
+    /// A time in which all must be over: what the faults take, both storages in turn, and the slowest wire alone at a fiftieth of its
     /// rate, or at two packets a round trip where the controller takes loss for congestion.
     fn time_enough(&self) -> u64 {
         let shapes = || self.wires.iter().flatten();
-        let mut rate = shapes().filter_map(|shape| shape.rate_bps).min().unwrap_or(u64::MAX) / 160;
+        let mut rate = shapes().filter_map(|shape| shape.rate_bps).min().unwrap_or(u64::MAX) / 400;
         if self.algorithm != Algorithm::Bbr {
             let rtt_ns =
                 2 * shapes().map(|shape| shape.delay_ns + shape.jitter_ns).max().unwrap_or(0) + 60 * MS;

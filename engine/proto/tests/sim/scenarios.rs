@@ -213,3 +213,13 @@ fn loss_on_live_paths_does_not_make_them_suspect() {
     let slow = run(&plan);
     assert_eq!((downs(&slow, 0), downs(&slow, 1)), (0, 0), "often idle");
 }
+
+#[test]
+fn the_only_path_comes_back_at_speed() {
+    let mut plan = bulk(vec![wire(100, 150 * MS, 100)], 30 * MB);
+    both(&mut plan, 800 * MS, 0, |shape| shape.blackhole = true);
+    both(&mut plan, 2_800 * MS, 0, |_| {});
+    let world = run(&plan);
+    println!("all there after {} ms", done_ns(&world) / MS);
+    assert!(done_ns(&world) < 9 * SECOND);
+}

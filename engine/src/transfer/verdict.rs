@@ -1,0 +1,149 @@
+//! Which stage holds a transfer up: the time between two looks counts for the stage that was found waiting, or busy, at the first.
+
+use crate::api::Stage;
+use crate::limits;
+use std::time::Duration;
+use xfer_proto::time::Time;
+
+const STAGES: usize = Stage::None as usize + 1;
+
+/// The account of one end.
+pub(crate) struct Account {
+    since: Time,
+    stage: Stage,
+    /// Of the present window, of the last few, and of all.
+    window: [Duration; STAGES],
+    recent: [Duration; STAGES],
+    total: [Duration; STAGES],
+    /// The worker's busy time when the window began.
+    busy: Duration,
+    /// What it is called when the worker itself is the limit.
+    cpu: Stage,
+}
+
+impl Account {
+    pub(crate) fn new(now: Time, sends: bool) -> Self {
+        let zero = [Duration::ZERO; STAGES];
+        let cpu = if sends { Stage::SenderCpu } else { Stage::ReceiverCpu };
+        Account {
+            since: now,
+            stage: Stage::None,
+            window: zero,
+            recent: zero,
+            total: zero,
+            busy: Duration::ZERO,
+            cpu,
+        }
+    }
+
+    /// From now on the transfer waits for `stage`; [`Stage::None`] is not active.
+    pub(crate) fn note(&mut self, now: Time, stage: Stage) {
+        self.window[self.stage as usize] += now.since(self.since);
+        self.since = now;
+        self.stage = stage;
+    }
+
+    /// What the present window waited for most.
+    pub(crate) fn of_window(&self) -> Stage {
+        most(&self.window, 0)
+    }
+
+    /// Ends a window; `busy` is what the worker has worked so far. A worker that hardly rested in it was the limit, whatever the
+    /// transfer seemed to wait for.
+    pub(crate) fn end_window(&mut self, busy: Duration) {
+        let worked = busy.saturating_sub(self.busy);
+        self.busy = busy;
+        let mut window = std::mem::take(&mut self.window);
+        let active = window[..Stage::None as usize].iter().sum::<Duration>();
+        if worked * 100 >= active * limits::BUSY_PERCENT && active > Duration::ZERO {
+            let idle = window[Stage::None as usize];
+            window = [Duration::ZERO; STAGES];
+            window[Stage::None as usize] = idle;
+            window[self.cpu as usize] = active;
+        }
+        for (i, spent) in window.into_iter().enumerate() {
+            self.recent[i] = self.recent[i] * 7 / 8 + spent;
+            self.total[i] += spent;
+        }
+    }
+
+    /// The stage that held the transfer up for at least half of the last windows' active time.
+    pub(crate) fn recent(&self) -> Stage {
+        most(&self.recent, 50)
+    }
+
+    /// The same for all of its time; [`Stage::None`] when it was active for less than 100 ms.
+    pub(crate) fn total(&self) -> Stage {
+        let active = self.total[..Stage::None as usize].iter().sum::<Duration>();
+        if active < limits::VERDICT_MIN { Stage::None } else { most(&self.total, 50) }
+    }
+}
+
+/// The stage with the most time, if that is at least `percent` of the active time and any at all.
+fn most(spent: &[Duration; STAGES], percent: u32) -> Stage {
+    let active = Stage::ACTIVE.map(|stage| spent[stage as usize]);
+    let all = active.iter().sum::<Duration>();
+    let most = Stage::ACTIVE.into_iter().max_by_key(|stage| spent[*stage as usize]).unwrap_or_default();
+    let share = spent[most as usize];
+    if share > Duration::ZERO && share * 100 >= all * percent { most } else { Stage::None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Time {
+        Time::from_nanos(ms * 1_000_000)
+    }
+
+    fn busy(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn time_counts_for_what_was_found_before_it() {
+        let mut account = Account::new(ms(0), true);
+        account.note(ms(0), Stage::Path);
+        account.note(ms(60), Stage::Source);
+        account.note(ms(100), Stage::Source);
+        assert_eq!(account.of_window(), Stage::Path);
+        account.end_window(busy(0));
+        assert_eq!((account.recent(), account.total()), (Stage::Path, Stage::Path));
+        account.note(ms(120), Stage::None);
+        account.note(ms(500), Stage::None);
+        account.end_window(busy(0));
+        assert_eq!(account.total(), Stage::Path, "60 of 120 ms; what is not active does not count");
+    }
+
+    #[test]
+    fn less_than_half_and_less_than_100_ms_are_nothing() {
+        let mut account = Account::new(ms(0), true);
+        account.note(ms(0), Stage::Sink);
+        account.note(ms(99), Stage::None);
+        account.end_window(busy(0));
+        assert_eq!((account.recent(), account.total()), (Stage::Sink, Stage::None));
+        for (at, stage) in [(100, Stage::Path), (140, Stage::Source), (180, Stage::None)] {
+            account.note(ms(at), stage);
+        }
+        account.end_window(busy(0));
+        assert_eq!(account.total(), Stage::Sink, "99 of 179 ms");
+        account.note(ms(180), Stage::Hash);
+        account.note(ms(200), Stage::None);
+        account.end_window(busy(0));
+        assert_eq!(account.total(), Stage::None, "99 of 199 ms");
+    }
+
+    #[test]
+    fn a_worker_that_never_rests_is_the_limit() {
+        for (sends, cpu) in [(true, Stage::SenderCpu), (false, Stage::ReceiverCpu)] {
+            let mut account = Account::new(ms(0), sends);
+            account.note(ms(0), Stage::Path);
+            account.note(ms(200), Stage::Path);
+            account.end_window(busy(190));
+            assert_eq!(account.total(), cpu);
+            account.note(ms(400), Stage::Path);
+            account.end_window(busy(190 + 170));
+            assert_eq!(account.recent(), Stage::Path);
+        }
+    }
+}
