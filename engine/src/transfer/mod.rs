@@ -457,10 +457,8 @@ impl Driver {
         }
         self.stage = Stage::Aborting(error);
         match &mut self.half {
-            Half::Sending(s) => {
-                s.buffers.clear();
-                self.finish();
-            }
+            // Its buffers stay: what is leased of them is sent until the connection closes.
+            Half::Sending(_) => self.finish(),
             Half::Receiving(r) => r.abort(key, storage),
         }
     }

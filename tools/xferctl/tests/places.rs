@@ -6,6 +6,7 @@ mod watched;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use support::content;
 use watched::{Bench, Node, tree};
 
@@ -198,7 +199,9 @@ fn choices(up: bool) {
     let ends = Ends::new(up);
     let there = |name: &str| ends.destination_root().join(name);
     let is = |name: &str, expected: &Path| fs::read(there(name)).unwrap() == fs::read(expected).unwrap();
-    // `file` was written after `g`: newer, and it stays with -u.
+    // Newer than `g`, it stays with -u.
+    let newer = fs::metadata(ends.source_root().join("g")).unwrap().modified().unwrap() + Duration::from_secs(1);
+    fs::File::options().write(true).open(there("file")).unwrap().set_modified(newer).unwrap();
     for option in ["-u", "--no-clobber"] {
         let done = ends.copy(&[option], &["g"], "file").expect(0);
         assert_eq!(done.numbers(["files", "skipped"]), [0, 1], "{option}");
