@@ -47,8 +47,6 @@ const STARTUP_GROWTH: u64 = 115;
 const PACING_MARGIN: u64 = 99;
 /// Smallest window in packets (BBRMinPipeCwnd).
 const WINDOW_PACKETS_MIN: u64 = 4;
-/// Least time between two rounds that count as such.
-const FULL_ROUND_MIN: Duration = Duration::from_millis(4);
 /// Growth in percent that makes a round one of growing bandwidth, and rounds without that make a full pipe.
 const FULL_GROWTH: u64 = 125;
 const FULL_ROUNDS: u8 = 3;
@@ -98,31 +96,23 @@ impl Phase {
 struct FullPipe {
     base: u64,
     rounds: u8,
-    /// When the last of these was counted.
-    counted: Time,
     now: bool,
     reached: bool,
 }
 
 impl FullPipe {
     fn reset(&mut self) {
-        *self = FullPipe { reached: self.reached, counted: self.counted, ..Default::default() };
+        *self = FullPipe { reached: self.reached, ..Default::default() };
     }
 
-    /// BBRCheckFullBWReached, at the start of a round. Rounds shorter than [`FULL_ROUND_MIN`] count as one: three of them fit into the time
-    /// for which either end's thread may be off its processor, when nothing grows.
-    fn on_round(&mut self, now: Time, sample: &RateSample) {
+    /// BBRCheckFullBWReached, at the start of a round.
+    fn on_round(&mut self, sample: &RateSample) {
         let Some(rate) = sample.rate.filter(|_| !self.now && !sample.app_limited) else { return };
         if rate >= percent(self.base, FULL_GROWTH) {
             self.reset();
             self.base = rate;
-            self.counted = now;
             return;
         }
-        if now.since(self.counted) < FULL_ROUND_MIN {
-            return;
-        }
-        self.counted = now;
         self.rounds += 1;
         self.now = self.rounds >= FULL_ROUNDS;
         self.reached |= self.now;
@@ -211,7 +201,7 @@ impl Bbr {
     /// bandwidth has stopped growing: before that it is the queue of a flow that was there first.
     fn check_full(&mut self, ack: &AckSample, sample: &RateSample) {
         if self.model.round_start {
-            self.full.on_round(ack.now, sample);
+            self.full.on_round(sample);
         }
         let lossy = self.round_lost >= STARTUP_LOSSES * self.max_datagram;
         if !self.full.reached && self.model.loss_round_start {
