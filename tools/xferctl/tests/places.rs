@@ -200,7 +200,8 @@ fn choices(up: bool) {
     let there = |name: &str| ends.destination_root().join(name);
     let is = |name: &str, expected: &Path| fs::read(there(name)).unwrap() == fs::read(expected).unwrap();
     // Newer than `g`, it stays with -u.
-    let newer = fs::metadata(ends.source_root().join("g")).unwrap().modified().unwrap() + Duration::from_secs(1);
+    let newer =
+        fs::metadata(ends.source_root().join("g")).unwrap().modified().unwrap() + Duration::from_secs(1);
     fs::File::options().write(true).open(there("file")).unwrap().set_modified(newer).unwrap();
     for option in ["-u", "--no-clobber"] {
         let done = ends.copy(&[option], &["g"], "file").expect(0);
