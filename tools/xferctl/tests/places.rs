@@ -227,7 +227,17 @@ fn choices(up: bool) {
     let mended = ends.copy(&["-r", "--compare", "digest"], &["d/."], "D").expect(0);
     assert!(is("D/sub/b", &ends.source_root().join("d/sub/b")));
     assert_eq!(mended.digest(), digest);
-    assert_eq!(mended.numbers(["files", "skipped"]), [1, 1], "only what differs is copied");
+}
+
+/// What is the same on both sides is read there, not copied.
+#[test]
+fn by_digest_only_what_differs_is_copied() {
+    for up in [true, false] {
+        let ends = Ends::new(up);
+        ends.copy(&["-r"], &["d/."], "D").expect(0);
+        let again = ends.copy(&["-r", "--compare", "digest"], &["d/."], "D").expect(0);
+        assert_eq!(again.numbers(["files", "skipped"]), [0, 2], "up: {up}");
+    }
 }
 
 #[test]

@@ -66,7 +66,29 @@ impl Place {
             destination.iter().rposition(|b| *b == b'/').map_or(&b""[..], |slash| &destination[..slash]);
         let has_parent =
             found.is_some() || client.stat(parent, false).is_ok_and(|e| e.kind == Kind::Directory);
-        Place::decide(destination, found, has_parent, sources)
+        let place = Place::decide(destination, found, has_parent, sources)?;
+        if let Place::Into(_) = place {
+            for source in sources.iter().filter(|source| !source.contents_only) {
+                place.check_kinds(client, source)?;
+            }
+        }
+        Ok(place)
+    }
+
+    /// A source and what is under its name there must both be directories, or neither.
+    fn check_kinds(&self, client: &Client, source: &pb::SourceInfo) -> Result<(), Error> {
+        let there = self.of(&source.name);
+        let found = match client.stat(&there, false) {
+            Ok(entry) => entry.kind == Kind::Directory,
+            Err(error) if error.class == Class::NoSource => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let text = match (source.kind() == pb::Kind::Directory, found) {
+            (true, false) => "not replacing a file by a directory:",
+            (false, true) => "not replacing a directory by a file:",
+            _ => return Ok(()),
+        };
+        Err(Error::new(Class::Usage, text).on(Side::Destination).object(there))
     }
 
     fn decide(
