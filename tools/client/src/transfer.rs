@@ -365,13 +365,21 @@ fn compression(compression: Compression) -> pb::Compression {
 }
 
 /// Whether this CPU has AES instructions.
+#[cfg(target_arch = "x86_64")]
 fn has_aes() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("aes");
-    #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("aes");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    return false;
+    std::arch::is_x86_feature_detected!("aes")
+}
+
+/// Whether this CPU has AES instructions.
+#[cfg(target_arch = "aarch64")]
+fn has_aes() -> bool {
+    std::arch::is_aarch64_feature_detected!("aes")
+}
+
+/// Whether this CPU has AES instructions: none that are known of.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn has_aes() -> bool {
+    false
 }
 
 #[cfg(test)]
