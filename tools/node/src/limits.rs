@@ -63,6 +63,8 @@ pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 pub const HOLDER_PATIENCE: Duration = Duration::from_millis(2_500);
 /// How often the holder of a target is looked at meanwhile.
 pub const HOLDER_INTERVAL: Duration = Duration::from_millis(50);
+/// By then counters of packets that came before are told, several times over.
+pub const HOLDER_SETTLE: Duration = Duration::from_millis(250);
 /// How long a transfer that was told to end may take to sync its journal.
 pub const END_PATIENCE: Duration = Duration::from_secs(5);
 

@@ -2,7 +2,8 @@
 
 use crate::address::{self, Own};
 use crate::limits::{
-    END_PATIENCE, HOLDER_INTERVAL, HOLDER_PATIENCE, TICKET_LIFETIME, TRANSFERS_MAX, WATCH_INTERVAL,
+    END_PATIENCE, HOLDER_INTERVAL, HOLDER_PATIENCE, HOLDER_SETTLE, TICKET_LIFETIME, TRANSFERS_MAX,
+    WATCH_INTERVAL,
 };
 use crate::listen::Peer;
 use crate::pb::{self, create_transfer_request::What, transfer_service_server::TransferService};
@@ -274,13 +275,15 @@ fn busy(holder: &Record, targets: &[(String, Vec<u8>)]) -> Error {
 
 /// Whether a sign of life comes from a transfer's peer within [`HOLDER_PATIENCE`].
 fn answers(holder: &Record) -> bool {
-    let before = holder.packets_received();
+    // The engine tells its counters now and then: what came before now has to be in them, or it would pass for a sign of life.
+    std::thread::sleep(HOLDER_SETTLE);
+    let before = holder.packets_received().unwrap_or(0);
     let deadline = Instant::now() + HOLDER_PATIENCE;
     loop {
         if holder.has_ended() {
             return false;
         }
-        if holder.packets_received() > before {
+        if holder.packets_received().is_some_and(|received| received > before) {
             return true;
         }
         if Instant::now() >= deadline {
