@@ -55,6 +55,8 @@ pub const LATE_ACK_NUMBERS: u64 = 4_096;
 
 /// Lost ranges that one lease keeps apart.
 pub const LEASE_RANGES_MAX: usize = 64;
+/// An idle path takes the tail of one that needs this many times longer.
+pub const TAIL_FACTOR: u32 = 2;
 /// Claim tables kept for reuse.
 pub const SPARE_CLAIM_MAPS: usize = 64;
 

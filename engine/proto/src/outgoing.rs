@@ -22,6 +22,8 @@ pub struct Lease {
     pub next: u32,
     /// Bytes that were sent and lost.
     pub lost: RangeSet,
+    /// Another path took over its tail, or this is that tail.
+    pub doubled: bool,
 }
 
 impl Lease {
@@ -137,7 +139,15 @@ impl Outgoing {
             self.live.push(chunk);
         }
         let transfer = self.id;
-        self.ready.push_back(Lease { transfer, chunk, attempt, len, next: 0, lost: RangeSet::new() });
+        self.ready.push_back(Lease {
+            transfer,
+            chunk,
+            attempt,
+            len,
+            next: 0,
+            lost: RangeSet::new(),
+            doubled: false,
+        });
     }
 
     /// The next chunk for a path: first what dead paths gave back.
@@ -148,7 +158,7 @@ impl Outgoing {
     /// Takes a lease back from a path.
     pub fn give_back(&mut self, lease: Lease) {
         if lease.has_something() && !self.is_accepted(lease.chunk) {
-            self.returned.push(lease);
+            self.returned.push(Lease { doubled: false, ..lease });
         }
     }
 

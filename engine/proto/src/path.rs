@@ -118,6 +118,8 @@ pub(crate) struct Path<C: Crypto> {
     algorithm: Algorithm,
     seed: u64,
     last_progress: Time,
+    /// When a probe timeout made the path send last.
+    pub(crate) last_probe: Time,
     reorder_eighths: u32,
     skip_at: u64,
     skips: u64,
@@ -164,6 +166,7 @@ impl<C: Crypto> Path<C> {
             algorithm: start.algorithm,
             seed: start.seed,
             last_progress: now,
+            last_probe: now,
             reorder_eighths: 1,
             skip_at: 0,
             skips: 0,
@@ -293,7 +296,9 @@ impl<C: Crypto> Path<C> {
         let oldest = self.sent.oldest_pending().map_or(self.last_progress, |(train, _)| train.time);
         let wait = self.rtt.probe_timeout(limits::ACK_DELAY_MAX);
         let backed_off = wait * (1 << self.probe_timeouts.min(limits::PROBE_BACKOFF_MAX));
-        Some(self.last_progress.max(oldest) + backed_off)
+        // A dead path is probed no less often because it is the only one.
+        let wait = backed_off.min(wait.max(limits::DEAD_PROBE_EVERY));
+        Some(self.last_progress.max(oldest).max(self.last_probe) + wait)
     }
 
     /// The path leads elsewhere: nothing that was measured holds.

@@ -1,6 +1,6 @@
 //! What this host offers a transfer, and which pairs of addresses to a node answer: facts, without judging them.
 
-use crate::client::Client;
+use crate::client::{Client, Kind, Listed};
 use crate::copy::{CopyEvent, CopyRequest, Filter, copy};
 use crate::limits::PROBES_AT_ONCE;
 use crate::location::{Location, Remote};
@@ -96,7 +96,8 @@ pub struct Probed {
 /// The node gives no ticket, or no pair has a route.
 pub fn probe(client: &Client, remote: &Remote, scratch: &Path) -> Result<Vec<Probed>, Error> {
     let mut addresses = Vec::new();
-    for text in offered(client)? {
+    let root = some_root(client)?;
+    for text in offered(client, &root)? {
         addresses.push(text.parse::<SocketAddr>().map_err(|_| {
             Error::new(Class::Other, format!("the node answered with {text:?}, which is no address"))
         })?);
@@ -114,7 +115,8 @@ pub fn probe(client: &Client, remote: &Remote, scratch: &Path) -> Result<Vec<Pro
         probed.extend(std::thread::scope(|scope| {
             let running: Vec<_> = some
                 .iter()
-                .map(|(pair, _)| scope.spawn(move || nothing_over(remote, *pair, scratch)))
+                .map(|(pair, _)| (Remote { path: root.clone(), ..remote.clone() }, *pair))
+                .map(|(source, pair)| scope.spawn(move || nothing_over(source, pair, scratch)))
                 .collect();
             let answers = running.into_iter().map(|probe| {
                 probe.join().unwrap_or_else(|_| Err(Error::new(Class::Other, "the probe ended by a bug")))
@@ -128,11 +130,33 @@ pub fn probe(client: &Client, remote: &Remote, scratch: &Path) -> Result<Vec<Pro
     Ok(probed)
 }
 
+/// The contents of a directory that can be copied from: the root or, where roots have names, the first of them.
+fn some_root(client: &Client) -> Result<Vec<u8>, Error> {
+    let whole = b".".to_vec();
+    match offered(client, &whole) {
+        Ok(_) => Ok(whole),
+        Err(error) => {
+            let mut first = None;
+            client.list(b"", false, &mut |listed| {
+                if let Listed::Entry(entry) = listed
+                    && entry.kind == Kind::Directory
+                {
+                    first.get_or_insert(entry.path);
+                }
+                Ok(())
+            })?;
+            let mut named = first.ok_or(error)?;
+            named.extend_from_slice(b"/.");
+            Ok(named)
+        }
+    }
+}
+
 /// The addresses that a node takes data at. It tells them with a ticket; this one is left to expire.
-fn offered(client: &Client) -> Result<Vec<String>, Error> {
+fn offered(client: &Client, source: &[u8]) -> Result<Vec<String>, Error> {
     let everything_left_out = pb::Filter { include: false, glob: "*".to_owned() };
     let download = pb::Download {
-        sources: vec![b".".to_vec()],
+        sources: vec![source.to_vec()],
         filters: vec![everything_left_out],
         ..Default::default()
     };
@@ -148,8 +172,7 @@ fn offered(client: &Client) -> Result<Vec<String>, Error> {
 }
 
 /// A transfer of nothing over one pair alone: how long until the pair stood.
-fn nothing_over(remote: &Remote, pair: PathPair, scratch: &Path) -> Result<Duration, Error> {
-    let source = Remote { path: b".".to_vec(), ..remote.clone() };
+fn nothing_over(source: Remote, pair: PathPair, scratch: &Path) -> Result<Duration, Error> {
     let mut request =
         CopyRequest::new(vec![Location::Remote(source)], Location::Local(scratch.to_path_buf()));
     request.options.recursive = true;

@@ -53,3 +53,5 @@ pub const HASH_BUFFER_LEN: usize = 256 << 10;
 pub const CACHE_RECORDS_MAX: usize = 1 << 18;
 /// How long a file must be as it is before its digest is remembered.
 pub const CACHE_SETTLED: Duration = Duration::from_secs(2);
+/// How long the engine of an ended copy may take to send its last packets.
+pub const ENGINE_STOP: Duration = Duration::from_millis(250);

@@ -4,14 +4,13 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, setns};
 
 use crate::error::LabError;
-use crate::names;
-use crate::state;
+use crate::{names, state, tool};
 
 /// Directory variables of a host and where in its home they point.
 const DIRECTORIES: [(&str, &str); 5] = [
@@ -65,12 +64,13 @@ impl Host {
     }
 
     /// A command that runs `program` on this host, with its HOME and XDG directories. The process started
-    /// is the program's own: its number, signals and exit status are what they seem.
+    /// is the program's own: its number, signals and exit status are what they seem. `/sys` is this machine's,
+    /// which does not show the host's interfaces.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let home = self.home();
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace()]).arg(program).env("HOME", &home);
+        let mut command = tool::inside(&self.namespace());
+        command.arg(program).env("HOME", &home);
         command.envs(DIRECTORIES.map(|(variable, place)| (variable, home.join(place))));
         command
     }
@@ -84,7 +84,7 @@ impl Host {
     /// # Panics
     /// With the panic of `work`.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, LabError> {
-        let path = Path::new("/run/netns").join(self.namespace());
+        let path = tool::namespace_file(&self.namespace());
         let namespace = File::open(&path).map_err(LabError::io("open", &path))?;
         let inside = || {
             setns(&namespace, CloneFlags::CLONE_NEWNET)

@@ -132,7 +132,7 @@ impl Lab {
         if let Some(emulator) = State::load(name).and_then(|state| state.emulator) {
             emulator.kill()?;
         }
-        let list = tool::ip(&["netns", "list"])?;
+        let list = tool::ip(None, &["netns", "list"])?;
         let ours: Vec<&str> = list
             .lines()
             .filter_map(|line| line.split_whitespace().next())
@@ -311,7 +311,7 @@ fn wire_info(state: &State, index: usize) -> WireInfo {
 fn stop_processes(namespaces: &[&str]) -> Result<(), LabError> {
     let mut left = Vec::new();
     for namespace in namespaces {
-        let pids = tool::ip(&["netns", "pids", namespace])?;
+        let pids = tool::ip(None, &["netns", "pids", namespace])?;
         left.extend(pids.lines().filter_map(|pid| pid.trim().parse().ok()).filter_map(Process::of));
     }
     left.iter().try_for_each(|process| process.terminate())?;

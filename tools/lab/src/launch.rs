@@ -141,9 +141,14 @@ fn start_emulator(config: &Config) -> Result<Child, LabError> {
     let directory = state::directory(&config.name);
     let log_path = directory.join("emulator.log");
     let log = File::create(&log_path).map_err(LabError::io("make", &log_path))?;
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", &names::hub(&config.name)]).arg(program(config)?).arg("emulate");
-    command.arg(&config.name).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    let mut command = tool::inside(&names::hub(&config.name));
+    command
+        .arg(program(config)?)
+        .arg("emulate")
+        .arg(&config.name)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log);
     // Out of the terminal's process group: Ctrl-C is for the lab's owner, not for its wires.
     command.process_group(0);
     let mut child = command.spawn().map_err(LabError::io("start", "the emulator"))?;

@@ -14,7 +14,7 @@ pub(crate) fn settle(lab: &str, hosts: usize, wires: &[usize]) -> Result<(), Lab
     let deadline = Instant::now() + Duration::from_millis(LINK_TIMEOUT_MS);
     for host in 0..hosts {
         loop {
-            let list = tool::ip(&["-n", &names::namespace(lab, host), "-o", "link", "show"])?;
+            let list = tool::ip(Some(&names::namespace(lab, host)), &["-o", "link", "show"])?;
             let Some(wire) = wires.iter().find(|wire| !is_usable(&list, &names::interface(**wire))) else {
                 break;
             };

@@ -1,15 +1,48 @@
-//! Runs `ip` and `tc`, which set up namespaces and interfaces.
+//! Runs `ip` and `tc`, which set up namespaces and interfaces, and programs inside a namespace.
+//!
+//! `ip netns exec` and `ip -n` are not used: both remount `/sys` in a mount namespace of their own, which fails
+//! where the root directory is no mount point, as in a chroot. `nsenter` changes the network and nothing else.
 
+use std::ffi::OsString;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::error::LabError;
 
-const PACKAGE: &str = "iproute2";
+const NSENTER: &str = "nsenter";
+
+/// Debian's package of a program that this file runs.
+fn package(program: &str) -> &'static str {
+    if program == NSENTER { "util-linux" } else { "iproute2" }
+}
+
+/// The file by which `ip netns` keeps `namespace`.
+pub(crate) fn namespace_file(namespace: &str) -> PathBuf {
+    Path::new("/run/netns").join(namespace)
+}
+
+/// A command whose arguments are a program that runs in the network of `namespace`, and that program's arguments.
+/// The process becomes the program: its number, signals and exit status are the program's own.
+pub(crate) fn inside(namespace: &str) -> Command {
+    let mut network = OsString::from("--net=");
+    network.push(namespace_file(namespace));
+    let mut command = Command::new(NSENTER);
+    command.arg(network).arg("--");
+    command
+}
+
+/// `program` in `namespace`, or here.
+fn maybe_inside(namespace: Option<&str>, program: &'static str) -> (Command, &'static str) {
+    let Some(namespace) = namespace else { return (Command::new(program), program) };
+    let mut command = inside(namespace);
+    command.arg(program);
+    (command, NSENTER)
+}
 
 fn run(mut command: Command, program: &'static str, input: &str) -> Result<Output, LabError> {
     let missing = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => LabError::MissingProgram { program, package: PACKAGE },
+        std::io::ErrorKind::NotFound => LabError::MissingProgram { program, package: package(program) },
         _ => LabError::io("run", program)(error),
     };
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -39,11 +72,11 @@ fn explain(stderr: String, input: &str) -> String {
     }
 }
 
-/// `ip` with these arguments; gives its output.
-pub(crate) fn ip(arguments: &[&str]) -> Result<String, LabError> {
-    let mut command = Command::new("ip");
+/// `ip` with these arguments, in `namespace` or here; gives its output.
+pub(crate) fn ip(namespace: Option<&str>, arguments: &[&str]) -> Result<String, LabError> {
+    let (mut command, program) = maybe_inside(namespace, "ip");
     command.args(arguments);
-    run(command, "ip", "").map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+    run(command, program, "").map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Many `ip` commands at once, in `namespace` or here; stops at the first that fails.
@@ -51,21 +84,21 @@ pub(crate) fn ip_batch(namespace: Option<&str>, lines: &[String]) -> Result<(), 
     if lines.is_empty() {
         return Ok(());
     }
-    let mut command = Command::new("ip");
-    command.args(namespace.map(|name| ["-n", name]).into_iter().flatten()).args(["-batch", "-"]);
-    run(command, "ip", &(lines.join("\n") + "\n")).map(drop)
+    let (mut command, program) = maybe_inside(namespace, "ip");
+    command.args(["-batch", "-"]);
+    run(command, program, &(lines.join("\n") + "\n")).map(drop)
 }
 
 /// `tc` in `namespace`.
 pub(crate) fn tc(namespace: &str, arguments: &[&str]) -> Result<(), LabError> {
-    let mut command = Command::new("tc");
-    command.args(["-n", namespace]).args(arguments);
-    run(command, "tc", "").map(drop)
+    let (mut command, program) = maybe_inside(Some(namespace), "tc");
+    command.args(arguments);
+    run(command, program, "").map(drop)
 }
 
 /// A shell script in `namespace`.
 pub(crate) fn script(namespace: &str, text: &str) -> Result<(), LabError> {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", namespace, "sh", "-e"]);
-    run(command, "ip", text).map(drop)
+    let (mut command, program) = maybe_inside(Some(namespace), "sh");
+    command.arg("-e");
+    run(command, program, text).map(drop)
 }

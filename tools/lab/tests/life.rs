@@ -20,10 +20,10 @@ fn namespaces() -> String {
 }
 
 fn carrier(lab: &Lab, host: &str, wire: usize) -> bool {
-    let file = format!("/sys/class/net/x{wire}/carrier");
-    let output = lab.host(host).command("cat").arg(file).output().unwrap();
-    // An interface that is down has no carrier to read.
-    String::from_utf8_lossy(&output.stdout).trim() == "1"
+    let interface = format!("x{wire}");
+    let output = lab.host(host).command("ip").args(["-o", "link", "show", &interface]).output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8_lossy(&output.stdout).contains("LOWER_UP")
 }
 
 /// Cuts and mends wire 1 of `lab` in both ways; wire 2 goes on working all the time.
@@ -198,6 +198,47 @@ fn the_program_does_it_all_by_hand() {
     {
         assert_eq!(run(wrong).0, Some(2), "{wrong:?}");
     }
+}
+
+/// Runs a script in a root directory that is no mount point, as a chroot's usually is: an empty folder into which
+/// everything of this root is mounted.
+const CHROOT: &str = r#"
+for entry in /*; do
+    if [ -L "$entry" ]; then
+        cp -P "$entry" "$ROOT/"
+    elif [ -d "$entry" ]; then
+        mkdir "$ROOT$entry"
+        mount --rbind "$entry" "$ROOT$entry"
+    fi
+done
+exec chroot "$ROOT" /bin/sh -euc "$SCRIPT"
+"#;
+
+#[test]
+fn a_lab_works_in_a_chroot() {
+    let name = format!("t{}-chroot", std::process::id());
+    let root = std::env::temp_dir().join(format!("xfer-lab-{name}"));
+    std::fs::create_dir(&root).unwrap();
+    let script = r#"
+        trap '"$LAB" down --name "$NAME"' EXIT
+        "$LAB" up --name "$NAME" --wires 2
+        "$LAB" cut --name "$NAME" 1
+        "$LAB" restore --name "$NAME" 1
+        "$LAB" exec --name "$NAME" b -- ip -o addr show x2
+    "#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-euc", CHROOT]).env("ROOT", &root).env("SCRIPT", script);
+    let output = command.env("NAME", &name).env("LAB", env!("CARGO_BIN_EXE_lab")).output().unwrap();
+    for entry in std::fs::read_dir(&root).unwrap().flatten() {
+        // The mounts went with the namespace; a folder that is not empty would be one that did not.
+        let path = entry.path();
+        if path.is_symlink() { std::fs::remove_file(path) } else { std::fs::remove_dir(path) }.unwrap();
+    }
+    std::fs::remove_dir(&root).unwrap();
+    let (words, shown) =
+        (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout).into_owned());
+    assert!(output.status.success() && shown.contains("10.77.2.2/24"), "{shown}{words}");
+    assert!(!namespaces().contains(&name));
 }
 
 #[test]

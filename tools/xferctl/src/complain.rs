@@ -39,7 +39,7 @@ pub(crate) fn render(error: &Error) -> String {
 
 /// `4 MiB` where that is exact, else `4194305 bytes`.
 fn offset_text(offset: u64) -> String {
-    let exact = [1_u64 << 30, 1 << 20, 1 << 10].iter().any(|unit| offset > 0 && offset % unit == 0);
+    let exact = [1_u64 << 30, 1 << 20, 1 << 10].iter().any(|unit| offset > 0 && offset.is_multiple_of(*unit));
     if exact { show_size(offset) } else { format!("byte {offset}") }
 }
 

@@ -7,8 +7,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 use xfer_client::{Class, Error};
 
 /// Starts the log. `usual` is the level without `-q` and `-v`.
@@ -29,13 +32,21 @@ pub(crate) fn start(args: &GlobalArgs, usual: LevelFilter) -> Result<(), Error> 
     };
     let colors = terminal && output::colors(args.color);
     let usual_format = if terminal { LogFormatArg::Human } else { LogFormatArg::Logfmt };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(writer).with_ansi(colors);
-    match args.log_format.unwrap_or(usual_format) {
-        LogFormatArg::Human => builder.with_target(false).with_timer(Clock).init(),
-        LogFormatArg::Logfmt => builder.event_format(Logfmt).init(),
-        LogFormatArg::Json => builder.json().flatten_event(true).with_timer(Clock).init(),
-    }
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colors);
+    let layer = match args.log_format.unwrap_or(usual_format) {
+        LogFormatArg::Human => layer.with_target(false).with_timer(Clock).boxed(),
+        LogFormatArg::Logfmt => layer.event_format(Logfmt).boxed(),
+        LogFormatArg::Json => layer.json().flatten_event(true).with_timer(Clock).boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(ours(level))).init();
     Ok(())
+}
+
+/// Crates of others tell what helps to debug them, which is shown only when everything is.
+fn ours(level: LevelFilter) -> Targets {
+    let others = if level == LevelFilter::TRACE { level } else { LevelFilter::WARN.min(level) };
+    let crates = ["xferctl", "xfer_client", "xfer_node", "xfer_engine", "xfer_io", "xfer_proto"];
+    Targets::new().with_default(others).with_targets(crates.map(|name| (name, level)))
 }
 
 fn open(path: &std::path::Path) -> io::Result<File> {

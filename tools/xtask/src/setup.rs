@@ -30,7 +30,7 @@ enum Probe {
 /// What the lab runs.
 pub(crate) const LAB: &[Need] = &[
     Need { probe: Probe::Program("ip"), package: "iproute2" },
-    Need { probe: Probe::Program("mount"), package: "mount" },
+    Need { probe: Probe::Program("nsenter"), package: "util-linux" },
 ];
 
 /// What the tests run besides the lab: the independent reference of the protocol.

@@ -1,8 +1,10 @@
 //! A connection after its handshake: paths, control stream, transfers. Decides what every packet holds and what every received
 //! one means; the caller moves datagrams, owns the chunk memory, tells the time and drains `poll_transmit` and `poll_event` after each call.
 
+mod fate;
 mod paths;
 mod receive;
+mod tail;
 mod timers;
 mod transmit;
 
@@ -297,7 +299,9 @@ impl<C: Crypto> Connection<C> {
             let EarlyWindow { pages, limit, .. } = self.early_windows.swap_remove(i);
             let window = Window { transfer, pages, base: 0, limit, accepted: WindowWords::Memory(&[]) };
             outgoing.on_window(&window, |_| {});
-            self.events.push_back(Event::WindowGrew(transfer));
+            if self.is_running() {
+                self.events.push_back(Event::WindowGrew(transfer));
+            }
         }
         self.outgoing.push(outgoing);
     }

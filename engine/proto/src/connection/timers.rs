@@ -117,6 +117,7 @@ impl<C: Crypto> Connection<C> {
         let path = &mut self.paths[i];
         path.counters.probe_timeouts += 1;
         path.probe_timeouts += 1;
+        path.last_probe = now;
         if self.another_lives(i) {
             return self.suspect(now, i);
         }

@@ -76,7 +76,7 @@ impl<C: Crypto> Connection<C> {
         if budget == 0 || self.paths[i].state != PathState::Live {
             return None;
         }
-        let Some(at) = self.current_lease(i) else {
+        let Some(at) = self.current_lease(i).or_else(|| self.lease_tail(i)) else {
             let in_flight = self.paths[i].sent.in_flight();
             self.paths[i].controller.app_limited(in_flight);
             return None;

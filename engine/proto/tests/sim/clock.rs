@@ -2,7 +2,6 @@
 
 use xfer_proto::time::Time;
 
-pub(crate) const US: u64 = 1_000;
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1_000_000_000;
 

@@ -1,5 +1,7 @@
 //! One end: handshake, connection, applications, and the worker that serves its socket with the gaps of a real loop.
 
+mod shaking;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -18,6 +20,7 @@ use crate::content::{Sink, Source};
 use crate::plan::Plan;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
+use shaking::Shaking;
 
 /// The transfer from the opener to the acceptor, and the one back.
 pub(crate) const TRANSFERS: [TransferId; 2] = [TransferId(11), TransferId(12)];
@@ -32,19 +35,6 @@ const ROUNDS_MAX: u32 = 4;
 pub(crate) struct Datagram {
     pub(crate) peer: SocketAddr,
     pub(crate) bytes: Vec<u8>,
-}
-
-/// What is there before the connection.
-enum Shaking {
-    Opener {
-        opener: Box<Opener>,
-        sent: u32,
-        first_sent: Time,
-        next: Time,
-        stream: Option<(SendStream, Option<(u64, u16)>)>,
-    },
-    Acceptor(Box<Acceptor>),
-    Done,
 }
 
 pub(crate) struct End<C: Crypto + Clone> {
@@ -128,56 +118,6 @@ impl<C: Crypto + Clone> End<C> {
             opened_paths: Vec::new(),
             frame: vec![0; limits::DATAGRAM_MAX],
             trace: false,
-        }
-    }
-
-    fn payload(plan: &Plan, side: usize, stream: Vec<u8>) -> Payload {
-        Payload {
-            connection: ConnectionId(100 + side as u32),
-            datagram_max: plan.datagram_max,
-            receive_buffer: plan.socket_bytes as u32,
-            stream_credit: limits::STREAM_WINDOW as u32,
-            stream,
-        }
-    }
-
-    fn opener(plan: &Plan, now: Time, rng: &mut Rng) -> Shaking {
-        let mut stream = SendStream::new(limits::STREAM_WINDOW);
-        for (i, transfer) in plan.transfers.iter().enumerate() {
-            if let Some(transfer) = transfer {
-                let role = if i == 0 { Role::Sender } else { Role::Receiver };
-                let (id, chunk_log2) = (TRANSFERS[i], transfer.chunk_log2);
-                stream.push(&Message::Open(Open { transfer: id, role, chunk_log2, digests: false }));
-            }
-        }
-        let mut bytes = Vec::new();
-        let carried = plan.carry.then(|| stream.take(1_000, |_, a, b| bytes = [a, b].concat())).flatten();
-        let payload = Self::payload(plan, 0, bytes);
-        let opener = Opener::new(&ticket(plan), seed32(rng), &payload).unwrap();
-        let stream = Some((stream, carried));
-        Shaking::Opener { opener: Box::new(opener), sent: 0, first_sent: now, next: now, stream }
-    }
-
-    fn acceptor(plan: &Plan, now: Time, rng: &mut Rng) -> Acceptor {
-        let mut acceptor = Acceptor::new(2 + 2 * usize::from(!plan.demand_cookie), seed32(rng));
-        acceptor.admit(ticket(plan), Time::NEVER).unwrap();
-        if plan.demand_cookie {
-            let other = Ticket::new(seed32(rng), plan.suite, Direction::Both);
-            acceptor.admit(other.clone(), Time::NEVER).unwrap();
-            let opener = Opener::new(&other, seed32(rng), &Self::payload(plan, 0, Vec::new())).unwrap();
-            let from = SocketAddr::from(([10, 0, 0, 9], 1));
-            let outcome = acceptor.handle_hello(now, from, opener.hello(), seed32(rng));
-            assert!(matches!(outcome, HelloOutcome::Fresh(_)));
-        }
-        acceptor
-    }
-
-    fn config(&self, peer: &Payload) -> Config {
-        Config {
-            algorithm: self.plan.algorithm,
-            rate_max: None,
-            datagram_max: self.plan.datagram_max.min(peer.datagram_max),
-            idle: limits::IDLE,
         }
     }
 
@@ -312,19 +252,6 @@ impl<C: Crypto + Clone> End<C> {
         }
     }
 
-    fn shake(&mut self, now: Time, send: &mut impl FnMut(Datagram)) {
-        if let Shaking::Opener { opener, sent, first_sent, next, .. } = &mut self.shaking
-            && now >= *next
-        {
-            if *sent == 0 {
-                *first_sent = now;
-            }
-            *next = now + limits::CHALLENGE_RESEND * (1 << (*sent).min(4));
-            *sent += 1;
-            send(Datagram { peer: remote_of(0, 0), bytes: opener.hello().to_vec() });
-        }
-    }
-
     fn take(&mut self, now: Time, datagram: &Datagram, send: &mut impl FnMut(Datagram)) {
         let Ok(header) = Header::decode(&datagram.bytes) else { return };
         match header.kind {
@@ -351,88 +278,6 @@ impl<C: Crypto + Clone> End<C> {
             }
             _ => {}
         }
-    }
-
-    fn confirm_half_open(&mut self) {
-        if let (Some(connection), Some(half_open), Shaking::Acceptor(acceptor)) =
-            (&self.connection, self.half_open, &mut self.shaking)
-            && connection.is_established()
-        {
-            assert!(acceptor.established(half_open));
-            self.half_open = None;
-        }
-    }
-
-    fn take_hello(&mut self, now: Time, datagram: &Datagram, send: &mut impl FnMut(Datagram)) {
-        let Shaking::Acceptor(acceptor) = &mut self.shaking else { return };
-        let seed = seed32(&mut self.rng);
-        let answer = match acceptor.handle_hello(now, datagram.peer, &datagram.bytes, seed) {
-            HelloOutcome::Drop(_) | HelloOutcome::Versions(_) => return,
-            HelloOutcome::Cookie(cookie) => cookie.to_vec(),
-            HelloOutcome::Repeat(reply) => reply.to_vec(),
-            HelloOutcome::Fresh(fresh) => {
-                let mut stream = SendStream::new(u64::from(fresh.payload.stream_credit));
-                let mut bytes = Vec::new();
-                let mut carried = None;
-                if let Ok(Some((1, len))) = Message::head(&fresh.payload.stream)
-                    && let Ok(Message::Open(open)) = Message::decode(1, &fresh.payload.stream[4..4 + len])
-                {
-                    stream.push(&Message::Accept(open.transfer));
-                    carried = stream.take(1_000, |_, a, b| bytes = [a, b].concat());
-                }
-                let payload = Self::payload(&self.plan, 1, bytes);
-                let (secrets, reply) = acceptor.reply(fresh.half_open, &payload).unwrap();
-                let reply = reply.to_vec();
-                let established = Established {
-                    side: Side::Acceptor,
-                    secrets,
-                    suite: fresh.suite,
-                    local_id: payload.connection,
-                    remote_id: fresh.payload.connection,
-                    address: Address { remote: datagram.peer, local: None },
-                    rtt: None,
-                    stream,
-                    carried,
-                    peer_stream: fresh.payload.stream.clone(),
-                    seed: seed32(&mut self.rng),
-                };
-                self.half_open = Some(fresh.half_open);
-                let config = self.config(&fresh.payload);
-                self.connection = Some(Connection::new(now, self.crypto.clone(), config, established));
-                reply
-            }
-        };
-        send(Datagram { peer: datagram.peer, bytes: answer });
-    }
-
-    fn take_reply(&mut self, now: Time, datagram: &Datagram) {
-        let Shaking::Opener { opener, sent, first_sent, stream, .. } = &mut self.shaking else { return };
-        let Ok(reply) = opener.handle_reply(&datagram.bytes) else { return };
-        let (stream, carried) = stream.take().expect("one reply opens");
-        let established = Established {
-            side: Side::Opener,
-            secrets: reply.secrets,
-            suite: self.plan.suite,
-            local_id: ConnectionId(100),
-            remote_id: reply.payload.connection,
-            address: Address { remote: datagram.peer, local: None },
-            rtt: (*sent == 1 && !self.plan.demand_cookie).then(|| now.since(*first_sent)),
-            stream,
-            carried,
-            peer_stream: reply.payload.stream.clone(),
-            seed: seed32(&mut self.rng),
-        };
-        let config = self.config(&reply.payload);
-        let mut connection = Connection::new(now, self.crypto.clone(), config, established);
-        if let (Some(_), Some(plan)) = (&self.sender, &self.plan.transfers[0]) {
-            connection.start_sending(TRANSFERS[0], plan.chunk_log2);
-        }
-        if let Some(receiver) = &mut self.receiver {
-            receiver.begin(&mut connection);
-        }
-        self.opened_paths = (1..self.plan.wires.len()).map(|wire| (wire, None, 0)).collect();
-        self.connection = Some(connection);
-        self.shaking = Shaking::Done;
     }
 
     /// Lets the applications act on all events and all that is due.

@@ -11,6 +11,9 @@ const FAULTS_END: u64 = 4 * SECOND;
 /// No outage of all paths is longer: an idle peer is given up after 10 s.
 const OUTAGE_MAX: u64 = 3 * SECOND;
 
+/// All faults that come and go are over.
+pub(crate) const OVER: u64 = FAULTS_END + OUTAGE_MAX;
+
 /// One thing that goes wrong, or right again.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
@@ -90,7 +93,7 @@ fn imperfect(shape: &mut Shape, rng: &mut Rng, plain: bool) {
     shape.jitter_ns = u64::from(sometimes(5 * MS));
     let enter = sometimes(2_000);
     if enter > 0 {
-        let (enter, leave, loss) = (Chance::ppm(enter), Chance::ppm(100_000), Chance::ppm(800_000));
+        let (enter, leave, loss) = (Chance::ppm(enter), Chance::ppm(250_000), Chance::ppm(800_000));
         shape.burst = Some(Burst { enter, leave, loss });
     }
 }

@@ -20,8 +20,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clock::MS;
 use plan::{Plan, wire};
+use real::AwsCrypto;
 use support::stand_in::StandIn;
 use world::World;
+use xfer_proto::crypto::Crypto;
 
 #[test]
 fn a_transfer_without_faults_completes() {
@@ -33,8 +35,22 @@ fn a_transfer_without_faults_completes() {
     world.verdict().unwrap();
 }
 
+#[path = "../../../src/crypto.rs"]
+#[allow(unreachable_pub, reason = "it is the engine's own file")]
+mod real;
+
+/// Every so many seeds one runs with the real ciphers.
+const REAL_EVERY: u64 = 50;
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
+}
+
+fn live<C: Crypto + Clone>(plan: &Plan, crypto: &C, trace: bool) -> Result<(), String> {
+    let mut world = World::new(plan, crypto);
+    world.trace(trace);
+    world.run();
+    world.verdict()
 }
 
 /// One seed. `Err` says what is wrong.
@@ -44,10 +60,11 @@ fn try_seed(seed: u64, trace: bool) -> Result<(), String> {
         println!("{plan:#?}");
     }
     let run = || {
-        let mut world = World::new(&plan, &StandIn);
-        world.trace(trace);
-        world.run();
-        world.verdict()
+        if seed.is_multiple_of(REAL_EVERY) {
+            live(&plan, &AwsCrypto, trace)
+        } else {
+            live(&plan, &StandIn, trace)
+        }
     };
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();

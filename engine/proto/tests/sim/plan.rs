@@ -199,6 +199,29 @@ impl Plan {
         plan.carry = rng.below(2) == 0;
         plan.demand_cookie = rng.below(5) == 0;
         crate::faults::draw(&mut plan, &mut rng);
+        plan.end_ns = plan.time_enough();
         plan
+    }
+
+    /// A time in which all must be over: what the faults take, both storages in turn, and the slowest wire alone at a fiftieth of its
+    /// rate, or at two packets a round trip where the controller takes loss for congestion.
+    fn time_enough(&self) -> u64 {
+        let shapes = || self.wires.iter().flatten();
+        let mut rate = shapes().filter_map(|shape| shape.rate_bps).min().unwrap_or(u64::MAX) / 400;
+        if self.algorithm != Algorithm::Bbr {
+            let rtt_ns =
+                2 * shapes().map(|shape| shape.delay_ns + shape.jitter_ns).max().unwrap_or(0) + 60 * MS;
+            rate = rate.min(2 * 1_200 * SECOND / rtt_ns);
+        }
+        let transfers: u64 = self
+            .transfers
+            .iter()
+            .flatten()
+            .map(|t| {
+                let rounds = (t.bytes() >> t.chunk_log2) / t.buffers.min(t.held_max) as u64 + 8;
+                t.bytes() * SECOND / rate + rounds * 2 * (t.read_ns + t.store_ns)
+            })
+            .sum();
+        crate::faults::OVER + 8 * SECOND + transfers
     }
 }

@@ -150,7 +150,7 @@ impl Copy<'_> {
                 }
             }
         };
-        engine.shut_down(Duration::ZERO);
+        engine.shut_down(crate::limits::ENGINE_STOP);
         self.summary(ended)
     }
 

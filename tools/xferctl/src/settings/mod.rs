@@ -212,8 +212,7 @@ mod tests {
         let mut grammar = Cli::command();
         grammar.build();
         let cp = grammar.find_subcommand("cp").unwrap().clone();
-        let arg = settable(&cp).find(|arg| arg.get_long() == Some(long)).unwrap().clone();
-        arg
+        settable(&cp).find(|arg| arg.get_long() == Some(long)).unwrap().clone()
     }
 
     #[test]
