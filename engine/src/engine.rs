@@ -205,6 +205,7 @@ fn guard(mut worker: Worker, registry: &Mutex<Vec<std::sync::Weak<Shared>>>) {
     for shared in transfers.iter().filter_map(std::sync::Weak::upgrade) {
         shared.fail(&why);
     }
+    worker.fail_waiting(&why);
 }
 
 fn shared() -> (Arc<Shared>, Receiver<Event>) {

@@ -188,8 +188,14 @@ impl Worker {
                         seat.dirty = true;
                     }
                 }
-                Mail::Admit(admitted) => self.accepting.admit(now, *admitted),
-                Mail::Dial(start) => self.dial(now, *start),
+                Mail::Admit(admitted) => {
+                    self.register(&admitted.shared);
+                    self.accepting.admit(now, *admitted);
+                }
+                Mail::Dial(start) => {
+                    self.register(&start.shared);
+                    self.dial(now, *start);
+                }
                 Mail::Adopt(driver) => self.adopt(now, *driver),
                 Mail::Confirmed(half_open) => self.accepting.confirmed(half_open),
                 Mail::Wake => self.seats.values_mut().for_each(|s| s.dirty = true),
@@ -205,21 +211,47 @@ impl Worker {
         let key = self.next_key;
         self.next_key = self.next_key.wrapping_add(1);
         self.by_id.insert(driver.local_id(), key);
-        let mut registry = self.registry.lock().unwrap_or_else(|e| e.into_inner());
-        registry.retain(|known| known.strong_count() > 0);
-        registry.push(Arc::downgrade(driver.shared()));
-        drop(registry);
+        self.register(driver.shared());
         // What the handshake carried comes first: packets of this burst may build on it.
         driver.pump(now, key, &self.storage);
         self.seats.insert(key, Seat { driver, dirty: true });
     }
 
+    /// Remembers a transfer that ends when this worker does, once.
+    fn register(&self, shared: &Arc<Shared>) {
+        let mut registry = self.registry.lock().unwrap_or_else(|e| e.into_inner());
+        registry
+            .retain(|known| known.strong_count() > 0 && !std::ptr::eq(known.as_ptr(), Arc::as_ptr(shared)));
+        registry.push(Arc::downgrade(shared));
+    }
+
+    /// Forgets a transfer that ends with another worker.
+    fn unregister(&self, shared: &Arc<Shared>) {
+        let mut registry = self.registry.lock().unwrap_or_else(|e| e.into_inner());
+        registry.retain(|known| !std::ptr::eq(known.as_ptr(), Arc::as_ptr(shared)));
+    }
+
     /// Gives a new driver to the worker that its connection id names.
     fn place(&mut self, now: Time, worker: usize, driver: Driver) {
         if worker == self.index {
-            self.adopt(now, driver);
-        } else {
-            self.peers[worker].send(Mail::Adopt(Box::new(driver)));
+            return self.adopt(now, driver);
+        }
+        let shared = driver.shared().clone();
+        self.unregister(&shared);
+        if !self.peers[worker].send(Mail::Adopt(Box::new(driver))) {
+            shared.fail("the worker that the connection belongs to is gone");
+        }
+    }
+
+    /// Ends the transfers that wait in the mailbox: this worker will not take them any more.
+    pub(crate) fn fail_waiting(&self, why: &str) {
+        while let Some(mail) = self.mail.take() {
+            match mail {
+                Mail::Admit(admitted) => admitted.shared.fail(why),
+                Mail::Dial(start) => start.shared.fail(why),
+                Mail::Adopt(driver) => driver.shared().fail(why),
+                Mail::Answer(..) | Mail::Confirmed(_) | Mail::Wake | Mail::ShutDown => {}
+            }
         }
     }
 
