@@ -21,7 +21,10 @@ impl Shared {
     pub(crate) fn new(events: Sender<Event>) -> Self {
         Shared {
             events,
-            progress: Mutex::new(Progress::default()),
+            progress: Mutex::new(Progress {
+                paths: Vec::with_capacity(xfer_proto::limits::PATHS_MAX),
+                ..Progress::default()
+            }),
             cancel: Mutex::new(None),
             wants_cancel: AtomicBool::new(false),
             finished: AtomicBool::new(false),
@@ -33,9 +36,16 @@ impl Shared {
         self.progress.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
-    /// Publishes totals.
-    pub(crate) fn publish(&self, progress: &Progress) {
-        *self.progress.lock().unwrap_or_else(|e| e.into_inner()) = progress.clone();
+    /// Publishes totals as `report` writes them over the last ones, unless the application looks at these just now.
+    pub(crate) fn publish(&self, report: impl FnOnce(&mut Progress)) {
+        if let Ok(mut progress) = self.progress.try_lock() {
+            report(&mut progress);
+        }
+    }
+
+    /// Publishes the last totals.
+    pub(crate) fn conclude(&self, progress: Progress) {
+        *self.progress.lock().unwrap_or_else(|e| e.into_inner()) = progress;
     }
 
     /// Asks the worker to end the transfer with `error`.

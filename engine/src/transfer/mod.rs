@@ -5,6 +5,7 @@ mod buffers;
 mod outcome;
 mod receive;
 mod send;
+mod table;
 mod verdict;
 
 use crate::api::{Event, FileEnd, Outcome, PathPair, Progress, Role, Stage as Limit, TransferConfig};
@@ -13,6 +14,7 @@ use crate::error::{Class, Error, Side};
 use crate::limits;
 use crate::report::Shared;
 use crate::sink::Action;
+use crate::source::ChunkPlan;
 use crate::storage::{Answer, StorageHandle};
 use outcome::Totals;
 use receive::Receiving;
@@ -26,6 +28,7 @@ use xfer_io::borrows::Slot;
 use xfer_io::pool::ChunkPool;
 use xfer_proto::connection::{Connection, Dropped, Event as ProtoEvent, Transmit};
 use xfer_proto::path::{Address, PathState};
+use xfer_proto::space::{Piece, Space};
 use xfer_proto::time::Time;
 use xfer_proto::wire::{CloseCode, Durability, Header, Message, PathId, TransferId};
 
@@ -168,13 +171,12 @@ impl Driver {
         next
     }
 
-    /// Local addresses of its paths, each once.
-    pub(crate) fn locals(&self) -> Vec<IpAddr> {
-        let mut locals: Vec<IpAddr> =
-            self.connection.path_reports().filter_map(|p| p.address.local).collect();
+    /// Puts the local addresses of its paths into `locals`, each once.
+    pub(crate) fn locals(&self, locals: &mut Vec<IpAddr>) {
+        locals.clear();
+        locals.extend(self.connection.path_reports().filter_map(|p| p.address.local));
         locals.sort_unstable();
         locals.dedup();
-        locals
     }
 
     /// Takes one datagram.
@@ -372,15 +374,22 @@ impl Driver {
 
     fn start_half(&mut self) {
         self.started = true;
-        let chunk_log2 = self.pool.chunk_bytes().trailing_zeros() as u8;
+        let (chunk_log2, chunks) = (self.pool.chunk_bytes().trailing_zeros() as u8, self.pool.chunks());
         match &mut self.half {
             Half::Sending(s) => {
                 self.connection.start_sending(TRANSFER, chunk_log2);
-                s.start(chunk_log2);
+                if let Some(outgoing) = self.connection.outgoing(TRANSFER) {
+                    outgoing.reserve(chunks);
+                }
+                s.start(chunk_log2, chunks);
             }
             Half::Receiving(r) => {
                 self.connection.start_receiving(TRANSFER, chunk_log2);
-                r.start(chunk_log2);
+                if let Some(incoming) = self.connection.incoming(TRANSFER) {
+                    incoming.reserve(chunks);
+                }
+                (0..chunks).for_each(|_| self.connection.recycle(Vec::with_capacity(1)));
+                r.start(chunk_log2, chunks);
             }
         }
     }
@@ -452,9 +461,10 @@ impl Driver {
             Stage::Ended => return,
         };
         self.account.end_window(self.busy);
-        let mut progress = self.progress();
+        let mut progress = Progress::default();
+        self.report(&mut progress);
         progress.limited_by = self.account.total();
-        self.shared.publish(&progress);
+        self.shared.conclude(progress.clone());
         let verified = self.config.digests && error.is_none();
         let outcome = Outcome { error, progress, verified, durability: self.durability };
         self.events.push_back(Event::Finished(Box::new(outcome)));
@@ -479,8 +489,8 @@ impl Driver {
         self.tell_rate(now.since(self.published));
         self.published = now;
         self.account.end_window(self.busy);
-        let progress = self.progress();
-        self.shared.publish(&progress);
+        let shared = self.shared.clone();
+        shared.publish(|progress| self.report(progress));
     }
 
     /// Tells the source what the connection could carry: what it does carry where it is what holds the transfer up, else at least that
@@ -502,8 +512,9 @@ impl Driver {
         }
     }
 
-    fn progress(&self) -> Progress {
-        let mut progress = self.totals.progress();
+    /// Writes the totals by now into `progress`, whose list of paths is reused.
+    fn report(&self, progress: &mut Progress) {
+        self.totals.report(progress);
         progress.limited_by = self.account.recent();
         let sending = matches!(self.half, Half::Sending(_));
         for path in self.connection.path_reports() {
@@ -524,8 +535,15 @@ impl Driver {
                 packets_received: counters.packets_received,
             });
         }
-        progress
     }
+}
+
+/// What chunk `chunk` holds; the list of its pieces is one of the spare ones, if there is any.
+fn plan(space: &Space, chunk: u32, spare: &mut Vec<Vec<Piece>>) -> ChunkPlan {
+    let mut pieces = spare.pop().unwrap_or_default();
+    pieces.clear();
+    pieces.extend(space.pieces(chunk));
+    ChunkPlan { chunk, plain_len: space.plain_len(chunk), pieces }
 }
 
 fn per_second(bytes: u64, span: Duration) -> u64 {

@@ -49,9 +49,11 @@ impl Totals {
         }
     }
 
-    /// The totals, without paths.
-    pub(crate) fn progress(&self) -> Progress {
-        self.progress.clone()
+    /// Writes the totals into `progress`, without paths.
+    pub(crate) fn report(&self, progress: &mut Progress) {
+        let mut paths = std::mem::take(&mut progress.paths);
+        paths.clear();
+        *progress = Progress { paths, ..self.progress };
     }
 }
 

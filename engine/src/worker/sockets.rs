@@ -20,11 +20,14 @@ pub(crate) struct Sockets {
     sockets: Vec<Socket>,
     offloads: bool,
     oversized: Vec<(SocketAddr, usize)>,
+    /// Local addresses of the driver that sends.
+    locals: Vec<IpAddr>,
 }
 
 impl Sockets {
     pub(crate) fn new(queues: Vec<UdpQueue>, poller: &Poller, offloads: bool) -> Result<Self, IoError> {
-        let mut sockets = Sockets { sockets: Vec::new(), offloads, oversized: Vec::new() };
+        let mut sockets =
+            Sockets { sockets: Vec::new(), offloads, oversized: Vec::new(), locals: Vec::new() };
         for queue in queues {
             sockets.add(queue, poller)?;
         }
@@ -95,11 +98,14 @@ impl Sockets {
             return self.transmit_on(now, 0, None, driver);
         }
         let mut sent = 0;
-        for local in driver.locals() {
-            if let Some(queue) = self.find(local) {
-                sent += self.transmit_on(now, queue, Some(local), driver)?;
+        let mut locals = std::mem::take(&mut self.locals);
+        driver.locals(&mut locals);
+        for local in &locals {
+            if let Some(queue) = self.find(*local) {
+                sent += self.transmit_on(now, queue, Some(*local), driver)?;
             }
         }
+        self.locals = locals;
         Ok(sent)
     }
 

@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::sync::Arc;
 use xfer_engine::codec::Compression;
 use xfer_engine::sink::{Action, Ended, FileSink, Sink, SinkSpec, Target, Verdict};
 use xfer_engine::source::{

@@ -2,7 +2,6 @@
 //! its digests, ends every object.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use xfer_engine::Error;
 use xfer_engine::codec::{self, Compression};
 use xfer_engine::digest::{self, Digest, OrderedTree};
