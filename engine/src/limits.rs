@@ -59,6 +59,8 @@ pub const REPORT_EVERY: Duration = Duration::from_millis(50);
 pub const BUSY_PERCENT: u32 = 90;
 /// A transfer that was active for less has nothing that held it up.
 pub const VERDICT_MIN: Duration = Duration::from_millis(100);
+/// Longer latencies count as this.
+pub const LATENCY_MAX: Duration = Duration::from_secs(60);
 /// A HELLO is repeated after this, doubling.
 pub const HELLO_RESEND: Duration = Duration::from_millis(250);
 /// An adaptive worker spins this long before it sleeps.

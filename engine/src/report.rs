@@ -1,6 +1,6 @@
 //! What a worker and the application share of one transfer: the event queue, the totals, the wish to cancel.
 
-use crate::api::{Event, Outcome, Progress};
+use crate::api::{Event, Latency, Outcome, Progress};
 use crate::error::{Class, Error};
 use crossbeam::channel::{Sender, TrySendError};
 use std::collections::VecDeque;
@@ -87,8 +87,13 @@ impl Shared {
             return;
         }
         let error = Error::new(Class::Other, "a worker of this engine stopped").because(why);
-        let outcome =
-            Outcome { error: Some(error), progress: self.progress(), verified: false, durability: None };
+        let outcome = Outcome {
+            error: Some(error),
+            progress: self.progress(),
+            verified: false,
+            durability: None,
+            latency: Latency::default(),
+        };
         let patience = Duration::from_millis(500);
         if self.events.send_timeout(Event::Finished(Box::new(outcome)), patience).is_err() {
             tracing::debug!("nobody reads the events of a transfer whose worker stopped");

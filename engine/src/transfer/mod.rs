@@ -2,6 +2,7 @@
 //! grants and offers. Runs on the worker, so nothing here may wait.
 
 mod buffers;
+mod latency;
 mod outcome;
 mod receive;
 mod send;
@@ -16,6 +17,7 @@ use crate::report::Shared;
 use crate::sink::Action;
 use crate::source::ChunkPlan;
 use crate::storage::{Answer, StorageHandle};
+use latency::Latencies;
 use outcome::Totals;
 use receive::Receiving;
 use send::Sending;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use verdict::Account;
 use xfer_io::borrows::Slot;
+use xfer_io::clock::monotonic_ns;
 use xfer_io::pool::ChunkPool;
 use xfer_proto::connection::{Connection, Dropped, Event as ProtoEvent, Transmit};
 use xfer_proto::path::{Address, PathState};
@@ -90,6 +93,7 @@ pub(crate) struct Driver {
     pairs: Vec<PathPair>,
     published: Time,
     account: Account,
+    latencies: Latencies,
     /// Time that the worker has worked so far.
     busy: Duration,
     /// Content bytes that were acknowledged when totals were published last.
@@ -118,6 +122,7 @@ impl Driver {
             pairs: start.pairs,
             published: now,
             account,
+            latencies: Latencies::new(),
             busy: Duration::ZERO,
             delivered: 0,
             durability: None,
@@ -188,10 +193,14 @@ impl Driver {
         header: &Header,
         datagram: &[u8],
     ) -> Result<(), Dropped> {
-        match &mut self.half {
+        let taken = match &mut self.half {
             Half::Receiving(r) => self.connection.receive(now, from, ce, header, datagram, &mut r.buffers),
             Half::Sending(s) => self.connection.receive(now, from, ce, header, datagram, &mut s.buffers),
+        };
+        if let Some(rtt) = self.connection.take_rtt_sample() {
+            self.latencies.answered(rtt);
         }
+        taken
     }
 
     /// Writes the next packet or train of the paths with local address `local` into `frame`.
@@ -201,10 +210,15 @@ impl Driver {
         local: Option<IpAddr>,
         frame: &mut [u8],
     ) -> Option<Transmit> {
-        match &self.half {
+        let train = match &self.half {
             Half::Sending(s) => self.connection.poll_transmit(now, local, frame, &s.buffers),
             Half::Receiving(r) => self.connection.poll_transmit(now, local, frame, &r.buffers),
+        };
+        if let Some(due) = self.connection.take_ack_due() {
+            // The turn may have begun long before.
+            self.latencies.ack_sent(Time::from_nanos(monotonic_ns()).since(due));
         }
+        train
     }
 
     /// Takes storage's answer to a job.
@@ -466,7 +480,13 @@ impl Driver {
         progress.limited_by = self.account.total();
         self.shared.conclude(progress.clone());
         let verified = self.config.digests && error.is_none();
-        let outcome = Outcome { error, progress, verified, durability: self.durability };
+        let outcome = Outcome {
+            error,
+            progress,
+            verified,
+            durability: self.durability,
+            latency: self.latencies.report(),
+        };
         self.events.push_back(Event::Finished(Box::new(outcome)));
     }
 

@@ -42,6 +42,10 @@ pub(crate) struct Receiving {
     spare: Vec<Vec<Piece>>,
     writing: usize,
     withdrawing: usize,
+    /// Objects that ended while their page was being decided.
+    ended_early: Vec<Ended>,
+    /// Objects decided SKIP that did not end yet: the sink makes hard links of them at the end.
+    links: BTreeSet<u32>,
     /// Objects decided NEED or RESUME that did not end.
     open_objects: u64,
     done: VecDeque<(u32, DoneStatus)>,
@@ -87,6 +91,8 @@ impl Receiving {
             spare: Vec::new(),
             writing: 0,
             withdrawing: 0,
+            ended_early: Vec::new(),
+            links: BTreeSet::new(),
             open_objects: 0,
             done: VecDeque::new(),
             some_failed: false,
@@ -282,17 +288,19 @@ impl Receiving {
         let Some(placed) = self.placed.iter().find(|p| p.object == object) else { return };
         self.withdrawn.insert(object);
         let Some(incoming) = cx.connection.incoming(TRANSFER) else { return };
-        for chunk in space.chunks_of(placed) {
-            if space.pieces(chunk).any(|p| !self.withdrawn.contains(&p.object)) {
-                continue;
-            }
-            if chunk >= incoming.limit() {
-                self.not_needed.insert(u64::from(chunk)..u64::from(chunk) + 1, usize::MAX);
-            } else if self.buffers.remove(chunk).is_some() {
+        let chunks = space.chunks_of(placed);
+        if space.pieces(chunks.start).any(|p| !self.withdrawn.contains(&p.object)) {
+            return;
+        }
+        // An object that has a chunk to itself has all of its chunks to itself; those to come may be very many.
+        let granted = incoming.limit().clamp(chunks.start, chunks.end);
+        for chunk in chunks.start.max(incoming.base())..granted {
+            if self.buffers.remove(chunk).is_some() {
                 self.encodings.remove(chunk);
                 incoming.accept(chunk);
             }
         }
+        self.not_needed.insert(u64::from(granted)..u64::from(chunks.end), usize::MAX);
     }
 
     fn full(&mut self, cx: &mut Context<'_>, chunk: u32) {
@@ -344,6 +352,9 @@ impl Receiving {
         let objects = (page.first_object..).zip(&page.entries).zip(&decided.decisions);
         for ((object, entry), decision) in objects {
             let placed = space.place(object, entry, decision).map_err(|e| rule(e.what))?;
+            if *decision == Decision::Skip {
+                self.links.insert(object);
+            }
             if matches!(decision, Decision::Need | Decision::Resume(_)) {
                 self.open_objects += 1;
                 cx.totals.moved(inline_len(entry));
@@ -364,8 +375,11 @@ impl Receiving {
         for end in decided.ended {
             let decision = end.object.checked_sub(first).and_then(|i| decided.decisions.get(i as usize));
             let open = matches!(decision, Some(Decision::Need | Decision::Resume(_)));
+            self.links.remove(&end.object);
             self.object_ended(cx, end, open);
         }
+        let early = std::mem::take(&mut self.ended_early);
+        self.ended(cx, early);
         Ok(())
     }
 
@@ -428,9 +442,15 @@ impl Receiving {
         }
     }
 
+    /// Objects ended after their page was decided. While a page is being decided, another thread may end objects of that very page:
+    /// those wait until the decision is known.
     fn ended(&mut self, cx: &mut Context<'_>, ended: Vec<Ended>) {
+        if self.deciding {
+            return self.ended_early.extend(ended);
+        }
         for end in ended {
-            self.object_ended(cx, end, true);
+            let told = !self.links.remove(&end.object);
+            self.object_ended(cx, end, told);
         }
     }
 

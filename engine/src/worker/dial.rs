@@ -1,7 +1,7 @@
 //! Connections on their way: HELLO, its repetitions, and the answers.
 
 use super::{CRYPTO, Handshake, Worker, connection_id, random};
-use crate::api::{Connect, Event, Outcome, PathPair};
+use crate::api::{Connect, Event, Latency, Outcome, PathPair};
 use crate::error::{Class, Error};
 use crate::limits;
 use crate::report::Shared;
@@ -78,7 +78,13 @@ impl Dial {
 
 fn give_up(shared: &Shared, error: Error) {
     let progress = shared.progress();
-    let outcome = Outcome { error: Some(error), progress, verified: false, durability: None };
+    let outcome = Outcome {
+        error: Some(error),
+        progress,
+        verified: false,
+        durability: None,
+        latency: Latency::default(),
+    };
     shared.deliver(&mut VecDeque::from([Event::Finished(Box::new(outcome))]));
 }
 

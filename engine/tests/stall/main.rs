@@ -5,7 +5,7 @@ mod pair;
 mod wrap;
 
 use pair::{connector, listener, noise, source, start, workers};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wrap::{Delay, LateSink, LateSource};
 use xfer_engine::codec::Compression;
@@ -20,8 +20,12 @@ fn each(ms: u64) -> Delay {
     Arc::new(move |_| Duration::from_millis(ms))
 }
 
+/// One at a time: times are compared here.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Moves `len` bytes with storage that is late by these delays.
 fn run(len: usize, reads: Delay, writes: Delay, config: &TransferConfig) -> (Outcome, Outcome) {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     let (to, from) = (listener(workers(1)), connector(workers(1)));
     let source = LateSource(source("a", Arc::new(noise(len, 1)), Compression::None), reads);
     let sink = LateSink(MemorySink::discarding(true), writes);
@@ -68,4 +72,27 @@ fn chunks_are_compressed_where_that_is_faster_than_sending_what_it_saves() {
         start((&from, source), (&to, Arc::new(MemorySink::discarding(true))), 1, &config).succeed();
     assert_eq!(sender.progress.bytes, 48 << 20);
     assert!(sender.progress.wire_bytes < 24 << 20, "{} bytes on the wire", sender.progress.wire_bytes);
+}
+
+/// The 99.9th percentiles of how late the sender's and the receiver's answers are, the least of three runs: a scheduler that
+/// takes the core away makes answers late too.
+fn lateness(reads: &Delay, writes: &Delay) -> [Duration; 2] {
+    let config = TransferConfig { rate_max: Some(400_000_000), ..TransferConfig::default() };
+    let runs = [(); 3].map(|()| run(32 << 20, reads.clone(), writes.clone(), &config));
+    assert!(runs.iter().all(|(_, receiver)| receiver.latency.ack_delay.count > 100));
+    let least = |of: fn(&(Outcome, Outcome)) -> Duration| runs.iter().map(of).min().unwrap_or_default();
+    [least(|ends| ends.0.latency.ack_delay.p999), least(|ends| ends.1.latency.ack_delay.p999)]
+}
+
+#[test]
+fn a_stall_of_storage_holds_no_answers_up() {
+    let once: Delay = Arc::new(|chunk| Duration::from_millis(if chunk == 12 { 500 } else { 0 }));
+    let without = lateness(&never(), &never());
+    for (reads, writes) in [(once.clone(), never()), (never(), once)] {
+        let with = lateness(&reads, &writes);
+        println!("answers are late by {without:?}, with a stall by {with:?}");
+        for (with, without) in with.iter().zip(&without) {
+            assert!(*with <= *without + Duration::from_millis(5), "{without:?} rose to {with:?}");
+        }
+    }
 }
