@@ -74,6 +74,17 @@ pub struct EngineConfig {
     pub memory_max: u64,
     /// Segmented sends (GSO) and coalesced receives (GRO), where the kernel has them.
     pub offloads: bool,
+    /// Let the kernel give each packet to the worker that its connection belongs to. Without, workers hand them over.
+    pub steering: bool,
+}
+
+/// Datagrams that one worker's queue got and that belong to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandedOver {
+    /// Given to their worker.
+    pub datagrams: u64,
+    /// Lost, since too many waited there.
+    pub dropped: u64,
 }
 
 impl Default for EngineConfig {
@@ -85,6 +96,7 @@ impl Default for EngineConfig {
             poll: Poll::Adaptive,
             memory_max: 64 << 20,
             offloads: true,
+            steering: true,
         }
     }
 }

@@ -12,6 +12,8 @@ pub const IO_THREADS_MAX: usize = 8;
 pub const JOBS_MAX: usize = 8_192;
 /// Commands that wait for a worker.
 pub const COMMANDS_MAX: usize = 1_024;
+/// Datagrams that wait for the worker which their connection belongs to; more are dropped.
+pub const HANDED_OVER_MAX: usize = 256;
 /// Transfers of one engine at once.
 pub const TRANSFERS_MAX: usize = 256;
 /// Events that an application leaves unread before its transfer waits.
