@@ -5,6 +5,7 @@ mod buffers;
 mod latency;
 mod outcome;
 mod receive;
+mod report;
 mod send;
 mod table;
 mod verdict;
@@ -30,7 +31,7 @@ use xfer_io::borrows::Slot;
 use xfer_io::clock::monotonic_ns;
 use xfer_io::pool::ChunkPool;
 use xfer_proto::connection::{Connection, Dropped, Event as ProtoEvent, Transmit};
-use xfer_proto::path::{Address, PathState};
+use xfer_proto::path::Address;
 use xfer_proto::space::{Piece, Space};
 use xfer_proto::time::Time;
 use xfer_proto::wire::{CloseCode, Durability, Header, Message, PathId, TransferId};
@@ -76,6 +77,8 @@ pub(crate) struct DriverStart {
     pub(crate) pool: ChunkPool,
     /// Pairs of the opener, the handshake's first.
     pub(crate) pairs: Vec<PathPair>,
+    /// Pairs for when one of them dies.
+    pub(crate) standby: Vec<PathPair>,
 }
 
 /// A connection with its transfer.
@@ -91,6 +94,10 @@ pub(crate) struct Driver {
     events: VecDeque<Event>,
     pool: ChunkPool,
     pairs: Vec<PathPair>,
+    /// Paths that this end opened: one that was never proved is not reported any more when it is given up.
+    opened: Vec<(PathId, PathPair)>,
+    /// Pairs that were not used yet.
+    standby: VecDeque<PathPair>,
     published: Time,
     account: Account,
     latencies: Latencies,
@@ -120,6 +127,8 @@ impl Driver {
             events: VecDeque::new(),
             pool: start.pool,
             pairs: start.pairs,
+            opened: Vec::new(),
+            standby: start.standby.into(),
             published: now,
             account,
             latencies: Latencies::new(),
@@ -330,6 +339,7 @@ impl Driver {
                 if let Some(pair) = self.pair(id) {
                     self.events.push_back(Event::PathDown(pair, "it does not answer".into()));
                 }
+                self.open_standby(now);
             }
             ProtoEvent::Closed { code, text, by_peer } => {
                 self.closed(now, key, storage, code, &text, by_peer)
@@ -357,11 +367,29 @@ impl Driver {
             self.events.push_back(Event::PathUp(pair));
         }
         if self.opener {
-            for pair in self.pairs.clone().into_iter().skip(1) {
-                let address = Address { remote: pair.remote, local: Some(pair.local) };
-                if self.connection.open_path(now, address).is_none() {
-                    self.events.push_back(Event::PathDown(pair, "there are too many paths".into()));
-                }
+            for pair in std::mem::take(&mut self.pairs).into_iter().skip(1) {
+                self.open(now, pair);
+            }
+        }
+    }
+
+    /// Opens a path; false when there are too many.
+    fn open(&mut self, now: Time, pair: PathPair) -> bool {
+        let address = Address { remote: pair.remote, local: Some(pair.local) };
+        match self.connection.open_path(now, address) {
+            Some(id) => self.opened.push((id, pair)),
+            None => self.events.push_back(Event::PathDown(pair, "there are too many paths".into())),
+        }
+        self.opened.last().is_some_and(|(_, last)| *last == pair)
+    }
+
+    /// A path died: the next pair on standby takes its place.
+    fn open_standby(&mut self, now: Time) {
+        while matches!(self.stage, Stage::Running)
+            && let Some(pair) = self.standby.pop_front()
+        {
+            if self.open(now, pair) {
+                return;
             }
         }
     }
@@ -502,59 +530,8 @@ impl Driver {
     }
 
     fn pair(&self, id: PathId) -> Option<PathPair> {
-        self.connection.path_reports().find(|p| p.id == id).and_then(|p| pair_of(&p.address))
-    }
-
-    fn publish(&mut self, now: Time) {
-        self.tell_rate(now.since(self.published));
-        self.published = now;
-        self.account.end_window(self.busy);
-        let shared = self.shared.clone();
-        shared.publish(|progress| self.report(progress));
-    }
-
-    /// Tells the source what the connection could carry: what it does carry where it is what holds the transfer up, else at least that
-    /// and the windows' worth.
-    fn tell_rate(&mut self, span: Duration) {
-        let Half::Sending(sending) = &self.half else { return };
-        let acked: u64 = self.connection.path_reports().map(|p| p.counters.content_acked).sum();
-        let bytes = acked.saturating_sub(self.delivered);
-        self.delivered = acked;
-        let mut rate = per_second(bytes, span);
-        if !matches!(self.account.of_window(), Limit::Path | Limit::RateLimit) && rate > 0 {
-            let live = self.connection.path_reports().filter(|p| p.state == PathState::Live);
-            let windows: u64 = live.map(|p| per_second(p.window, p.rtt)).fold(0, u64::saturating_add);
-            let cap = self.config.rate_max.map_or(u64::MAX, |bits| bits / 8);
-            rate = rate.max(windows.min(cap));
-        }
-        if rate > 0 {
-            sending.tell_rate(rate);
-        }
-    }
-
-    /// Writes the totals by now into `progress`, whose list of paths is reused.
-    fn report(&self, progress: &mut Progress) {
-        self.totals.report(progress);
-        progress.limited_by = self.account.recent();
-        let sending = matches!(self.half, Half::Sending(_));
-        for path in self.connection.path_reports() {
-            progress.wire_bytes += path.counters.bytes_sent + path.counters.bytes_received;
-            progress.retransmitted_bytes += path.counters.content_resent;
-            let Some(pair) = pair_of(&path.address) else { continue };
-            let counters = path.counters;
-            let bytes = if sending { counters.content_acked } else { counters.content_received };
-            progress.paths.push(crate::api::PathReport {
-                pair,
-                up: path.state == PathState::Live,
-                bytes,
-                rtt: path.rtt,
-                loss: counters.packets_lost as f64 / counters.packets_sent.max(1) as f64,
-                mtu: path.mtu,
-                window: path.window,
-                packets_sent: counters.packets_sent,
-                packets_received: counters.packets_received,
-            });
-        }
+        let now = self.connection.path_reports().find(|p| p.id == id).and_then(|p| pair_of(&p.address));
+        now.or_else(|| self.opened.iter().find(|(opened, _)| *opened == id).map(|(_, pair)| *pair))
     }
 }
 
@@ -564,11 +541,6 @@ fn plan(space: &Space, chunk: u32, spare: &mut Vec<Vec<Piece>>) -> ChunkPlan {
     pieces.clear();
     pieces.extend(space.pieces(chunk));
     ChunkPlan { chunk, plain_len: space.plain_len(chunk), pieces }
-}
-
-fn per_second(bytes: u64, span: Duration) -> u64 {
-    let rate = u128::from(bytes) * 1_000_000_000 / span.as_nanos().max(1);
-    u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
 fn pair_of(address: &Address) -> Option<PathPair> {

@@ -194,6 +194,7 @@ impl Worker {
                 slot: self.slot,
                 pool: admitted.pool,
                 pairs: Vec::new(),
+                standby: Vec::new(),
             },
         );
         self.place(now, worker, driver);

@@ -90,7 +90,7 @@ fn give_up(shared: &Shared, error: Error) {
 
 impl Worker {
     /// Sends the first HELLO.
-    pub(super) fn dial(&mut self, now: Time, start: DialStart) {
+    pub(super) fn dial(&mut self, now: Time, mut start: DialStart) {
         let pair = start.connect.paths[0];
         let mut queue = Ok(0);
         for pair in start.connect.paths.iter().rev() {
@@ -106,6 +106,13 @@ impl Worker {
                 return give_up(&start.shared, Error::new(Class::Fatal, text).because(error));
             }
         };
+        start.connect.standby.retain(|pair| {
+            let opened = self.sockets.open(pair.local, &self.poller);
+            if let Err(error) = &opened {
+                tracing::warn!(local = %pair.local, %error, "a pair on standby cannot be used");
+            }
+            opened.is_ok()
+        });
         let local_id = connection_id(self.index);
         let mut stream = SendStream::new(xfer_proto::limits::STREAM_WINDOW);
         stream.push(&Message::Open(Open {
@@ -235,7 +242,7 @@ impl Worker {
             peer_stream: reply.payload.stream,
             seed: random(),
         };
-        let Connect { paths, role, config, .. } = dial.start.connect;
+        let Connect { paths, standby, role, config, .. } = dial.start.connect;
         let settings = config.connection(reply.payload.datagram_max);
         let connection = Connection::new(now, CRYPTO, settings, established);
         let driver = Driver::new(
@@ -249,6 +256,7 @@ impl Worker {
                 slot: self.slot,
                 pool: dial.start.pool,
                 pairs: paths,
+                standby,
             },
         );
         self.adopt(now, driver);

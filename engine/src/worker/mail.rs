@@ -12,6 +12,10 @@ use xfer_io::wake::Waker;
 use xfer_proto::wire::Header;
 
 /// One letter.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "answers are what most letters are, and boxing them would allocate"
+)]
 pub(crate) enum Mail {
     /// Storage's answer to a driver's job.
     Answer(u32, Answer),

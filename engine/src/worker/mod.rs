@@ -69,6 +69,18 @@ struct Seat {
     dirty: bool,
 }
 
+impl Seat {
+    /// Takes one datagram. Whether it was the first under the connection's keys.
+    fn receive(&mut self, now: Time, from: Address, ce: bool, header: &Header, datagram: &[u8]) -> bool {
+        let was_established = self.driver.is_established();
+        if let Err(why) = self.driver.receive(now, from, ce, header, datagram) {
+            tracing::trace!(?why, "dropped a datagram");
+        }
+        self.dirty = true;
+        !was_established && self.driver.is_established()
+    }
+}
+
 /// One worker.
 pub(crate) struct Worker {
     index: usize,
@@ -321,14 +333,9 @@ impl Worker {
             }
             let Some(key) = by_id.get(&header.connection.0) else { continue };
             let Some(seat) = seats.get_mut(key) else { continue };
-            let was_established = seat.driver.is_established();
-            if let Err(why) = seat.driver.receive(now, from, ce, &header, datagram) {
-                tracing::trace!(?why, "dropped a datagram");
-            }
-            if !was_established && seat.driver.is_established() {
+            if seat.receive(now, from, ce, &header, datagram) {
                 accepting.established(header.connection.0, peers);
             }
-            seat.dirty = true;
         }
     }
 
@@ -341,15 +348,10 @@ impl Worker {
         let from = Address { remote: meta.source, local: meta.destination.or(self.sockets.local(queue)) };
         let Worker { seats, by_id, accepting, peers, .. } = self;
         let Some(seat) = by_id.get(&header.connection.0).and_then(|key| seats.get_mut(key)) else { return };
-        let was_established = seat.driver.is_established();
         let ce = meta.ecn == Some(xfer_io::queue::Ecn::Ce);
-        if let Err(why) = seat.driver.receive(now, from, ce, &header, &bytes) {
-            tracing::trace!(?why, "dropped a datagram");
-        }
-        if !was_established && seat.driver.is_established() {
+        if seat.receive(now, from, ce, &header, &bytes) {
             accepting.established(header.connection.0, peers);
         }
-        seat.dirty = true;
     }
 
     fn take_handshake(&mut self, now: Time, handshake: &Handshake) {

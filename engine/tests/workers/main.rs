@@ -4,12 +4,16 @@
 #[path = "../pair/mod.rs"]
 mod pair;
 
-use pair::{Ends, connector, listener, noise, source, start, workers};
+use pair::{Ends, LOOPBACK, PATIENCE, connector, listener, noise, source, start, workers};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use xfer_engine::codec::Compression;
 use xfer_engine::sink::MemorySink;
-use xfer_engine::{Engine, EngineConfig, HandedOver, TransferConfig};
+use xfer_engine::{
+    Admission, Connect, Direction, Engine, EngineConfig, Event, HandedOver, PathPair, Role, Suite, Ticket,
+    TransferConfig,
+};
 
 fn begin(from: &Engine, to: &Engine, secret: u8, len: usize) -> Ends {
     let source = source("a", Arc::new(noise(len, u64::from(secret))), Compression::None);
@@ -49,4 +53,41 @@ fn transfers_that_nobody_looks_at_hold_nothing_up() {
     let began = Instant::now();
     drop((from, to));
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+/// The second path leads to nobody, so it is given up, and the pair on standby carries.
+#[test]
+fn a_pair_on_standby_takes_the_place_of_a_path_that_dies() {
+    let (to, from) = (listener(workers(1)), connector(workers(1)));
+    let silent = std::net::UdpSocket::bind((LOOPBACK, 0)).expect("binds");
+    let local = |last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+    let pair = |last| PathPair { local: local(last), remote: to.addresses()[0] };
+    let dead = PathPair { local: local(3), remote: silent.local_addr().expect("bound") };
+    let ticket = Ticket { secret: [1; 32], suite: Suite::Aes128Gcm, direction: Direction::OpenerSends };
+    let config = TransferConfig { rate_max: Some(16_000_000), ..TransferConfig::default() };
+    let role = Role::Receive(Arc::new(MemorySink::discarding(true)));
+    let admission = Admission { ticket: ticket.clone(), lifetime: PATIENCE, role, config: config.clone() };
+    let receiver = to.admit(admission).expect("admits");
+    let source = source("a", Arc::new(noise(64 << 20, 1)), Compression::None);
+    let connect = Connect {
+        ticket,
+        paths: vec![pair(1), dead],
+        standby: vec![pair(2)],
+        role: Role::Send(Arc::new(source)),
+        config,
+        timeout: Duration::from_secs(5),
+    };
+    let sender = from.connect(connect).expect("connects");
+    let mut seen = Vec::new();
+    while seen.last() != Some(&(true, pair(2))) {
+        match sender.events().recv_timeout(PATIENCE).expect("goes on") {
+            Event::PathUp(up) => seen.push((true, up)),
+            Event::PathDown(down, _) => seen.push((false, down)),
+            Event::Finished(outcome) => panic!("{:?} before the pair on standby was up", outcome.error),
+            _ => {}
+        }
+    }
+    assert_eq!(seen, [(true, pair(1)), (false, dead), (true, pair(2))]);
+    sender.cancel("seen enough");
+    assert!(pair::outcome(&receiver).error.is_some());
 }
