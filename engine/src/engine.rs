@@ -219,7 +219,7 @@ fn guard(mut worker: Worker, registry: &Mutex<Vec<std::sync::Weak<Shared>>>) {
     for shared in transfers.iter().filter_map(std::sync::Weak::upgrade) {
         shared.fail(&why);
     }
-    worker.fail_waiting(&why);
+    worker.into_post().fail_all(&why);
 }
 
 fn shared() -> (Arc<Shared>, Receiver<Event>) {
@@ -294,8 +294,8 @@ impl Ticket {
 }
 
 impl TransferConfig {
-    /// The protocol's settings of a connection with a peer that takes datagrams of `peer_max` bytes.
-    pub(crate) fn connection(&self, peer_max: u16) -> Config {
+    /// The protocol's settings of a connection with a peer that said `peer` of itself.
+    pub(crate) fn connection(&self, peer: &xfer_proto::handshake::Payload) -> Config {
         use crate::api::CongestionControl;
         let bytes_per_second = self.rate_max.map(|bits| (bits / 8).max(1));
         let algorithm = match self.congestion {
@@ -310,7 +310,8 @@ impl TransferConfig {
         Config {
             algorithm,
             rate_max: bytes_per_second.filter(|_| !fixed),
-            datagram_max: peer_max.min(limits::DATAGRAM_MAX),
+            datagram_max: peer.datagram_max.min(limits::DATAGRAM_MAX),
+            peer_buffer: peer.receive_buffer,
             idle: xfer_proto::limits::IDLE,
         }
     }

@@ -57,6 +57,8 @@ pub const SYNC_BYTES: u64 = 64 << 20;
 pub const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How often totals are published for the application.
 pub const REPORT_EVERY: Duration = Duration::from_millis(50);
+/// How long the end of a transfer waits until the peer has heard why.
+pub const CANCEL_HEARD: Duration = Duration::from_secs(1);
 /// Share of a window's active time, in percent, that a worker works at least when it is what holds a transfer up.
 pub const BUSY_PERCENT: u32 = 90;
 /// A transfer that was active for less has nothing that held it up.

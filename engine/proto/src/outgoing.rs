@@ -148,7 +148,7 @@ impl Outgoing {
     /// A chunk's stored bytes are ready to be sent. It must be granted.
     pub fn offer(&mut self, chunk: u32, attempt: u8, len: u32) {
         assert!(chunk < self.limit, "chunk {chunk} is not granted");
-        if len == 0 || self.is_accepted(chunk) {
+        if self.is_accepted(chunk) {
             return;
         }
         self.revoke(chunk);
@@ -156,6 +156,10 @@ impl Outgoing {
             self.replaced.push(chunk);
         } else {
             self.live.push(chunk);
+        }
+        // Its entry says all: there is nothing to send, but that it was accepted is still to be heard.
+        if len == 0 {
+            return;
         }
         let transfer = self.id;
         self.ready.push_back(Lease {
@@ -305,6 +309,15 @@ mod tests {
         let mut rest = take(&mut outgoing, 10, 1_034, &[]);
         rest.sort_unstable();
         assert_eq!(rest, [5, 6, 7]);
+    }
+
+    #[test]
+    fn a_chunk_without_bytes_is_accepted_like_any_other() {
+        let mut outgoing = Outgoing::new(TransferId(1), 20);
+        take(&mut outgoing, 0, 2, &[]);
+        outgoing.offer(0, 0, 0);
+        assert!(!outgoing.has_something());
+        assert_eq!(take(&mut outgoing, 1, 2, &[]), [0]);
     }
 
     #[test]

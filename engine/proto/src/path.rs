@@ -85,8 +85,35 @@ pub(crate) struct PathStart<'a> {
     pub(crate) open_secret: &'a [u8; 32],
     pub(crate) algorithm: Algorithm,
     pub(crate) datagram_max: u16,
+    pub(crate) peer_buffer: u32,
     pub(crate) rtt: Option<Duration>,
     pub(crate) seed: u64,
+}
+
+/// How fast the peer acknowledges: the faster of the last two rounds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flow {
+    since: Time,
+    bytes: u64,
+    /// Bytes a second of the last round and of the one before.
+    rates: [u64; 2],
+}
+
+impl Flow {
+    fn rate(&self) -> u64 {
+        self.rates[0].max(self.rates[1])
+    }
+
+    fn add(&mut self, now: Time, bytes: u64, rtt: Duration) {
+        self.bytes += bytes;
+        let span = now.since(self.since);
+        if span < rtt.max(limits::TIMER_GRANULARITY) {
+            return;
+        }
+        let rate = u128::from(self.bytes) * 1_000_000_000 / span.as_nanos();
+        *self =
+            Flow { since: now, bytes: 0, rates: [u64::try_from(rate).unwrap_or(u64::MAX), self.rates[0]] };
+    }
 }
 
 /// One path of a connection.
@@ -125,6 +152,8 @@ pub(crate) struct Path<C: Crypto> {
     skips: u64,
     peer_ce: u32,
     first_lag: Option<u32>,
+    peer_buffer: u32,
+    flow: Flow,
 }
 
 impl<C: Crypto> Path<C> {
@@ -172,6 +201,8 @@ impl<C: Crypto> Path<C> {
             skips: 0,
             peer_ce: 0,
             first_lag: None,
+            peer_buffer: start.peer_buffer,
+            flow: Flow::default(),
         };
         path.plan_skip();
         path
@@ -194,18 +225,25 @@ impl<C: Crypto> Path<C> {
     /// Bytes that may be sent now as one train: window, pacing and the log's bound. At most 64 KiB.
     pub(crate) fn send_budget(&mut self, now: Time) -> u64 {
         let in_flight = self.sent.in_flight();
-        let window = self.controller.window();
+        let window = self.window();
         if self.state != PathState::Live || in_flight >= window || !self.sent.has_room() {
             return 0;
         }
         self.pacer.budget(now, u64::from(self.mtu.current())).min(window - in_flight)
     }
 
+    /// Bytes that may be in flight: the controller's window, but no more than what the path holds at twice the rate at which the peer took
+    /// the last round, and half of the peer's receive buffer. More would overrun a peer whose thread waits for a processor.
+    pub(crate) fn window(&self) -> u64 {
+        let held =
+            self.flow.rate().saturating_mul(2).saturating_mul(self.rtt.min().as_micros() as u64) / 1_000_000;
+        let bound = held.saturating_add(u64::from(self.peer_buffer / 2));
+        self.controller.window().min(bound.max(cc::INITIAL_WINDOW_PACKETS * u64::from(self.mtu.current())))
+    }
+
     /// Whether window and log let something go, if the pacer did.
     pub(crate) fn window_open(&self) -> bool {
-        self.state == PathState::Live
-            && self.sent.in_flight() < self.controller.window()
-            && self.sent.has_room()
+        self.state == PathState::Live && self.sent.in_flight() < self.window() && self.sent.has_room()
     }
 
     /// Logs what was just sent. `paced`: the next train waits for it.
@@ -247,6 +285,7 @@ impl<C: Crypto> Path<C> {
             return;
         }
         self.last_progress = now;
+        self.flow.add(now, news.bytes, self.rtt.smoothed());
         self.probe_timeouts = 0;
         let mut measured = None;
         if let Some(sent) = news.rtt_from {
@@ -321,6 +360,11 @@ impl<C: Crypto> Path<C> {
             mix(self.seed ^ now.as_nanos()),
         );
         self.pacer = Pacer::new(self.controller.pacing_rate());
+        self.go_on(now);
+    }
+
+    /// The path carries again.
+    pub(crate) fn go_on(&mut self, now: Time) {
         self.probe_timeouts = 0;
         self.last_progress = now;
         self.state = PathState::Live;

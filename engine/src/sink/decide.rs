@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use xfer_io::file::{FileError, Kind, Replace, Stat};
 use xfer_proto::limits::RESUME_RUNS_MAX;
-use xfer_proto::wire::{Decision, Entry, EntryKind, Page, Run};
+use xfer_proto::wire::{Attribute, Decision, Entry, EntryKind, Page, Run};
 
 /// An entry with where it goes.
 struct Listed<'a> {
@@ -162,7 +162,7 @@ impl FileSink {
         }
         if let Some(stat) = found(&directory, last).map_err(failed)? {
             check_replaceable(&stat, &listed.entry.name)?;
-            if self.stays(&stat, &listed.kept) || self.is_same(&stat, &listed) {
+            if self.stays(&stat, &listed.kept) || self.is_same(&directory, last, &stat, &listed)? {
                 ended.push(self.skip(&directory, last, &stat, &listed)?);
                 return Ok(Decision::Skip);
             }
@@ -184,17 +184,45 @@ impl FileSink {
         }
     }
 
-    fn is_same(&self, there: &Stat, listed: &Listed<'_>) -> bool {
+    fn is_same(
+        &self,
+        directory: &Directory,
+        last: &[u8],
+        there: &Stat,
+        listed: &Listed<'_>,
+    ) -> Result<bool, Fault> {
         if there.kind != Kind::File || listed.entry.open {
-            return false;
+            return Ok(false);
         }
         let same_size = there.size == listed.entry.size;
-        match self.spec.compare {
+        Ok(match self.spec.compare {
             Compare::Exists => true,
             Compare::Size => same_size,
             Compare::Mtime => same_size && same_time(there.mtime, listed.kept.mtime),
-            Compare::Digest => false,
-        }
+            Compare::Digest => same_size && self.has_listed_digest(directory, last, there, listed)?,
+        })
+    }
+
+    /// Whether the file's content is what the sender listed. Without a listed digest it counts as different.
+    fn has_listed_digest(
+        &self,
+        directory: &Directory,
+        last: &[u8],
+        there: &Stat,
+        listed: &Listed<'_>,
+    ) -> Result<bool, Fault> {
+        let entry = listed.entry;
+        let root = match &entry.inline {
+            Some(inline) if self.spec.digests => Some(inline.digest),
+            _ => entry.attributes.iter().find_map(|attribute| match attribute {
+                Attribute::Digest(root) => Some(*root),
+                _ => None,
+            }),
+        };
+        let Some(root) = root else { return Ok(false) };
+        let path = self.spec.target.shown(&entry.name);
+        let ours = self.digest_of(directory, last, &path, there);
+        Ok(ours.map_err(|error| Fault::of(&entry.name, &error))? == root)
     }
 
     /// The file is here already; a differing mode is set, except on files that are to stay as they are.

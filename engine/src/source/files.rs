@@ -18,7 +18,7 @@ use std::time::Duration;
 use xfer_io::file::{File, FileError};
 use xfer_proto::limits::{INLINE_LEN_MAX, PAGE_ENTRIES_MAX};
 use xfer_proto::space::Piece;
-use xfer_proto::wire::{Codec, Decision};
+use xfer_proto::wire::{Attribute, Codec, Decision, Entry};
 
 /// Files, directories and symlinks of one machine, or the bytes of a stream.
 pub struct FileSource {
@@ -26,6 +26,7 @@ pub struct FileSource {
     objects: Mutex<HashMap<u32, Arc<Object>>>,
     open: Descriptors,
     encoder: Encoder,
+    list_digests: bool,
     want_digests: bool,
     cache: Option<Arc<dyn DigestCache>>,
     /// Bytes of a full chunk, known with the first chunk read: the size of its buffer.
@@ -37,6 +38,9 @@ struct Walk {
     /// Found, but did not fit the listing before.
     pending: Option<Box<Listed>>,
 }
+
+/// Bytes of a digest among an entry's attributes.
+const DIGEST_LEN: usize = 3 + 32;
 
 impl FileSource {
     /// A source of what `spec` names. Nothing is opened yet.
@@ -57,6 +61,7 @@ impl FileSource {
             objects: Mutex::new(HashMap::new()),
             open: Descriptors::new(),
             encoder: Encoder::new(spec.compression, spec.digests),
+            list_digests: spec.list_digests,
             want_digests: spec.want_digests,
             cache: spec.cache,
             chunk_bytes: AtomicU64::new(0),
@@ -167,6 +172,16 @@ impl FileSource {
         let encoding = self.encoder.encode(&plan, None, 0, buffer);
         self.note(&plan, 0, &encoding, &[Some(object)]);
         ReadChunk { encoding, withdrawn: Vec::new() }
+    }
+
+    /// Lists the digest too, when it is asked for and the file can be read; one that cannot is found out when it is needed.
+    fn add_digest(&self, entry: &mut Entry, object: &Object) {
+        if let Content::File { identity, sparse } = &object.content
+            && self.list_digests
+            && let Ok(root) = self.root_of(object, identity, *sparse)
+        {
+            entry.attributes.push(Attribute::Digest(root));
+        }
     }
 
     fn note(&self, plan: &ChunkPlan, attempt: u8, encoding: &Encoding, objects: &[Option<&Object>]) {
@@ -281,13 +296,16 @@ impl Source for FileSource {
                     }
                 },
             };
-            let len = listed.entry.encoded_len_max();
+            let len = listed.entry.encoded_len_max() + DIGEST_LEN;
             if bytes + len > limits::LISTING_BYTES_MAX && !out.entries.is_empty() {
                 walk.pending = Some(listed);
                 break;
             }
             bytes += len;
-            let Listed { entry, object } = *listed;
+            let Listed { mut entry, object } = *listed;
+            if let Some(object) = &object {
+                self.add_digest(&mut entry, object);
+            }
             self.remember(number, object);
             out.entries.push(entry);
         }

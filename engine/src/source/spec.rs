@@ -58,6 +58,8 @@ pub struct SourceSpec {
     pub digests: bool,
     /// Files up to this many bytes travel in the manifest; 0: none, 1,024 at most.
     pub inline_max: usize,
+    /// Whether files are listed with the BLAKE3 root of their content, for a receiver that compares by it: each is read while it is listed, unless it is known from before.
+    pub list_digests: bool,
     /// Whether the end of an object tells its BLAKE3 root, of skipped and resumed ones too.
     pub want_digests: bool,
     /// Where digests of files that are not sent may be known from before.

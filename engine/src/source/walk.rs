@@ -79,7 +79,11 @@ struct Member<'a> {
 }
 
 impl Walker {
-    pub(super) fn new(spec: WalkSpec, items: Vec<SourceItem>) -> Self {
+    pub(super) fn new(spec: WalkSpec, mut items: Vec<SourceItem>) -> Self {
+        // The digest of a tree is over its files in manifest order, in whichever order they were named. A stream stays last.
+        let is_stream = |item: &SourceItem| matches!(item.location, Location::Stream(_));
+        let end = items.len() - usize::from(items.last().is_some_and(is_stream));
+        items[..end].sort_by(|a, b| a.name.split(|c| *c == b'/').cmp(b.name.split(|c| *c == b'/')));
         Walker {
             spec,
             items: items.into_iter(),

@@ -35,10 +35,6 @@ impl Buffers {
         self.chunks.len()
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.chunks.clear();
-    }
-
     pub(crate) fn set_slot(&mut self, slot: Slot) {
         self.slot = slot;
     }

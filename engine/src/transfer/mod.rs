@@ -10,16 +10,15 @@ mod send;
 mod table;
 mod verdict;
 
-use crate::api::{Event, FileEnd, Outcome, PathPair, Progress, Role, Stage as Limit, TransferConfig};
+use crate::api::{Event, Outcome, PathPair, Progress, Role, Stage as Limit, TransferConfig};
 use crate::crypto::AwsCrypto;
-use crate::error::{Class, Error, Side};
+use crate::error::{Class, Error};
 use crate::limits;
 use crate::report::Shared;
-use crate::sink::Action;
 use crate::source::ChunkPlan;
 use crate::storage::{Answer, StorageHandle};
 use latency::Latencies;
-use outcome::Totals;
+use outcome::{Totals, failed, file_ended};
 use receive::Receiving;
 use send::Sending;
 use std::collections::VecDeque;
@@ -66,6 +65,14 @@ enum Stage {
     Ended,
 }
 
+/// The close of a connection whose peer is first to hear why.
+struct Farewell {
+    code: CloseCode,
+    text: String,
+    /// By then it closes, heard or not.
+    until: Time,
+}
+
 /// What a driver is made of.
 pub(crate) struct DriverStart {
     pub(crate) connection: Connection<AwsCrypto>,
@@ -90,6 +97,7 @@ pub(crate) struct Driver {
     opener: bool,
     started: bool,
     stage: Stage,
+    farewell: Option<Farewell>,
     totals: Totals,
     events: VecDeque<Event>,
     pool: ChunkPool,
@@ -124,6 +132,7 @@ impl Driver {
             opener: start.opener,
             started: false,
             stage: Stage::Running,
+            farewell: None,
             events: VecDeque::new(),
             pool: start.pool,
             pairs: start.pairs,
@@ -170,7 +179,7 @@ impl Driver {
     /// Whether an engine that shuts down may leave it: the application has its last event, and CLOSE was sent at least once. What the
     /// peer sends after that is not answered any more; it knows, or finds out by silence.
     pub(crate) fn may_leave(&self) -> bool {
-        matches!(self.stage, Stage::Ended) && self.events.is_empty()
+        matches!(self.stage, Stage::Ended) && self.events.is_empty() && self.farewell.is_none()
     }
 
     /// When [`Driver::pump`] has something to do at the latest.
@@ -182,15 +191,23 @@ impl Driver {
         if !self.events.is_empty() {
             next = next.min(self.published + limits::REPORT_EVERY);
         }
+        if let Some(farewell) = &self.farewell {
+            next = next.min(farewell.until);
+        }
         next
     }
 
-    /// Puts the local addresses of its paths into `locals`, each once.
+    /// Writes the local addresses of its paths into `locals`, each once, first that of the path that sent least.
     pub(crate) fn locals(&self, locals: &mut Vec<IpAddr>) {
         locals.clear();
-        locals.extend(self.connection.path_reports().filter_map(|p| p.address.local));
-        locals.sort_unstable();
-        locals.dedup();
+        loop {
+            let others = self.connection.path_reports().filter_map(|p| Some((p.address.local?, p.counters)));
+            let next = others
+                .filter(|(local, _)| !locals.contains(local))
+                .min_by_key(|(_, counters)| counters.bytes_sent);
+            let Some((local, _)) = next else { break };
+            locals.push(local);
+        }
     }
 
     /// Takes one datagram.
@@ -276,6 +293,7 @@ impl Driver {
                 Err(error) => self.abort(now, key, storage, Some(error), true),
             }
         }
+        self.close_when_heard(now);
         self.shared.deliver(&mut self.events);
     }
 
@@ -325,6 +343,10 @@ impl Driver {
     pub(crate) fn shut_down(&mut self, now: Time, key: u32, storage: &StorageHandle) {
         let error = Error::new(Class::Temporary, "the node is shutting down");
         self.abort(now, key, storage, Some(error), true);
+        if let Some(farewell) = &mut self.farewell {
+            farewell.until = now;
+        }
+        self.close_when_heard(now);
     }
 
     fn protocol_event(&mut self, now: Time, key: u32, storage: &StorageHandle, event: ProtoEvent) {
@@ -473,25 +495,35 @@ impl Driver {
             return;
         }
         if tell {
+            let mut until = now;
             if self.started
                 && let Some(error) = &error
             {
                 let side = role_side(matches!(self.half, Half::Sending(_)));
                 let error = error.to_wire(side);
                 self.connection.send(&Message::Cancel { transfer: TRANSFER, error });
+                until = now + limits::CANCEL_HEARD;
             }
             let text = error.as_ref().map(ToString::to_string).unwrap_or_default();
             let temporary = error.as_ref().is_some_and(|e| e.class == Class::Temporary);
             let code = if temporary { CloseCode::Shutdown } else { CloseCode::Cancelled };
-            self.connection.close(now, code, &text);
+            self.farewell = Some(Farewell { code, text, until });
+            self.close_when_heard(now);
         }
         self.stage = Stage::Aborting(error);
         match &mut self.half {
-            Half::Sending(s) => {
-                s.buffers.clear();
-                self.finish();
-            }
+            // Its buffers stay: what is leased of them is sent until the connection closes.
+            Half::Sending(_) => self.finish(),
             Half::Receiving(r) => r.abort(key, storage),
+        }
+    }
+
+    /// Closes once the peer has the message that says why, or takes too long: a CLOSE has no room for the error itself, and its sender
+    /// sends nothing else any more.
+    fn close_when_heard(&mut self, now: Time) {
+        let heard = self.connection.stream_backlog() == 0;
+        if let Some(farewell) = self.farewell.take_if(|farewell| heard || now >= farewell.until) {
+            self.connection.close(now, farewell.code, &farewell.text);
         }
     }
 
@@ -545,25 +577,4 @@ fn plan(space: &Space, chunk: u32, spare: &mut Vec<Vec<Piece>>) -> ChunkPlan {
 
 fn pair_of(address: &Address) -> Option<PathPair> {
     Some(PathPair { local: address.local?, remote: address.remote })
-}
-
-/// Tells the application of an ended object and counts it.
-fn file_ended(totals: &mut Totals, events: &mut VecDeque<Event>, end: FileEnd) {
-    totals.file_ended(&end);
-    events.push_back(Event::File(end));
-}
-
-/// The failure of one object, as the application hears it.
-fn failed(object: u32, name: Vec<u8>, is_directory: bool, error: Error) -> FileEnd {
-    FileEnd {
-        object,
-        name,
-        is_directory,
-        action: Action::Failed,
-        bytes: 0,
-        reused: 0,
-        skipped: 0,
-        digest: None,
-        error: Some(error.on(Side::Source)),
-    }
 }

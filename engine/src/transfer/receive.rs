@@ -32,6 +32,10 @@ pub(crate) struct Receiving {
     last_page: bool,
     deciding: bool,
     decided_pages: u32,
+    /// The first object whose decision storage has not answered yet.
+    undecided_from: u32,
+    /// Objects of the page under decision that another I/O thread has ended already, with a batch. At most a page.
+    early: Vec<Ended>,
     /// Placed objects that were not retired: what a withdrawal needs.
     placed: VecDeque<Placed>,
     withdrawn: BTreeSet<u32>,
@@ -42,10 +46,6 @@ pub(crate) struct Receiving {
     spare: Vec<Vec<Piece>>,
     writing: usize,
     withdrawing: usize,
-    /// Objects that ended while their page was being decided.
-    ended_early: Vec<Ended>,
-    /// Objects decided SKIP that did not end yet: the sink makes hard links of them at the end.
-    links: BTreeSet<u32>,
     /// Objects decided NEED or RESUME that did not end.
     open_objects: u64,
     done: VecDeque<(u32, DoneStatus)>,
@@ -84,6 +84,8 @@ impl Receiving {
             last_page: false,
             deciding: false,
             decided_pages: 0,
+            undecided_from: 0,
+            early: Vec::new(),
             placed: VecDeque::new(),
             withdrawn: BTreeSet::new(),
             not_needed: RangeSet::new(),
@@ -91,8 +93,6 @@ impl Receiving {
             spare: Vec::new(),
             writing: 0,
             withdrawing: 0,
-            ended_early: Vec::new(),
-            links: BTreeSet::new(),
             open_objects: 0,
             done: VecDeque::new(),
             some_failed: false,
@@ -300,7 +300,6 @@ impl Receiving {
                 incoming.accept(chunk);
             }
         }
-        self.not_needed.insert(u64::from(granted)..u64::from(chunks.end), usize::MAX);
     }
 
     fn full(&mut self, cx: &mut Context<'_>, chunk: u32) {
@@ -352,9 +351,6 @@ impl Receiving {
         let objects = (page.first_object..).zip(&page.entries).zip(&decided.decisions);
         for ((object, entry), decision) in objects {
             let placed = space.place(object, entry, decision).map_err(|e| rule(e.what))?;
-            if *decision == Decision::Skip {
-                self.links.insert(object);
-            }
             if matches!(decision, Decision::Need | Decision::Resume(_)) {
                 self.open_objects += 1;
                 cx.totals.moved(inline_len(entry));
@@ -372,13 +368,14 @@ impl Receiving {
         space.end_page();
         self.decided_pages += 1;
         let first = page.first_object;
+        self.undecided_from = first + page.entries.len() as u32;
         for end in decided.ended {
             let decision = end.object.checked_sub(first).and_then(|i| decided.decisions.get(i as usize));
-            let open = matches!(decision, Some(Decision::Need | Decision::Resume(_)));
-            self.links.remove(&end.object);
+            // An object of an earlier page was open: it ended with the batch that this page filled.
+            let open = decision.is_none_or(|d| matches!(d, Decision::Need | Decision::Resume(_)));
             self.object_ended(cx, end, open);
         }
-        let early = std::mem::take(&mut self.ended_early);
+        let early = std::mem::take(&mut self.early);
         self.ended(cx, early);
         Ok(())
     }
@@ -442,15 +439,13 @@ impl Receiving {
         }
     }
 
-    /// Objects ended after their page was decided. While a page is being decided, another thread may end objects of that very page:
-    /// those wait until the decision is known.
     fn ended(&mut self, cx: &mut Context<'_>, ended: Vec<Ended>) {
-        if self.deciding {
-            return self.ended_early.extend(ended);
-        }
         for end in ended {
-            let told = !self.links.remove(&end.object);
-            self.object_ended(cx, end, told);
+            if end.object < self.undecided_from {
+                self.object_ended(cx, end, true);
+            } else {
+                self.early.push(end);
+            }
         }
     }
 

@@ -74,6 +74,10 @@ pub(crate) struct Sending {
     spare: Vec<Vec<Piece>>,
     rejects: BTreeMap<u32, u8>,
     completed: Option<Durability>,
+    /// The object of open length, which is the last.
+    open: Option<u32>,
+    /// Its length was told.
+    open_ended: bool,
 }
 
 impl Sending {
@@ -99,6 +103,8 @@ impl Sending {
             spare: Vec::new(),
             rejects: BTreeMap::new(),
             completed: None,
+            open: None,
+            open_ended: false,
         }
     }
 
@@ -195,6 +201,7 @@ impl Sending {
             Answer::Read(plan, attempt, buffer, read, took) => {
                 self.reading -= 1;
                 self.reads_took += took;
+                let Some(plan) = self.cut_at_end(cx, plan)? else { return Ok(()) };
                 self.chunk_read(cx, plan, attempt, buffer, read?);
             }
             Answer::ObjectEnded(object, ended) => self.object_ended(cx, object, ended),
@@ -215,6 +222,9 @@ impl Sending {
         let first_object = self.next_object;
         for (object, entry) in (first_object..).zip(&listing.entries) {
             let is_directory = entry.kind == EntryKind::Directory;
+            if entry.open {
+                self.open = Some(object);
+            }
             cx.totals.listed(is_directory, entry.size);
             let (name, size) = (entry.name.clone(), entry.size);
             let remembered = Object { name, is_directory, size, action: Action::Failed, reused: 0 };
@@ -333,6 +343,26 @@ impl Sending {
     fn end_object(&mut self, cx: &mut Context<'_>, object: u32) {
         self.ending += 1;
         cx.storage.submit(cx.key, Job::EndObject(self.source.clone(), object));
+    }
+
+    /// Tells how long an open object is as soon as that is known, before the entry of its last chunk. What was to be read behind its end
+    /// is nothing.
+    fn cut_at_end(&mut self, cx: &mut Context<'_>, plan: ChunkPlan) -> Result<Option<ChunkPlan>, Error> {
+        let (Some(object), Some(space)) = (self.open, &mut self.space) else { return Ok(Some(plan)) };
+        let Some(size) = self.source.open_size(object) else { return Ok(Some(plan)) };
+        if !self.open_ended {
+            self.open_ended = true;
+            space.end_open(object, size).map_err(|e| rule(e.what))?;
+            cx.connection.send(&Message::End { transfer: TRANSFER, object, size });
+            if let Some(object) = self.objects.get_mut(&object) {
+                object.size = size;
+            }
+        }
+        let pieces: Vec<_> = space.pieces(plan.chunk).collect();
+        if pieces.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(ChunkPlan { chunk: plan.chunk, plain_len: space.plain_len(plan.chunk), pieces }))
     }
 
     fn chunk_read(

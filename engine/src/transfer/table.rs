@@ -38,11 +38,6 @@ impl<T> ChunkTable<T> {
     pub(super) const fn len(&self) -> usize {
         self.len
     }
-
-    pub(super) fn clear(&mut self) {
-        self.slots.iter_mut().for_each(|slot| *slot = None);
-        self.len = 0;
-    }
 }
 
 #[cfg(test)]
@@ -66,8 +61,6 @@ mod tests {
         table.insert(7, 1);
         table.insert(7, 2);
         assert_eq!((table.len(), table.get(7)), (1, Some(&2)));
-        table.clear();
-        assert_eq!((table.len(), table.get(7)), (0, None));
     }
 
     #[test]

@@ -168,6 +168,7 @@ impl Worker {
         };
         self.accepting.half_open.insert(local_id.0, fresh.half_open);
         let local = handshake.meta.destination.or(self.sockets.local(handshake.queue));
+        let settings = admitted.config.connection(&fresh.payload);
         let established = Established {
             side: Side::Acceptor,
             secrets,
@@ -181,7 +182,6 @@ impl Worker {
             peer_stream: fresh.payload.stream,
             seed: random(),
         };
-        let settings = admitted.config.connection(fresh.payload.datagram_max);
         let connection = Connection::new(now, CRYPTO, settings, established);
         let driver = Driver::new(
             now,

@@ -34,7 +34,8 @@ pub(super) struct Dial {
     local_id: ConnectionId,
     stream: SendStream,
     carried: Option<(u64, u16)>,
-    queue: usize,
+    /// The pairs that have a socket, in the order in which they are tried, and their queues.
+    ways: Vec<(PathPair, usize)>,
     sends: u32,
     first_sent: Time,
     resend_at: Time,
@@ -46,8 +47,18 @@ impl Dial {
         self.resend_at.min(self.deadline)
     }
 
-    fn pair(&self) -> PathPair {
-        self.start.connect.paths[0]
+    /// The way of the next HELLO: each repetition tries another, since the first may be dead.
+    fn way(&self) -> (PathPair, usize) {
+        self.ways[self.sends as usize % self.ways.len()]
+    }
+
+    /// The way that a datagram came by.
+    fn way_of(&self, handshake: &Handshake) -> Option<PathPair> {
+        let came = |(pair, queue): &&(PathPair, usize)| {
+            let local = handshake.meta.destination.is_none_or(|local| local == pair.local);
+            pair.remote == handshake.meta.source && *queue == handshake.queue && local
+        };
+        self.ways.iter().find(came).map(|(pair, _)| *pair)
     }
 
     /// Ends it without a connection.
@@ -90,29 +101,11 @@ fn give_up(shared: &Shared, error: Error) {
 
 impl Worker {
     /// Sends the first HELLO.
-    pub(super) fn dial(&mut self, now: Time, mut start: DialStart) {
-        let pair = start.connect.paths[0];
-        let mut queue = Ok(0);
-        for pair in start.connect.paths.iter().rev() {
-            queue = self.sockets.open(pair.local, &self.poller);
-            if queue.is_err() {
-                break;
-            }
-        }
-        let queue = match queue {
-            Ok(queue) => queue,
-            Err(error) => {
-                let text = format!("open a socket on {}", pair.local);
-                return give_up(&start.shared, Error::new(Class::Fatal, text).because(error));
-            }
+    pub(super) fn dial(&mut self, now: Time, start: DialStart) {
+        let ways = match self.open_ways(&start.connect) {
+            Ok(ways) => ways,
+            Err(error) => return give_up(&start.shared, error),
         };
-        start.connect.standby.retain(|pair| {
-            let opened = self.sockets.open(pair.local, &self.poller);
-            if let Err(error) = &opened {
-                tracing::warn!(local = %pair.local, %error, "a pair on standby cannot be used");
-            }
-            opened.is_ok()
-        });
         let local_id = connection_id(self.index);
         let mut stream = SendStream::new(xfer_proto::limits::STREAM_WINDOW);
         stream.push(&Message::Open(Open {
@@ -133,7 +126,7 @@ impl Worker {
         let payload = Payload {
             connection: local_id,
             datagram_max: limits::DATAGRAM_MAX,
-            receive_buffer: self.sockets.receive_buffer(queue),
+            receive_buffer: self.sockets.receive_buffer(ways[0].1),
             stream_credit: xfer_proto::limits::STREAM_WINDOW as u32,
             stream: bytes,
         };
@@ -147,13 +140,30 @@ impl Worker {
             local_id,
             stream,
             carried,
-            queue,
+            ways,
             sends: 0,
             first_sent: now,
             resend_at: now,
             deadline,
         });
         self.dial_timeouts(now);
+    }
+
+    /// Opens a socket for each pair; those that have none are left out, unless that leaves nothing.
+    fn open_ways(&mut self, connect: &Connect) -> Result<Vec<(PathPair, usize)>, Error> {
+        let mut ways = Vec::new();
+        let mut failure = Error::new(Class::Usage, "there is no pair of addresses to connect by");
+        for pair in connect.paths.iter().chain(&connect.standby) {
+            match self.sockets.open(pair.local, &self.poller) {
+                Ok(queue) => ways.push((*pair, queue)),
+                Err(error) => {
+                    let text = format!("open a socket on {}", pair.local);
+                    tracing::debug!(%error, "{text}");
+                    failure = Error::new(Class::Fatal, text).because(error);
+                }
+            }
+        }
+        if ways.is_empty() { Err(failure) } else { Ok(ways) }
     }
 
     /// Repeats HELLOs and gives up what was not answered in time.
@@ -187,21 +197,25 @@ impl Worker {
         if dial.sends == 0 {
             dial.first_sent = now;
         }
+        let (pair, queue) = dial.way();
         dial.sends += 1;
-        let pair = dial.pair();
-        sockets.send_single(dial.queue, pair.remote, Some(pair.local), dial.opener.hello());
+        sockets.send_single(queue, pair.remote, Some(pair.local), dial.opener.hello());
     }
 
     /// Takes REPLY, COOKIE or VERSIONS.
     pub(super) fn take_answer(&mut self, now: Time, handshake: &Handshake) {
-        let from = handshake.meta.source;
-        let ours = |d: &Dial| match handshake.header.kind {
-            Kind::Reply => d.local_id == handshake.header.connection,
-            _ => d.pair().remote == from && d.queue == handshake.queue,
+        let ours = |d: &Dial| {
+            let named = d.local_id == handshake.header.connection;
+            if named || handshake.header.kind != Kind::Reply { d.way_of(handshake) } else { None }
         };
-        let Some(i) = self.dials.iter().position(ours) else { return };
+        let found = self.dials.iter().enumerate().find_map(|(i, d)| Some((i, ours(d)?)));
+        let Some((i, pair)) = found else { return };
         match handshake.header.kind {
             Kind::Cookie if self.dials[i].opener.handle_cookie(&handshake.bytes).is_ok() => {
+                // The cookie holds for this address alone.
+                let at = self.dials[i].ways.iter().position(|(way, _)| *way == pair).unwrap_or(0);
+                self.dials[i].ways.rotate_left(at);
+                self.dials[i].sends = self.dials[i].sends.next_multiple_of(self.dials[i].ways.len() as u32);
                 self.send_hello(now, i);
             }
             Kind::Versions => {
@@ -212,7 +226,7 @@ impl Worker {
             Kind::Reply => match self.dials[i].opener.handle_reply(&handshake.bytes) {
                 Ok(reply) => {
                     let dial = self.dials.swap_remove(i);
-                    self.dialled(now, dial, reply);
+                    self.dialled(now, dial, pair, reply);
                 }
                 Err(ReplyError::Dropped(why)) => tracing::trace!(?why, "dropped a REPLY"),
                 Err(ReplyError::Peer(why)) => {
@@ -224,11 +238,12 @@ impl Worker {
         }
     }
 
-    fn dialled(&mut self, now: Time, dial: Dial, reply: xfer_proto::handshake::Established) {
-        let pair = dial.pair();
+    /// The peer answered by `pair`, which becomes path 0.
+    fn dialled(&mut self, now: Time, dial: Dial, pair: PathPair, reply: xfer_proto::handshake::Established) {
         let rtt = (dial.sends == 1).then(|| now.since(dial.first_sent).max(Duration::from_micros(1)));
         let mut stream = dial.stream;
         stream.on_credit(u64::from(reply.payload.stream_credit));
+        let settings = dial.start.connect.config.connection(&reply.payload);
         let established = Established {
             side: Side::Opener,
             secrets: reply.secrets,
@@ -242,8 +257,10 @@ impl Worker {
             peer_stream: reply.payload.stream,
             seed: random(),
         };
-        let Connect { paths, standby, role, config, .. } = dial.start.connect;
-        let settings = config.connection(reply.payload.datagram_max);
+        let Connect { mut paths, mut standby, role, config, .. } = dial.start.connect;
+        paths.retain(|other| *other != pair);
+        paths.insert(0, pair);
+        standby.retain(|other| *other != pair);
         let connection = Connection::new(now, CRYPTO, settings, established);
         let driver = Driver::new(
             now,

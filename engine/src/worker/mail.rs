@@ -99,4 +99,17 @@ impl Post {
         }
         Some(mail)
     }
+
+    /// Fails every transfer that is still sent here, until the engine shuts down: the worker is gone.
+    pub(crate) fn fail_all(self, why: &str) {
+        while let Ok(mail) = self.letters.recv() {
+            match mail {
+                Mail::Admit(admitted) => admitted.shared.fail(why),
+                Mail::Dial(start) => start.shared.fail(why),
+                Mail::Adopt(driver) => driver.shared().fail(why),
+                Mail::ShutDown => return,
+                Mail::Answer(..) | Mail::Datagram(_) | Mail::Confirmed(_) | Mail::Wake => {}
+            }
+        }
+    }
 }

@@ -266,16 +266,9 @@ impl Worker {
         }
     }
 
-    /// Ends the transfers that wait in the mailbox: this worker will not take them any more.
-    pub(crate) fn fail_waiting(&self, why: &str) {
-        while let Some(mail) = self.mail.take() {
-            match mail {
-                Mail::Admit(admitted) => admitted.shared.fail(why),
-                Mail::Dial(start) => start.shared.fail(why),
-                Mail::Adopt(driver) => driver.shared().fail(why),
-                Mail::Answer(..) | Mail::Datagram(_) | Mail::Confirmed(_) | Mail::Wake | Mail::ShutDown => {}
-            }
-        }
+    /// Lets go of everything but the mailbox.
+    pub(crate) fn into_post(self) -> Post {
+        self.mail
     }
 
     /// The worker that the next connection goes to.

@@ -20,7 +20,7 @@ pub(crate) struct Sockets {
     sockets: Vec<Socket>,
     offloads: bool,
     oversized: Vec<(SocketAddr, usize)>,
-    /// Local addresses of the driver that sends.
+    /// The local addresses of the driver at hand; kept for its memory.
     locals: Vec<IpAddr>,
 }
 
@@ -95,47 +95,64 @@ impl Sockets {
     /// Sends what the driver has, a bounded number of trains. Returns how many.
     pub(crate) fn transmit(&mut self, now: Time, driver: &mut Driver) -> Result<usize, IoError> {
         if self.sockets.len() == 1 {
-            return self.transmit_on(now, 0, None, driver);
+            let mut sent = 0;
+            while sent < limits::TRAINS && self.transmit_on(now, 0, None, driver)? {
+                sent += 1;
+            }
+            return Ok(sent);
         }
-        let mut sent = 0;
         let mut locals = std::mem::take(&mut self.locals);
         driver.locals(&mut locals);
-        for local in &locals {
-            if let Some(queue) = self.find(*local) {
-                sent += self.transmit_on(now, queue, Some(*local), driver)?;
+        let sent = self.transmit_in_turn(now, driver, &locals);
+        self.locals = locals;
+        sent
+    }
+
+    /// Lets the addresses send one train each, again and again: where there is less to send than all could carry, all get a share.
+    fn transmit_in_turn(
+        &mut self,
+        now: Time,
+        driver: &mut Driver,
+        locals: &[IpAddr],
+    ) -> Result<usize, IoError> {
+        let mut sent = 0;
+        for _ in 0..limits::TRAINS {
+            let before = sent;
+            for local in locals {
+                if let Some(queue) = self.find(*local)
+                    && self.transmit_on(now, queue, Some(*local), driver)?
+                {
+                    sent += 1;
+                }
+            }
+            if sent == before {
+                break;
             }
         }
-        self.locals = locals;
         Ok(sent)
     }
 
+    /// Sends one train from `local`, if there is one.
     fn transmit_on(
         &mut self,
         now: Time,
         queue: usize,
         local: Option<IpAddr>,
         driver: &mut Driver,
-    ) -> Result<usize, IoError> {
-        let mut sent = 0;
-        while sent < limits::TRAINS {
-            let Some(frame) = self.sockets[queue].queue.reserve() else {
-                self.flush_queue(queue)?;
-                if self.sockets[queue].queue.reserve().is_none() {
-                    break;
-                }
-                continue;
-            };
-            let Some(train) = driver.transmit(now, local, frame) else { break };
-            self.sockets[queue].queue.commit(Transmit {
-                destination: train.address.remote,
-                source: train.address.local,
-                len: train.len,
-                segment: train.segment,
-                ecn: Some(Ecn::Ect0),
-            });
-            sent += 1;
+    ) -> Result<bool, IoError> {
+        if self.sockets[queue].queue.reserve().is_none() {
+            self.flush_queue(queue)?;
         }
-        Ok(sent)
+        let Some(frame) = self.sockets[queue].queue.reserve() else { return Ok(false) };
+        let Some(train) = driver.transmit(now, local, frame) else { return Ok(false) };
+        self.sockets[queue].queue.commit(Transmit {
+            destination: train.address.remote,
+            source: train.address.local,
+            len: train.len,
+            segment: train.segment,
+            ecn: Some(Ecn::Ect0),
+        });
+        Ok(true)
     }
 
     /// Queues one datagram; a full queue drops it, since handshakes repeat.

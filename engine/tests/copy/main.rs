@@ -31,6 +31,7 @@ fn source(tree: &Path) -> FileSource {
         compression: Compression::None,
         digests: true,
         inline_max: 512,
+        list_digests: false,
         want_digests: true,
         cache: None,
     })

@@ -72,6 +72,15 @@ fn members_are_in_order_of_components() {
 }
 
 #[test]
+fn named_sources_are_in_order_of_components_too() {
+    let dir = tree();
+    let names = [&b"lib"[..], b"b/f", b"b-", b"bin"];
+    names.iter().for_each(|name| put(dir.path(), name, b"1"));
+    let (out, _) = listed(spec(names.iter().map(|name| item(at(dir.path(), name), name)).collect()));
+    assert_eq!(out.names(), [&b"b/f"[..], b"b-", b"bin", b"lib"]);
+}
+
+#[test]
 fn contents_only_begin_with_the_destination() {
     let dir = tree();
     put(dir.path(), b"one/f", b"1");

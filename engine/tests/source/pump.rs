@@ -59,6 +59,7 @@ pub(crate) fn spec(items: Vec<SourceItem>) -> SourceSpec {
         compression: Compression::None,
         digests: true,
         inline_max: 0,
+        list_digests: false,
         want_digests: true,
         cache: None,
     }

@@ -1,14 +1,14 @@
 //! Two engines over loopback: whole transfers through sockets, workers and I/O threads, memory to memory.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use xfer_engine::codec::Compression;
-use xfer_engine::sink::MemorySink;
-use xfer_engine::source::{MemoryObject, MemorySource};
+use xfer_engine::sink::{Action, Decided, Ended, MemorySink, Sink, Verdict};
+use xfer_engine::source::{ChunkPlan, Encoding, MemoryObject, MemorySource, Source};
 use xfer_engine::{
-    Admission, Connect, Direction, Engine, EngineConfig, Event, Outcome, PathPair, Role, Suite, Ticket,
-    Transfer, TransferConfig,
+    Admission, Connect, Direction, Durability, Engine, EngineConfig, Error, Event, Outcome, PathPair, Role,
+    Suite, Ticket, Transfer, TransferConfig,
 };
 use xfer_io::file::Timestamp;
 
@@ -55,15 +55,37 @@ fn outcome(transfer: &Transfer) -> Outcome {
 
 /// Moves objects of these sizes; the opener sends or receives.
 fn moves(sizes: &[usize], direction: Direction, suite: Suite, chunk_log2: u8) {
+    let objects = objects(sizes);
+    let sink = Arc::new(MemorySink::new(1 << 32, true));
+    let ends = run(Arc::new(source(&objects)), sink.clone(), direction, suite, chunk_log2);
+    check(&ends, sizes);
+    for (name, content) in objects {
+        assert!(sink.take(&name).as_deref() == Some(&content[..]), "{}", name.escape_ascii());
+    }
+}
+
+fn check(ends: &[Outcome; 2], sizes: &[usize]) {
+    for end in ends {
+        assert!(end.error.is_none(), "{:?}", end.error);
+        assert_eq!(end.progress.files, sizes.len() as u64);
+        assert_eq!(end.progress.bytes, sizes.iter().sum::<usize>() as u64);
+    }
+}
+
+/// One transfer between two engines; how it ended for the opener and for the acceptor.
+fn run(
+    source: Arc<dyn Source>,
+    sink: Arc<dyn Sink>,
+    direction: Direction,
+    suite: Suite,
+    chunk_log2: u8,
+) -> [Outcome; 2] {
     let config = TransferConfig { chunk_log2, ..TransferConfig::default() };
     let ticket = Ticket { secret: [7; 32], suite, direction };
-    let objects = objects(sizes);
-    let source = Arc::new(source(&objects));
-    let sink = Arc::new(MemorySink::new(1 << 32, true));
     let (acceptor, opener) = (engine(true), engine(false));
     let (here, there): (Role, Role) = match direction {
-        Direction::OpenerSends => (Role::Send(source), Role::Receive(sink.clone())),
-        Direction::OpenerReceives => (Role::Receive(sink.clone()), Role::Send(source)),
+        Direction::OpenerSends => (Role::Send(source), Role::Receive(sink)),
+        Direction::OpenerReceives => (Role::Receive(sink), Role::Send(source)),
     };
     let admission =
         Admission { ticket: ticket.clone(), lifetime: PATIENCE, role: there, config: config.clone() };
@@ -78,15 +100,58 @@ fn moves(sizes: &[usize], direction: Direction, suite: Suite, chunk_log2: u8) {
         timeout: Duration::from_secs(5),
     };
     let connected = opener.connect(connect).expect("connects");
-    let (ours, theirs) = (outcome(&connected), outcome(&accepted));
-    for end in [&ours, &theirs] {
-        assert!(end.error.is_none(), "{:?}", end.error);
-        assert_eq!(end.progress.files, sizes.len() as u64);
-        assert_eq!(end.progress.bytes, sizes.iter().sum::<usize>() as u64);
+    [outcome(&connected), outcome(&accepted)]
+}
+
+/// A sink that lets small objects end in batches, as one that syncs many files at once does: what a page ended is
+/// told with the answer to the next page, or at the end.
+struct Batches {
+    inner: MemorySink,
+    held: Mutex<Vec<Ended>>,
+}
+
+impl Sink for Batches {
+    fn decide(&self, page: &xfer_proto::wire::Page) -> Result<Decided, Error> {
+        let mut decided = self.inner.decide(page)?;
+        std::mem::swap(&mut decided.ended, &mut *self.held.lock().expect("not poisoned"));
+        assert!(decided.ended.iter().all(|end| end.action == Action::Copied));
+        Ok(decided)
     }
-    for (name, content) in objects {
-        assert!(sink.take(&name).as_deref() == Some(&content[..]), "{}", name.escape_ascii());
+
+    fn write(&self, plan: &ChunkPlan, encoding: &Encoding, stored: &[u8]) -> Result<Verdict, Error> {
+        self.inner.write(plan, encoding, stored)
     }
+
+    fn withdraw(&self, object: u32, error: Error) -> Vec<Ended> {
+        self.inner.withdraw(object, error)
+    }
+
+    fn end_open(&self, object: u32, size: u64) -> Vec<Ended> {
+        self.inner.end_open(object, size)
+    }
+
+    fn sync(&self) -> Result<Vec<Ended>, Error> {
+        self.inner.sync()
+    }
+
+    fn finish(&self) -> Result<(Vec<Ended>, Durability), Error> {
+        let (ended, durability) = self.inner.finish()?;
+        let held = std::mem::take(&mut *self.held.lock().expect("not poisoned"));
+        Ok((held.into_iter().chain(ended).collect(), durability))
+    }
+
+    fn abort(&self) {
+        self.inner.abort();
+    }
+}
+
+#[test]
+fn objects_that_end_with_a_later_page_are_counted() {
+    // Three pages of objects that end without a chunk.
+    let sizes = [0; 5_000];
+    let sink = Batches { inner: MemorySink::new(1 << 32, true), held: Mutex::default() };
+    let source = Arc::new(source(&objects(&sizes)));
+    check(&run(source, Arc::new(sink), Direction::OpenerSends, Suite::Aes128Gcm, 20), &sizes);
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub const RETRY_WAITS: [Duration; 6] = [
 ];
 /// How long an ended transfer may take to say so after it was cancelled.
 pub const CANCEL_PATIENCE: Duration = Duration::from_secs(8);
+/// How long a copy that ended waits for its engine to say good-bye.
+pub const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes copied at once to standard output.
 pub const STDOUT_BYTES: usize = 1 << 20;
 

@@ -93,6 +93,7 @@ pub(crate) fn source(plan: &Plan, options: &CopyOptions) -> Result<LocalSource, 
         compression: options.compression,
         digests: options.digests,
         inline_max: INLINE_LEN_MAX,
+        list_digests: options.compare == Compare::Digest,
         want_digests: options.digests,
         cache: cache(options),
     };
@@ -330,6 +331,7 @@ fn transfer_options(options: &CopyOptions) -> pb::TransferOptions {
         congestion: congestion.into(),
         rate_max: options.rate.unwrap_or(0),
         digest_skipped: false,
+        list_digests: options.compare == Compare::Digest,
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) struct Terms {
     pub(crate) recursive: bool,
     pub(crate) preserve: pb::Preserve,
     pub(crate) want_digests: bool,
+    pub(crate) list_digests: bool,
 }
 
 impl Policy {
@@ -72,6 +73,7 @@ impl Policy {
             recursive: options.recursive,
             preserve: options.preserve.unwrap_or_default(),
             want_digests: options.digests && options.digest_skipped,
+            list_digests: options.list_digests,
         })
     }
 

@@ -136,6 +136,7 @@ pub(crate) fn source(
         compression: compression(download.compression()),
         digests: terms.config.digests,
         inline_max: INLINE_LEN_MAX,
+        list_digests: terms.list_digests,
         want_digests: terms.want_digests,
         cache: None,
     };

@@ -52,7 +52,7 @@ impl<C: Crypto> Connection<C> {
         }
         path.counters.content_acked += content;
         if news.bytes > 0 && path.state == PathState::Suspect {
-            self.revive(now, i);
+            self.revive(now, i, news.newest.map(|(sent, _)| sent));
         }
         if let Some(sent) = news.rtt_from {
             self.rtt_sample = Some(now.since(sent));

@@ -46,6 +46,8 @@ pub struct Config {
     pub rate_max: Option<u64>,
     /// Largest datagram to send: the smaller of this end's and the peer's.
     pub datagram_max: u16,
+    /// The peer's receive buffer, bytes: what arrives while its thread is elsewhere has to fit.
+    pub peer_buffer: u32,
     /// How long a silent peer is waited for.
     pub idle: Duration,
 }
@@ -436,6 +438,7 @@ impl<C: Crypto> Connection<C> {
             open_secret,
             algorithm: self.config.algorithm,
             datagram_max: self.config.datagram_max,
+            peer_buffer: self.config.peer_buffer,
             rtt,
             seed: mix(self.seed ^ u64::from(id.0)),
         };

@@ -225,9 +225,15 @@ impl<C: Crypto> Connection<C> {
         self.events.push_back(Event::PathDown(id));
     }
 
-    /// A suspect path answered.
-    pub(super) fn revive(&mut self, now: Time, i: usize) {
-        self.paths[i].restart(now);
+    /// A suspect path answered what was sent at `sent`. One that answers what it was suspected for was only late: what was measured
+    /// of it holds. Any other starts over.
+    pub(super) fn revive(&mut self, now: Time, i: usize, sent: Option<Time>) {
+        let path = &mut self.paths[i];
+        if sent.is_some_and(|sent| sent < path.suspect_since) {
+            path.go_on(now);
+        } else {
+            path.restart(now);
+        }
         let id = self.paths[i].id;
         self.events.push_back(Event::PathUp(id));
     }

@@ -39,6 +39,8 @@ pub enum Attribute {
     AclDefault(Vec<u8>),
     /// Another name of the object with this number.
     HardLink(u32),
+    /// BLAKE3 root of the content, for a receiver that compares by it.
+    Digest([u8; 32]),
 }
 
 /// One object as its sender lists it.
@@ -244,6 +246,7 @@ impl Attribute {
             Attribute::Xattr { name, value } => name.len() + 1 + value.len(),
             Attribute::AclAccess(bytes) | Attribute::AclDefault(bytes) => bytes.len(),
             Attribute::HardLink(_) => 4,
+            Attribute::Digest(_) => 32,
         }
     }
 
@@ -275,6 +278,10 @@ impl Attribute {
                 out.put_u16(4);
                 out.put_u32(*object);
             }
+            Attribute::Digest(root) => {
+                out.put_u8(6);
+                out.put_counted(root);
+            }
         }
     }
 
@@ -297,6 +304,7 @@ impl Attribute {
                 3 => all.push(Attribute::AclAccess(body.rest().to_vec())),
                 4 => all.push(Attribute::AclDefault(body.rest().to_vec())),
                 5 => all.push(Attribute::HardLink(body.u32("hard link")?)),
+                6 => all.push(Attribute::Digest(body.array("digest attribute")?)),
                 _ => {}
             }
         }

@@ -114,6 +114,7 @@ fn attribute_fields(attribute: &Attribute) -> Json {
         Attribute::AclAccess(bytes) => map([("type", 3.into()), ("acl", hex(bytes))]),
         Attribute::AclDefault(bytes) => map([("type", 4.into()), ("acl", hex(bytes))]),
         Attribute::HardLink(object) => map([("type", 5.into()), ("object", (*object).into())]),
+        Attribute::Digest(root) => map([("type", 6.into()), ("root", hex(root))]),
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct SummaryLine {
     error: Option<Failure>,
 }
 
-/// One path: payload acknowledged there, smoothed RTT, fraction of packets lost.
+/// One path: payload acknowledged there, smoothed RTT, fraction of packets lost, largest datagram.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PathLine {
     local: String,
@@ -39,6 +39,7 @@ pub(crate) struct PathLine {
     bytes: u64,
     rtt_us: u64,
     loss: f64,
+    mtu: u16,
 }
 
 impl PathLine {
@@ -49,6 +50,7 @@ impl PathLine {
             bytes: path.bytes,
             rtt_us: u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX),
             loss: path.loss,
+            mtu: path.mtu,
         }
     }
 }

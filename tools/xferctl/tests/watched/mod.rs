@@ -10,7 +10,6 @@ pub(crate) mod tree;
 use crate::support::{Home, PATIENCE, signal, wait};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -127,7 +126,7 @@ impl Process {
         let (tell, incoming) = mpsc::channel();
         thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                let parsed = serde_json::from_str(&line).unwrap_or_else(|_| Value::String(line));
+                let parsed = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 if tell.send(parsed).is_err() {
                     return;
                 }

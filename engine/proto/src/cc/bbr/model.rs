@@ -13,6 +13,12 @@ use crate::time::Time;
 const QUEUE_PERCENT: u64 = 25;
 /// Delay that schedulers, interrupt moderation and ACK timers cause on idle paths too.
 const HOST_NOISE: Duration = Duration::from_millis(1);
+/// What busy ends add to a round trip without any queue on the path: an ACK that waits for more packets, a thread that waits for a processor.
+const HOST_DELAY: Duration = Duration::from_millis(2);
+/// Such delay is little to a path of more than this many times its length.
+const HOST_DELAY_PART: u32 = 8;
+/// And fast paths have queues too short for more than this: an ACK's worth of packets and as much again.
+const HOST_BYTES_MAX: u64 = 128 << 10;
 /// Loss rate, in percent, that is tolerated beside a queue that may be such noise (BBRLossThresh).
 const LOSS_PERCENT: u64 = 2;
 /// What remains of a bound after a congested round, in percent (BBRBeta).
@@ -115,12 +121,25 @@ impl Model {
         self.max_bw().min(self.bw_lo)
     }
 
+    /// What a flight holds for the ends' own delays, bytes. On a short path most of the round trip are those, which the minimum RTT does not
+    /// show: a flight of the bare product would make the sender wait for them, and every wait would lower the bandwidth that is measured.
+    fn host_bytes(&self, bw: u64) -> u64 {
+        let delay = HOST_DELAY.saturating_sub(self.min_rtt / HOST_DELAY_PART);
+        bytes_in(bw, delay).min(HOST_BYTES_MAX)
+    }
+
     /// `gain` percent of the bandwidth-delay product.
     pub(super) fn bdp(&self, gain: u64) -> u64 {
+        let bw = self.bw();
+        percent(bytes_in(bw, self.min_rtt).saturating_add(self.host_bytes(bw)), gain)
+    }
+
+    /// The same without the ends' delays: what the path alone holds.
+    pub(super) fn bdp_bare(&self, gain: u64) -> u64 {
         percent(bytes_in(self.bw(), self.min_rtt), gain)
     }
 
-    /// The same, without the short-term bound.
+    /// The same of the path alone, without the short-term bound: what probes and draining aim at.
     pub(super) fn bdp_max(&self, gain: u64) -> u64 {
         percent(bytes_in(self.max_bw(), self.min_rtt), gain)
     }

@@ -210,7 +210,7 @@ impl Bbr {
     }
 
     pub(super) fn probe_rtt_window(&self) -> u64 {
-        self.model.bdp(PROBE_RTT_PERCENT).max(self.window_min())
+        self.model.bdp_bare(PROBE_RTT_PERCENT).max(self.window_min())
     }
 
     /// BBRCheckProbeRTT.

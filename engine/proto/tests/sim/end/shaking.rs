@@ -62,6 +62,7 @@ impl<C: Crypto + Clone> End<C> {
             algorithm: self.plan.algorithm,
             rate_max: None,
             datagram_max: self.plan.datagram_max.min(peer.datagram_max),
+            peer_buffer: peer.receive_buffer,
             idle: limits::IDLE,
         }
     }
