@@ -74,6 +74,17 @@ pub struct EngineConfig {
     pub memory_max: u64,
     /// Segmented sends (GSO) and coalesced receives (GRO), where the kernel has them.
     pub offloads: bool,
+    /// Let the kernel give each packet to the worker that its connection belongs to. Without, workers hand them over.
+    pub steering: bool,
+}
+
+/// Datagrams that one worker's queue got and that belong to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandedOver {
+    /// Given to their worker.
+    pub datagrams: u64,
+    /// Lost, since too many waited there.
+    pub dropped: u64,
 }
 
 impl Default for EngineConfig {
@@ -85,6 +96,7 @@ impl Default for EngineConfig {
             poll: Poll::Adaptive,
             memory_max: 64 << 20,
             offloads: true,
+            steering: true,
         }
     }
 }
@@ -305,6 +317,30 @@ pub struct Progress {
     pub limited_by: Stage,
 }
 
+/// Quantiles of a latency, each within a hundredth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quantiles {
+    /// How often it was measured.
+    pub count: u64,
+    /// Half of them were at most this.
+    pub p50: Duration,
+    /// 99 % were at most this.
+    pub p99: Duration,
+    /// 99.9 % were at most this.
+    pub p999: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+/// Latencies of a connection, as this end measured them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// From when an ACK was due until it was handed to the queue.
+    pub ack_delay: Quantiles,
+    /// Round trips, the peer's delay included.
+    pub rtt: Quantiles,
+}
+
 /// How a transfer ended.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -316,4 +352,6 @@ pub struct Outcome {
     pub verified: bool,
     /// What the receiver promised about durability, when it completed.
     pub durability: Option<Durability>,
+    /// Latencies of the connection.
+    pub latency: Latency,
 }

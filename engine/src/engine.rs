@@ -1,13 +1,14 @@
 //! The engine's handle: starts workers and I/O threads, takes admissions and connections, hands out transfers.
 
 use crate::api::{
-    Admission, Connect, Direction, EngineConfig, Event, Progress, Role, Suite, Ticket, TransferConfig,
+    Admission, Connect, Direction, EngineConfig, Event, HandedOver, Progress, Role, Suite, Ticket,
+    TransferConfig,
 };
 use crate::error::{Class, Error};
 use crate::limits;
 use crate::report::Shared;
 use crate::storage::Storage;
-use crate::worker::{Admitted, DialStart, Mail, Mailbox, Registry, Worker, WorkerStart, post};
+use crate::worker::{Admitted, Counters, DialStart, Mail, Mailbox, Registry, Worker, WorkerStart, post};
 use crossbeam::channel::{Receiver, bounded};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +29,7 @@ pub struct Engine {
     addresses: Vec<SocketAddr>,
     workers: Vec<JoinHandle<Option<()>>>,
     mailboxes: Arc<Vec<Mailbox>>,
+    counters: Vec<Arc<Counters>>,
     next_worker: AtomicUsize,
     memory_max: u64,
     /// Ends after the workers.
@@ -61,6 +63,7 @@ impl Engine {
         }
         let mailboxes = Arc::new(mailboxes);
         let next_worker = Arc::new(AtomicUsize::new(0));
+        let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
         let mut threads = Vec::new();
         for (index, ((poller, mail), queues)) in posts.into_iter().zip(queues).enumerate() {
             let registry = Registry::default();
@@ -75,6 +78,7 @@ impl Engine {
                 peers: mailboxes.clone(),
                 next_worker: next_worker.clone(),
                 registry: registry.clone(),
+                counters: counters[index].clone(),
             };
             let worker = Worker::new(start).map_err(fatal("start a worker"))?;
             let core = cores[index % cores.len()];
@@ -87,6 +91,7 @@ impl Engine {
             addresses,
             workers: threads,
             mailboxes,
+            counters,
             next_worker: AtomicUsize::new(0),
             memory_max: config.memory_max,
             _storage: storage,
@@ -96,6 +101,15 @@ impl Engine {
     /// Addresses that the engine receives on, ports filled in.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What each worker handed over to others because its queue got it, in the order of their numbers.
+    pub fn handed_over(&self) -> Vec<HandedOver> {
+        let read = |c: &Arc<Counters>| HandedOver {
+            datagrams: c.handed_over.load(Ordering::Relaxed),
+            dropped: c.dropped.load(Ordering::Relaxed),
+        };
+        self.counters.iter().map(read).collect()
     }
 
     /// Admits one connection with the ticket. The transfer's first event is `Connected`, or `Finished` with a `Temporary` error when
@@ -205,6 +219,7 @@ fn guard(mut worker: Worker, registry: &Mutex<Vec<std::sync::Weak<Shared>>>) {
     for shared in transfers.iter().filter_map(std::sync::Weak::upgrade) {
         shared.fail(&why);
     }
+    worker.into_post().fail_all(&why);
 }
 
 fn shared() -> (Arc<Shared>, Receiver<Event>) {
@@ -252,6 +267,7 @@ fn open_queues(
             of_worker.push(queue);
         }
         if workers > 1
+            && config.steering
             && let Some(first) = queues[0].last()
         {
             steer::by_worker(first).map_err(fatal("steer connections to workers"))?;

@@ -12,6 +12,8 @@ pub const IO_THREADS_MAX: usize = 8;
 pub const JOBS_MAX: usize = 8_192;
 /// Commands that wait for a worker.
 pub const COMMANDS_MAX: usize = 1_024;
+/// Datagrams that wait for the worker which their connection belongs to; more are dropped.
+pub const HANDED_OVER_MAX: usize = 256;
 /// Transfers of one engine at once.
 pub const TRANSFERS_MAX: usize = 256;
 /// Events that an application leaves unread before its transfer waits.
@@ -61,6 +63,8 @@ pub const CANCEL_HEARD: Duration = Duration::from_secs(1);
 pub const BUSY_PERCENT: u32 = 90;
 /// A transfer that was active for less has nothing that held it up.
 pub const VERDICT_MIN: Duration = Duration::from_millis(100);
+/// Longer latencies count as this.
+pub const LATENCY_MAX: Duration = Duration::from_secs(60);
 /// A HELLO is repeated after this, doubling.
 pub const HELLO_RESEND: Duration = Duration::from_millis(250);
 /// An adaptive worker spins this long before it sleeps.

@@ -1,6 +1,6 @@
 //! What a worker and the application share of one transfer: the event queue, the totals, the wish to cancel.
 
-use crate::api::{Event, Outcome, Progress};
+use crate::api::{Event, Latency, Outcome, Progress};
 use crate::error::{Class, Error};
 use crossbeam::channel::{Sender, TrySendError};
 use std::collections::VecDeque;
@@ -21,7 +21,10 @@ impl Shared {
     pub(crate) fn new(events: Sender<Event>) -> Self {
         Shared {
             events,
-            progress: Mutex::new(Progress::default()),
+            progress: Mutex::new(Progress {
+                paths: Vec::with_capacity(xfer_proto::limits::PATHS_MAX),
+                ..Progress::default()
+            }),
             cancel: Mutex::new(None),
             wants_cancel: AtomicBool::new(false),
             finished: AtomicBool::new(false),
@@ -33,9 +36,16 @@ impl Shared {
         self.progress.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
-    /// Publishes totals.
-    pub(crate) fn publish(&self, progress: &Progress) {
-        *self.progress.lock().unwrap_or_else(|e| e.into_inner()) = progress.clone();
+    /// Publishes totals as `report` writes them over the last ones, unless the application looks at these just now.
+    pub(crate) fn publish(&self, report: impl FnOnce(&mut Progress)) {
+        if let Ok(mut progress) = self.progress.try_lock() {
+            report(&mut progress);
+        }
+    }
+
+    /// Publishes the last totals.
+    pub(crate) fn conclude(&self, progress: Progress) {
+        *self.progress.lock().unwrap_or_else(|e| e.into_inner()) = progress;
     }
 
     /// Asks the worker to end the transfer with `error`.
@@ -77,8 +87,13 @@ impl Shared {
             return;
         }
         let error = Error::new(Class::Other, "a worker of this engine stopped").because(why);
-        let outcome =
-            Outcome { error: Some(error), progress: self.progress(), verified: false, durability: None };
+        let outcome = Outcome {
+            error: Some(error),
+            progress: self.progress(),
+            verified: false,
+            durability: None,
+            latency: Latency::default(),
+        };
         let patience = Duration::from_millis(500);
         if self.events.send_timeout(Event::Finished(Box::new(outcome)), patience).is_err() {
             tracing::debug!("nobody reads the events of a transfer whose worker stopped");

@@ -38,7 +38,7 @@ pub(crate) enum Answer {
     Read(ChunkPlan, u8, ChunkBuf, Result<ReadChunk, Error>, Duration),
     ObjectEnded(u32, Result<Option<[u8; 32]>, Error>),
     Decided(Box<Page>, Result<Decided, Error>),
-    Written(ChunkPlan, ChunkBuf, Result<Verdict, Error>),
+    Written(ChunkPlan, Encoding, ChunkBuf, Result<Verdict, Error>),
     Ended(Vec<Ended>),
     Synced(Result<Vec<Ended>, Error>),
     Finished(Result<(Vec<Ended>, Durability), Error>),
@@ -143,7 +143,7 @@ fn perform(job: Job, slot: Slot) -> Answer {
                 .expect("a full chunk is written by nobody");
             let verdict = sink.write(&plan, &encoding, &stored);
             drop(stored);
-            Answer::Written(plan, buffer, verdict)
+            Answer::Written(plan, encoding, buffer, verdict)
         }
         Job::Withdraw(sink, object, error) => Answer::Ended(sink.withdraw(object, *error)),
         Job::EndOpen(sink, object, size) => Answer::Ended(sink.end_open(object, size)),

@@ -69,6 +69,14 @@ impl Incoming {
         Incoming { id, chunk_log2, base: 0, chunks, pages: 0, dirty: false, spare, full }
     }
 
+    /// Makes room for `chunks` open ones, so that granting them takes no memory later.
+    pub fn reserve(&mut self, chunks: usize) {
+        let chunks = chunks.min(limits::SPARE_CLAIM_MAPS);
+        self.chunks.reserve(limits::WINDOW_CHUNKS_MAX as usize);
+        self.full.reserve(chunks);
+        self.spare.resize_with(chunks, || ClaimMap::new(1 << self.chunk_log2));
+    }
+
     /// The transfer.
     pub const fn id(&self) -> TransferId {
         self.id

@@ -57,8 +57,16 @@ pub const LATE_ACK_NUMBERS: u64 = 4_096;
 pub const LEASE_RANGES_MAX: usize = 64;
 /// An idle path takes the tail of one that needs this many times longer.
 pub const TAIL_FACTOR: u32 = 2;
-/// Claim tables kept for reuse.
-pub const SPARE_CLAIM_MAPS: usize = 64;
+/// Room for the control stream in each direction that a connection has from the start; more is taken when messages pile up.
+pub const STREAM_ROOM: usize = 65_536;
+/// Leases that a path, and events that a connection, has room for from the start; more is taken when they pile up.
+pub const LEASES_ROOM: usize = 512;
+/// As [`LEASES_ROOM`], for events.
+pub const EVENTS_ROOM: usize = 512;
+/// Claim tables kept for reuse: as many as chunks were ever open at once, at most these.
+pub const SPARE_CLAIM_MAPS: usize = 512;
+/// Digest lists of chunk messages kept for reuse.
+pub const SPARE_DIGEST_LISTS: usize = 512;
 
 /// RTT that is assumed before anything was measured.
 pub const INITIAL_RTT: Duration = Duration::from_millis(100);

@@ -72,6 +72,8 @@ pub struct Outgoing {
     returned: Vec<Lease>,
     /// Chunks that were offered and are not accepted: only these can be news.
     live: Vec<u32>,
+    /// Range sets of leases that ended.
+    spare: SpareRanges,
     /// Chunks that were offered again: what paths hold of their earlier attempts is void.
     replaced: Vec<u32>,
 }
@@ -89,8 +91,25 @@ impl Outgoing {
             ready: VecDeque::new(),
             returned: Vec::new(),
             live: Vec::new(),
+            spare: SpareRanges::default(),
             replaced: Vec::new(),
         }
+    }
+
+    /// Makes room for `chunks` offered ones, so that sending them takes no memory later.
+    pub fn reserve(&mut self, chunks: usize) {
+        self.ready.reserve(chunks);
+        self.live.reserve(chunks);
+        self.spare.0.resize_with(chunks, || RangeSet::with_capacity(limits::LEASE_RANGES_MAX + 1));
+    }
+
+    /// The range sets that are not in use, for whoever ends leases; they come back by [`Outgoing::return_spare`].
+    pub(crate) fn take_spare(&mut self) -> SpareRanges {
+        core::mem::take(&mut self.spare)
+    }
+
+    pub(crate) fn return_spare(&mut self, spare: SpareRanges) {
+        self.spare = spare;
     }
 
     /// The transfer.
@@ -149,7 +168,7 @@ impl Outgoing {
             attempt,
             len,
             next: 0,
-            lost: RangeSet::new(),
+            lost: self.spare.0.pop().unwrap_or_default(),
             doubled: false,
         });
     }
@@ -160,9 +179,11 @@ impl Outgoing {
     }
 
     /// Takes a lease back from a path.
-    pub fn give_back(&mut self, lease: Lease) {
+    pub fn give_back(&mut self, mut lease: Lease) {
         if lease.has_something() && !self.is_accepted(lease.chunk) {
             self.returned.push(Lease { doubled: false, ..lease });
+        } else {
+            self.spare.keep(&mut lease);
         }
     }
 
@@ -178,8 +199,9 @@ impl Outgoing {
 
     /// Forgets leases of `chunk` that no path holds.
     pub fn revoke(&mut self, chunk: u32) {
-        self.ready.retain(|lease| lease.chunk != chunk);
-        self.returned.retain(|lease| lease.chunk != chunk);
+        let Outgoing { spare, ready, returned, .. } = self;
+        ready.retain_mut(|lease| lease.chunk != chunk || spare.keep(lease));
+        spare.void(returned, |lease| lease.chunk == chunk);
     }
 
     /// Takes a WINDOW; `accepted` sees each offered chunk that is newly accepted. Returns whether anything was new.
@@ -236,6 +258,26 @@ impl Outgoing {
                 i += 1;
             }
         }
+    }
+}
+
+/// Range sets of leases that ended, for leases to come.
+#[derive(Debug, Default)]
+pub(crate) struct SpareRanges(Vec<RangeSet>);
+
+impl SpareRanges {
+    /// Takes the leases that are `void` out of `leases`.
+    pub(crate) fn void(&mut self, leases: &mut Vec<Lease>, void: impl Fn(&Lease) -> bool) {
+        leases.retain_mut(|lease| !void(lease) || self.keep(lease));
+    }
+
+    /// Keeps the ranges of a lease that ends. False, for whoever retains leases.
+    fn keep(&mut self, lease: &mut Lease) -> bool {
+        if self.0.len() < limits::WINDOW_CHUNKS_MAX as usize {
+            lease.lost.clear();
+            self.0.push(core::mem::take(&mut lease.lost));
+        }
+        false
     }
 }
 

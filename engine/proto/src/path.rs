@@ -182,7 +182,7 @@ impl<C: Crypto> Path<C> {
             controller,
             pacer,
             mtu,
-            leases: Vec::new(),
+            leases: Vec::with_capacity(limits::LEASES_ROOM),
             challenge: None,
             response: None,
             ack_copy_owed: false,

@@ -18,6 +18,11 @@ impl RangeSet {
         RangeSet { ranges: Vec::new() }
     }
 
+    /// The empty set, with room for `ranges` ranges.
+    pub fn with_capacity(ranges: usize) -> Self {
+        RangeSet { ranges: Vec::with_capacity(ranges) }
+    }
+
     /// Adds `range`, merging what it touches. Refuses (false) when that would leave more than `max` ranges.
     pub fn insert(&mut self, range: Range<u64>, max: usize) -> bool {
         if range.is_empty() {
@@ -83,8 +88,12 @@ impl RangeSet {
         }
         let left = self.ranges[first].start..range.start;
         let right = range.end..self.ranges[end - 1].end;
-        let kept = [left, right].into_iter().filter(|r| !r.is_empty());
-        self.ranges.splice(first..end, kept);
+        self.ranges.drain(first..end);
+        for kept in [right, left] {
+            if !kept.is_empty() {
+                self.ranges.insert(first, kept);
+            }
+        }
     }
 
     /// The first range.

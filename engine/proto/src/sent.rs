@@ -150,7 +150,7 @@ pub struct Lost {
 }
 
 /// The log, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SentLog {
     trains: VecDeque<Train>,
     next: u64,
@@ -158,6 +158,19 @@ pub struct SentLog {
     /// Largest acknowledged number plus one, and the send time of the newest acknowledged packet.
     acked_end: u64,
     acked_time: Time,
+}
+
+impl Default for SentLog {
+    /// An empty log that never takes more memory than now.
+    fn default() -> Self {
+        SentLog {
+            trains: VecDeque::with_capacity(limits::SENT_TRAINS_MAX + 1),
+            next: 0,
+            in_flight: 0,
+            acked_end: 0,
+            acked_time: Time::default(),
+        }
+    }
 }
 
 impl SentLog {

@@ -10,6 +10,8 @@ use alloc::vec::Vec;
 #[derive(Debug)]
 pub struct SendStream {
     bytes: VecDeque<u8>,
+    /// Where a message is encoded, before it joins `bytes`.
+    message: Vec<u8>,
     /// Stream offset of the first of `bytes`.
     base: u64,
     /// Offset of the first byte that was never sent.
@@ -23,20 +25,21 @@ impl SendStream {
     /// Nothing was sent; the peer takes `credit` bytes.
     pub fn new(credit: u64) -> Self {
         SendStream {
-            bytes: VecDeque::new(),
+            bytes: VecDeque::with_capacity(limits::STREAM_ROOM),
+            message: Vec::with_capacity(limits::STREAM_ROOM),
             base: 0,
             next: 0,
             credit,
-            lost: RangeSet::new(),
-            acked: RangeSet::new(),
+            lost: RangeSet::with_capacity(limits::STREAM_RANGES_MAX + 1),
+            acked: RangeSet::with_capacity(limits::STREAM_RANGES_MAX + 1),
         }
     }
 
     /// Appends a message.
     pub fn push(&mut self, message: &Message) {
-        let mut bytes = Vec::new();
-        message.encode(&mut bytes);
-        self.bytes.extend(bytes);
+        self.message.clear();
+        message.encode(&mut self.message);
+        self.bytes.extend(&self.message);
     }
 
     /// Bytes that wait to be sent or acknowledged.
@@ -133,12 +136,24 @@ pub struct RecvStream {
     base: u64,
     have: RangeSet,
     told: u64,
+    /// Digest lists of chunks that were dealt with, for those to come.
+    spare: Vec<Vec<[u8; 32]>>,
 }
 
 impl RecvStream {
     /// Nothing was received; the handshake told the peer that it may send [`limits::STREAM_WINDOW`] bytes.
     pub fn new() -> Self {
-        RecvStream { bytes: Vec::new(), base: 0, have: RangeSet::new(), told: limits::STREAM_WINDOW }
+        let bytes = Vec::with_capacity(limits::STREAM_ROOM);
+        let (have, spare) = (RangeSet::with_capacity(limits::STREAM_RANGES_MAX), Vec::new());
+        RecvStream { bytes, base: 0, have, told: limits::STREAM_WINDOW, spare }
+    }
+
+    /// Takes back the digest list of a chunk's message, so that a later one needs no memory of its own.
+    pub fn recycle(&mut self, mut digests: Vec<[u8; 32]>) {
+        if self.spare.len() < limits::SPARE_DIGEST_LISTS {
+            digests.clear();
+            self.spare.push(digests);
+        }
     }
 
     /// Takes a piece. `Ok(false)`: it cannot be held now (too many holes) and must not be acknowledged.
@@ -177,7 +192,7 @@ impl RecvStream {
             return Ok(None);
         };
         let whole = Message::HEAD_LEN + len;
-        let message = Message::decode(number, &ready[Message::HEAD_LEN..whole]);
+        let message = Message::decode_into(number, &ready[Message::HEAD_LEN..whole], &mut self.spare);
         self.bytes.drain(..whole);
         self.base += whole as u64;
         self.have.remove_below(self.base);

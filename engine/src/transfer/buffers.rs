@@ -1,6 +1,6 @@
 //! The chunk buffers of one transfer, as the connection sees them: content is opened into them or sealed from them.
 
-use std::collections::BTreeMap;
+use super::table::ChunkTable;
 use std::ops::Range;
 use xfer_io::borrows::Slot;
 use xfer_io::pool::ChunkBuf;
@@ -10,13 +10,13 @@ use xfer_proto::wire::TransferId;
 /// Buffers by chunk.
 pub(crate) struct Buffers {
     slot: Slot,
-    chunks: BTreeMap<u32, ChunkBuf>,
+    chunks: ChunkTable<ChunkBuf>,
 }
 
 impl Buffers {
     /// No buffers; `slot` is the worker's place in their borrow tables.
     pub(crate) fn new(slot: Slot) -> Self {
-        Buffers { slot, chunks: BTreeMap::new() }
+        Buffers { slot, chunks: ChunkTable::new() }
     }
 
     pub(crate) fn insert(&mut self, chunk: u32, buffer: ChunkBuf) {
@@ -24,11 +24,11 @@ impl Buffers {
     }
 
     pub(crate) fn remove(&mut self, chunk: u32) -> Option<ChunkBuf> {
-        self.chunks.remove(&chunk)
+        self.chunks.remove(chunk)
     }
 
     pub(crate) fn get(&self, chunk: u32) -> Option<&ChunkBuf> {
-        self.chunks.get(&chunk)
+        self.chunks.get(chunk)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -52,7 +52,7 @@ impl ChunkMemory for Buffers {
         range: Range<u32>,
         fill: impl FnOnce(&mut [u8]) -> R,
     ) -> R {
-        let Some(buffer) = self.chunks.get(&chunk) else {
+        let Some(buffer) = self.chunks.get(chunk) else {
             // The chunk is with storage: nothing that arrives for it now may touch it.
             return fill(&mut vec![0; range.len()]);
         };
@@ -65,7 +65,7 @@ impl ChunkMemory for Buffers {
 impl ChunkBytes for Buffers {
     fn read<R>(&self, _: TransferId, chunk: u32, range: Range<u32>, read: impl FnOnce(&[u8]) -> R) -> R {
         let buffer =
-            self.chunks.get(&chunk).expect("offered chunks keep their buffers until they are accepted");
+            self.chunks.get(chunk).expect("offered chunks keep their buffers until they are accepted");
         let stored = buffer.reader(self.slot, bytes(range)).expect("nobody writes an offered chunk");
         read(&stored)
     }

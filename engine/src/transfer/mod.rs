@@ -2,19 +2,23 @@
 //! grants and offers. Runs on the worker, so nothing here may wait.
 
 mod buffers;
+mod latency;
 mod outcome;
 mod receive;
+mod report;
 mod send;
+mod table;
 mod verdict;
 
-use crate::api::{Event, FileEnd, Outcome, PathPair, Progress, Role, Stage as Limit, TransferConfig};
+use crate::api::{Event, Outcome, PathPair, Progress, Role, Stage as Limit, TransferConfig};
 use crate::crypto::AwsCrypto;
-use crate::error::{Class, Error, Side};
+use crate::error::{Class, Error};
 use crate::limits;
 use crate::report::Shared;
-use crate::sink::Action;
+use crate::source::ChunkPlan;
 use crate::storage::{Answer, StorageHandle};
-use outcome::Totals;
+use latency::Latencies;
+use outcome::{Totals, failed, file_ended};
 use receive::Receiving;
 use send::Sending;
 use std::collections::VecDeque;
@@ -23,9 +27,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use verdict::Account;
 use xfer_io::borrows::Slot;
+use xfer_io::clock::monotonic_ns;
 use xfer_io::pool::ChunkPool;
 use xfer_proto::connection::{Connection, Dropped, Event as ProtoEvent, Transmit};
-use xfer_proto::path::{Address, PathState};
+use xfer_proto::path::Address;
+use xfer_proto::space::{Piece, Space};
 use xfer_proto::time::Time;
 use xfer_proto::wire::{CloseCode, Durability, Header, Message, PathId, TransferId};
 
@@ -78,6 +84,8 @@ pub(crate) struct DriverStart {
     pub(crate) pool: ChunkPool,
     /// Pairs of the opener, the handshake's first.
     pub(crate) pairs: Vec<PathPair>,
+    /// Pairs for when one of them dies.
+    pub(crate) standby: Vec<PathPair>,
 }
 
 /// A connection with its transfer.
@@ -94,8 +102,13 @@ pub(crate) struct Driver {
     events: VecDeque<Event>,
     pool: ChunkPool,
     pairs: Vec<PathPair>,
+    /// Paths that this end opened: one that was never proved is not reported any more when it is given up.
+    opened: Vec<(PathId, PathPair)>,
+    /// Pairs that were not used yet.
+    standby: VecDeque<PathPair>,
     published: Time,
     account: Account,
+    latencies: Latencies,
     /// Time that the worker has worked so far.
     busy: Duration,
     /// Content bytes that were acknowledged when totals were published last.
@@ -123,8 +136,11 @@ impl Driver {
             events: VecDeque::new(),
             pool: start.pool,
             pairs: start.pairs,
+            opened: Vec::new(),
+            standby: start.standby.into(),
             published: now,
             account,
+            latencies: Latencies::new(),
             busy: Duration::ZERO,
             delivered: 0,
             durability: None,
@@ -203,10 +219,14 @@ impl Driver {
         header: &Header,
         datagram: &[u8],
     ) -> Result<(), Dropped> {
-        match &mut self.half {
+        let taken = match &mut self.half {
             Half::Receiving(r) => self.connection.receive(now, from, ce, header, datagram, &mut r.buffers),
             Half::Sending(s) => self.connection.receive(now, from, ce, header, datagram, &mut s.buffers),
+        };
+        if let Some(rtt) = self.connection.take_rtt_sample() {
+            self.latencies.answered(rtt);
         }
+        taken
     }
 
     /// Writes the next packet or train of the paths with local address `local` into `frame`.
@@ -216,10 +236,15 @@ impl Driver {
         local: Option<IpAddr>,
         frame: &mut [u8],
     ) -> Option<Transmit> {
-        match &self.half {
+        let train = match &self.half {
             Half::Sending(s) => self.connection.poll_transmit(now, local, frame, &s.buffers),
             Half::Receiving(r) => self.connection.poll_transmit(now, local, frame, &r.buffers),
+        };
+        if let Some(due) = self.connection.take_ack_due() {
+            // The turn may have begun long before.
+            self.latencies.ack_sent(Time::from_nanos(monotonic_ns()).since(due));
         }
+        train
     }
 
     /// Takes storage's answer to a job.
@@ -336,6 +361,7 @@ impl Driver {
                 if let Some(pair) = self.pair(id) {
                     self.events.push_back(Event::PathDown(pair, "it does not answer".into()));
                 }
+                self.open_standby(now);
             }
             ProtoEvent::Closed { code, text, by_peer } => {
                 self.closed(now, key, storage, code, &text, by_peer)
@@ -363,11 +389,29 @@ impl Driver {
             self.events.push_back(Event::PathUp(pair));
         }
         if self.opener {
-            for pair in self.pairs.clone().into_iter().skip(1) {
-                let address = Address { remote: pair.remote, local: Some(pair.local) };
-                if self.connection.open_path(now, address).is_none() {
-                    self.events.push_back(Event::PathDown(pair, "there are too many paths".into()));
-                }
+            for pair in std::mem::take(&mut self.pairs).into_iter().skip(1) {
+                self.open(now, pair);
+            }
+        }
+    }
+
+    /// Opens a path; false when there are too many.
+    fn open(&mut self, now: Time, pair: PathPair) -> bool {
+        let address = Address { remote: pair.remote, local: Some(pair.local) };
+        match self.connection.open_path(now, address) {
+            Some(id) => self.opened.push((id, pair)),
+            None => self.events.push_back(Event::PathDown(pair, "there are too many paths".into())),
+        }
+        self.opened.last().is_some_and(|(_, last)| *last == pair)
+    }
+
+    /// A path died: the next pair on standby takes its place.
+    fn open_standby(&mut self, now: Time) {
+        while matches!(self.stage, Stage::Running)
+            && let Some(pair) = self.standby.pop_front()
+        {
+            if self.open(now, pair) {
+                return;
             }
         }
     }
@@ -394,15 +438,22 @@ impl Driver {
 
     fn start_half(&mut self) {
         self.started = true;
-        let chunk_log2 = self.pool.chunk_bytes().trailing_zeros() as u8;
+        let (chunk_log2, chunks) = (self.pool.chunk_bytes().trailing_zeros() as u8, self.pool.chunks());
         match &mut self.half {
             Half::Sending(s) => {
                 self.connection.start_sending(TRANSFER, chunk_log2);
-                s.start(chunk_log2);
+                if let Some(outgoing) = self.connection.outgoing(TRANSFER) {
+                    outgoing.reserve(chunks);
+                }
+                s.start(chunk_log2, chunks);
             }
             Half::Receiving(r) => {
                 self.connection.start_receiving(TRANSFER, chunk_log2);
-                r.start(chunk_log2);
+                if let Some(incoming) = self.connection.incoming(TRANSFER) {
+                    incoming.reserve(chunks);
+                }
+                (0..chunks).for_each(|_| self.connection.recycle(Vec::with_capacity(1)));
+                r.start(chunk_log2, chunks);
             }
         }
     }
@@ -484,11 +535,18 @@ impl Driver {
             Stage::Ended => return,
         };
         self.account.end_window(self.busy);
-        let mut progress = self.progress();
+        let mut progress = Progress::default();
+        self.report(&mut progress);
         progress.limited_by = self.account.total();
-        self.shared.publish(&progress);
+        self.shared.conclude(progress.clone());
         let verified = self.config.digests && error.is_none();
-        let outcome = Outcome { error, progress, verified, durability: self.durability };
+        let outcome = Outcome {
+            error,
+            progress,
+            verified,
+            durability: self.durability,
+            latency: self.latencies.report(),
+        };
         self.events.push_back(Event::Finished(Box::new(outcome)));
     }
 
@@ -504,88 +562,19 @@ impl Driver {
     }
 
     fn pair(&self, id: PathId) -> Option<PathPair> {
-        self.connection.path_reports().find(|p| p.id == id).and_then(|p| pair_of(&p.address))
-    }
-
-    fn publish(&mut self, now: Time) {
-        self.tell_rate(now.since(self.published));
-        self.published = now;
-        self.account.end_window(self.busy);
-        let progress = self.progress();
-        self.shared.publish(&progress);
-    }
-
-    /// Tells the source what the connection could carry: what it does carry where it is what holds the transfer up, else at least that
-    /// and the windows' worth.
-    fn tell_rate(&mut self, span: Duration) {
-        let Half::Sending(sending) = &self.half else { return };
-        let acked: u64 = self.connection.path_reports().map(|p| p.counters.content_acked).sum();
-        let bytes = acked.saturating_sub(self.delivered);
-        self.delivered = acked;
-        let mut rate = per_second(bytes, span);
-        if !matches!(self.account.of_window(), Limit::Path | Limit::RateLimit) && rate > 0 {
-            let live = self.connection.path_reports().filter(|p| p.state == PathState::Live);
-            let windows: u64 = live.map(|p| per_second(p.window, p.rtt)).fold(0, u64::saturating_add);
-            let cap = self.config.rate_max.map_or(u64::MAX, |bits| bits / 8);
-            rate = rate.max(windows.min(cap));
-        }
-        if rate > 0 {
-            sending.tell_rate(rate);
-        }
-    }
-
-    fn progress(&self) -> Progress {
-        let mut progress = self.totals.progress();
-        progress.limited_by = self.account.recent();
-        let sending = matches!(self.half, Half::Sending(_));
-        for path in self.connection.path_reports() {
-            progress.wire_bytes += path.counters.bytes_sent + path.counters.bytes_received;
-            progress.retransmitted_bytes += path.counters.content_resent;
-            let Some(pair) = pair_of(&path.address) else { continue };
-            let counters = path.counters;
-            let bytes = if sending { counters.content_acked } else { counters.content_received };
-            progress.paths.push(crate::api::PathReport {
-                pair,
-                up: path.state == PathState::Live,
-                bytes,
-                rtt: path.rtt,
-                loss: counters.packets_lost as f64 / counters.packets_sent.max(1) as f64,
-                mtu: path.mtu,
-                window: path.window,
-                packets_sent: counters.packets_sent,
-                packets_received: counters.packets_received,
-            });
-        }
-        progress
+        let now = self.connection.path_reports().find(|p| p.id == id).and_then(|p| pair_of(&p.address));
+        now.or_else(|| self.opened.iter().find(|(opened, _)| *opened == id).map(|(_, pair)| *pair))
     }
 }
 
-fn per_second(bytes: u64, span: Duration) -> u64 {
-    let rate = u128::from(bytes) * 1_000_000_000 / span.as_nanos().max(1);
-    u64::try_from(rate).unwrap_or(u64::MAX)
+/// What chunk `chunk` holds; the list of its pieces is one of the spare ones, if there is any.
+fn plan(space: &Space, chunk: u32, spare: &mut Vec<Vec<Piece>>) -> ChunkPlan {
+    let mut pieces = spare.pop().unwrap_or_default();
+    pieces.clear();
+    pieces.extend(space.pieces(chunk));
+    ChunkPlan { chunk, plain_len: space.plain_len(chunk), pieces }
 }
 
 fn pair_of(address: &Address) -> Option<PathPair> {
     Some(PathPair { local: address.local?, remote: address.remote })
-}
-
-/// Tells the application of an ended object and counts it.
-fn file_ended(totals: &mut Totals, events: &mut VecDeque<Event>, end: FileEnd) {
-    totals.file_ended(&end);
-    events.push_back(Event::File(end));
-}
-
-/// The failure of one object, as the application hears it.
-fn failed(object: u32, name: Vec<u8>, is_directory: bool, error: Error) -> FileEnd {
-    FileEnd {
-        object,
-        name,
-        is_directory,
-        action: Action::Failed,
-        bytes: 0,
-        reused: 0,
-        skipped: 0,
-        digest: None,
-        error: Some(error.on(Side::Source)),
-    }
 }

@@ -1,8 +1,9 @@
 //! Totals of a transfer: what was listed, moved, reused, skipped and failed.
 
-use crate::api::{FileEnd, Progress};
-use crate::error::Side;
+use crate::api::{Event, FileEnd, Progress};
+use crate::error::{Error, Side};
 use crate::sink::Action;
+use std::collections::VecDeque;
 
 /// Counters of one end.
 pub(crate) struct Totals {
@@ -49,13 +50,36 @@ impl Totals {
         }
     }
 
-    /// The totals, without paths.
-    pub(crate) fn progress(&self) -> Progress {
-        self.progress.clone()
+    /// Writes the totals into `progress`, without paths.
+    pub(crate) fn report(&self, progress: &mut Progress) {
+        let mut paths = std::mem::take(&mut progress.paths);
+        paths.clear();
+        *progress = Progress { paths, ..self.progress };
     }
 }
 
 /// Which side of a transfer an end is.
 pub(crate) const fn role_side(sends: bool) -> Side {
     if sends { Side::Source } else { Side::Destination }
+}
+
+/// Tells the application of an ended object and counts it.
+pub(super) fn file_ended(totals: &mut Totals, events: &mut VecDeque<Event>, end: FileEnd) {
+    totals.file_ended(&end);
+    events.push_back(Event::File(end));
+}
+
+/// The failure of one object, as the application hears it.
+pub(super) fn failed(object: u32, name: Vec<u8>, is_directory: bool, error: Error) -> FileEnd {
+    FileEnd {
+        object,
+        name,
+        is_directory,
+        action: Action::Failed,
+        bytes: 0,
+        reused: 0,
+        skipped: 0,
+        digest: None,
+        error: Some(error.on(Side::Source)),
+    }
 }

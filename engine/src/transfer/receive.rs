@@ -2,20 +2,21 @@
 
 use super::buffers::Buffers;
 use super::send::rule;
-use super::{Context, TRANSFER, file_ended};
+use super::table::ChunkTable;
+use super::{Context, TRANSFER, file_ended, plan};
 use crate::api::{FileEnd, Stage};
 use crate::error::{Class, Error, Side};
 use crate::limits;
 use crate::sink::{Action, Decided, Ended, Sink, Verdict};
 use crate::source::{ChunkPlan, Encoding};
 use crate::storage::{Answer, Job, StorageHandle};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use xfer_io::borrows::Slot;
 use xfer_io::pool::ChunkBuf;
 use xfer_proto::connection::Event as ProtoEvent;
 use xfer_proto::ranges::RangeSet;
-use xfer_proto::space::{Placed, Space};
+use xfer_proto::space::{Piece, Placed, Space};
 use xfer_proto::time::Time;
 use xfer_proto::wire::{
     Complete, Decision, Decisions, Done, DoneStatus, Durability, Entry, EntryKind, Message, Page, Run,
@@ -40,7 +41,9 @@ pub(crate) struct Receiving {
     withdrawn: BTreeSet<u32>,
     /// Chunks that need not come: resumed, withdrawn.
     not_needed: RangeSet,
-    encodings: BTreeMap<u32, Encoding>,
+    encodings: ChunkTable<Encoding>,
+    /// Lists of pieces that are not in use.
+    spare: Vec<Vec<Piece>>,
     writing: usize,
     withdrawing: usize,
     /// Objects decided NEED or RESUME that did not end.
@@ -86,7 +89,8 @@ impl Receiving {
             placed: VecDeque::new(),
             withdrawn: BTreeSet::new(),
             not_needed: RangeSet::new(),
-            encodings: BTreeMap::new(),
+            encodings: ChunkTable::new(),
+            spare: Vec::new(),
             writing: 0,
             withdrawing: 0,
             open_objects: 0,
@@ -103,7 +107,9 @@ impl Receiving {
         }
     }
 
-    pub(crate) fn start(&mut self, chunk_log2: u8) {
+    pub(crate) fn start(&mut self, chunk_log2: u8, chunks: usize) {
+        // A chunk in one piece is what long transfers are made of.
+        self.spare.resize_with(chunks, || Vec::with_capacity(1));
         self.space = Some(Space::new(chunk_log2));
     }
 
@@ -253,7 +259,9 @@ impl Receiving {
             Message::Chunk(chunk) => {
                 let encoding =
                     Encoding { codec: chunk.codec, stored_len: chunk.stored_len, digests: chunk.digests };
-                if self.buffers.get(chunk.chunk).is_some() {
+                if self.buffers.get(chunk.chunk).is_none() {
+                    cx.connection.recycle(encoding.digests);
+                } else {
                     self.encodings.insert(chunk.chunk, encoding);
                 }
             }
@@ -280,14 +288,15 @@ impl Receiving {
         let Some(placed) = self.placed.iter().find(|p| p.object == object) else { return };
         self.withdrawn.insert(object);
         let Some(incoming) = cx.connection.incoming(TRANSFER) else { return };
-        for chunk in space.chunks_of(placed) {
-            if space.pieces(chunk).any(|p| !self.withdrawn.contains(&p.object)) {
-                continue;
-            }
-            if chunk >= incoming.limit() {
-                self.not_needed.insert(u64::from(chunk)..u64::from(chunk) + 1, usize::MAX);
-            } else if self.buffers.remove(chunk).is_some() {
-                self.encodings.remove(&chunk);
+        let chunks = space.chunks_of(placed);
+        if space.pieces(chunks.start).any(|p| !self.withdrawn.contains(&p.object)) {
+            return;
+        }
+        // An object that has a chunk to itself has all of its chunks to itself; those to come may be very many.
+        let granted = incoming.limit().clamp(chunks.start, chunks.end);
+        for chunk in chunks.start.max(incoming.base())..granted {
+            if self.buffers.remove(chunk).is_some() {
+                self.encodings.remove(chunk);
                 incoming.accept(chunk);
             }
         }
@@ -295,12 +304,11 @@ impl Receiving {
 
     fn full(&mut self, cx: &mut Context<'_>, chunk: u32) {
         let Some(space) = &self.space else { return };
-        let (Some(buffer), Some(encoding)) = (self.buffers.remove(chunk), self.encodings.remove(&chunk))
+        let (Some(buffer), Some(encoding)) = (self.buffers.remove(chunk), self.encodings.remove(chunk))
         else {
             return;
         };
-        let plan =
-            ChunkPlan { chunk, plain_len: space.plain_len(chunk), pieces: space.pieces(chunk).collect() };
+        let plan = plan(space, chunk, &mut self.spare);
         self.writing += 1;
         cx.storage.submit(cx.key, Job::Write(self.sink.clone(), plan, encoding, buffer));
     }
@@ -312,9 +320,11 @@ impl Receiving {
                 self.deciding = false;
                 self.decided(cx, &page, decided?)?;
             }
-            Answer::Written(plan, buffer, verdict) => {
+            Answer::Written(plan, encoding, buffer, verdict) => {
                 self.writing -= 1;
                 self.written(cx, &plan, buffer, verdict?);
+                cx.connection.recycle(encoding.digests);
+                self.spare.push(plan.pieces);
             }
             Answer::Ended(ended) => {
                 self.withdrawing -= 1;

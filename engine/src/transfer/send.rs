@@ -2,7 +2,8 @@
 
 use super::buffers::Buffers;
 use super::receive::inline_len;
-use super::{Context, TRANSFER, failed, file_ended};
+use super::table::ChunkTable;
+use super::{Context, TRANSFER, failed, file_ended, plan};
 use crate::api::{Event, FileEnd, Stage};
 use crate::crypto::AwsCrypto;
 use crate::error::{Class, Error, Side};
@@ -16,8 +17,9 @@ use std::time::Duration;
 use xfer_io::borrows::Slot;
 use xfer_io::pool::ChunkBuf;
 use xfer_proto::connection::{Connection, Event as ProtoEvent, Held};
+use xfer_proto::limits::WINDOW_CHUNKS_MAX;
 use xfer_proto::ranges::RangeSet;
-use xfer_proto::space::Space;
+use xfer_proto::space::{Piece, Space};
 use xfer_proto::time::Time;
 use xfer_proto::wire::{
     Chunk, Decision, Decisions, DoneStatus, Durability, Entry, EntryKind, Message, Page, Run,
@@ -43,8 +45,7 @@ struct Undecided {
 /// A chunk that was offered.
 struct Offered {
     attempt: u8,
-    content: u64,
-    pieces: Vec<u32>,
+    pieces: Vec<Piece>,
 }
 
 /// The sending half of a transfer.
@@ -68,7 +69,9 @@ pub(crate) struct Sending {
     /// Chunks that are with the receiver from the start, and those of withdrawn objects.
     not_needed: RangeSet,
     withdrawn: BTreeSet<u32>,
-    offered: BTreeMap<u32, Offered>,
+    offered: ChunkTable<Offered>,
+    /// Lists of pieces that are not in use.
+    spare: Vec<Vec<Piece>>,
     rejects: BTreeMap<u32, u8>,
     completed: Option<Durability>,
     /// The object of open length, which is the last.
@@ -96,7 +99,8 @@ impl Sending {
             reads_took: Duration::ZERO,
             not_needed: RangeSet::new(),
             withdrawn: BTreeSet::new(),
-            offered: BTreeMap::new(),
+            offered: ChunkTable::new(),
+            spare: Vec::new(),
             rejects: BTreeMap::new(),
             completed: None,
             open: None,
@@ -104,7 +108,9 @@ impl Sending {
         }
     }
 
-    pub(crate) fn start(&mut self, chunk_log2: u8) {
+    pub(crate) fn start(&mut self, chunk_log2: u8, chunks: usize) {
+        // A chunk in one piece is what long transfers are made of.
+        self.spare.resize_with(chunks, || Vec::with_capacity(1));
         self.space = Some(Space::new(chunk_log2));
     }
 
@@ -155,7 +161,9 @@ impl Sending {
         loop {
             let Some(outgoing) = cx.connection.outgoing(TRANSFER) else { return false };
             let chunk = self.next_chunk;
-            if chunk >= space.chunks() || chunk >= outgoing.limit() {
+            // The receiver's window spans no more, whatever it says.
+            let end = outgoing.limit().min(outgoing.base().saturating_add(WINDOW_CHUNKS_MAX));
+            if chunk >= space.chunks() || chunk >= end {
                 return false;
             }
             let bit = u64::from(chunk)..u64::from(chunk) + 1;
@@ -177,8 +185,7 @@ impl Sending {
 
     fn read(&mut self, cx: &mut Context<'_>, chunk: u32, attempt: u8, buffer: ChunkBuf) {
         let Some(space) = &self.space else { return };
-        let plan =
-            ChunkPlan { chunk, plain_len: space.plain_len(chunk), pieces: space.pieces(chunk).collect() };
+        let plan = plan(space, chunk, &mut self.spare);
         self.reading += 1;
         cx.storage.submit(cx.key, Job::Read(self.source.clone(), plan, attempt, buffer));
     }
@@ -195,7 +202,7 @@ impl Sending {
                 self.reading -= 1;
                 self.reads_took += took;
                 let Some(plan) = self.cut_at_end(cx, plan)? else { return Ok(()) };
-                self.chunk_read(cx, &plan, attempt, buffer, read?);
+                self.chunk_read(cx, plan, attempt, buffer, read?);
             }
             Answer::ObjectEnded(object, ended) => self.object_ended(cx, object, ended),
             _ => {}
@@ -361,7 +368,7 @@ impl Sending {
     fn chunk_read(
         &mut self,
         cx: &mut Context<'_>,
-        plan: &ChunkPlan,
+        plan: ChunkPlan,
         attempt: u8,
         buffer: ChunkBuf,
         read: ReadChunk,
@@ -385,9 +392,7 @@ impl Sending {
         if outgoing.is_accepted(plan.chunk) {
             return;
         }
-        let content = plan.pieces.iter().map(|p| u64::from(p.len)).sum();
-        let pieces = plan.pieces.iter().map(|p| p.object).collect();
-        self.offered.insert(plan.chunk, Offered { attempt, content, pieces });
+        self.offered.insert(plan.chunk, Offered { attempt, pieces: plan.pieces });
         self.buffers.insert(plan.chunk, buffer);
         outgoing.offer(plan.chunk, attempt, encoding.stored_len);
     }
@@ -403,11 +408,13 @@ impl Sending {
     fn accepted(&mut self, cx: &mut Context<'_>, chunk: u32) {
         self.buffers.remove(chunk);
         self.rejects.remove(&chunk);
-        if let Some(offered) = self.offered.remove(&chunk) {
-            cx.totals.moved(offered.content);
+        if let Some(offered) = self.offered.remove(chunk) {
+            cx.totals.moved(offered.pieces.iter().map(|p| u64::from(p.len)).sum());
+            self.spare.push(offered.pieces);
         }
-        let oldest = self.offered.keys().next().copied().unwrap_or(self.next_chunk);
         let base = cx.connection.outgoing(TRANSFER).map_or(0, |o| o.base());
+        let oldest =
+            (base..self.next_chunk).find(|c| self.offered.get(*c).is_some()).unwrap_or(self.next_chunk);
         if let Some(space) = &mut self.space {
             space.retire(oldest.min(base).min(self.next_chunk));
         }
@@ -415,19 +422,19 @@ impl Sending {
 
     /// The receiver found a wrong digest: read again, once; the second time the source must have changed.
     fn rejected(&mut self, cx: &mut Context<'_>, chunk: u32, attempt: u8) {
-        let Some(offered) = self.offered.get(&chunk) else { return };
+        let Some(offered) = self.offered.get(chunk) else { return };
         if offered.attempt != attempt {
             return;
         }
         let Some(buffer) = self.buffers.remove(chunk) else { return };
-        let Some(offered) = self.offered.remove(&chunk) else { return };
+        let Some(offered) = self.offered.remove(chunk) else { return };
         cx.connection.revoke_leases(TRANSFER, chunk);
         let rejects = self.rejects.entry(chunk).or_default();
         *rejects += 1;
         if *rejects < 2 {
             return self.read(cx, chunk, attempt.wrapping_add(1), buffer);
         }
-        for object in offered.pieces {
+        for Piece { object, .. } in offered.pieces {
             let name = self.objects.get(&object).map(|o| o.name.clone()).unwrap_or_default();
             let error = Error::new(Class::Digest, "source changed while sending").object(name);
             self.withdraw(cx, object, &error.on(Side::Source));

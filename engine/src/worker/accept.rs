@@ -1,7 +1,7 @@
 //! Connections that are offered: tickets that wait, HELLOs, half-open handshakes.
 
 use super::{CRYPTO, Handshake, Mail, Mailbox, Worker, connection_id, random};
-use crate::api::{Event, Outcome, Role, TransferConfig};
+use crate::api::{Event, Latency, Outcome, Role, TransferConfig};
 use crate::error::{Class, Error};
 use crate::limits;
 use crate::report::Shared;
@@ -117,6 +117,7 @@ fn refuse(admitted: &Admitted, error: Error) {
         progress: admitted.shared.progress(),
         verified: false,
         durability: None,
+        latency: Latency::default(),
     };
     admitted.shared.deliver(&mut VecDeque::from([Event::Finished(Box::new(outcome))]));
 }
@@ -193,6 +194,7 @@ impl Worker {
                 slot: self.slot,
                 pool: admitted.pool,
                 pairs: Vec::new(),
+                standby: Vec::new(),
             },
         );
         self.place(now, worker, driver);

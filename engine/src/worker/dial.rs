@@ -1,7 +1,7 @@
 //! Connections on their way: HELLO, its repetitions, and the answers.
 
 use super::{CRYPTO, Handshake, Worker, connection_id, random};
-use crate::api::{Connect, Event, Outcome, PathPair};
+use crate::api::{Connect, Event, Latency, Outcome, PathPair};
 use crate::error::{Class, Error};
 use crate::limits;
 use crate::report::Shared;
@@ -89,7 +89,13 @@ impl Dial {
 
 fn give_up(shared: &Shared, error: Error) {
     let progress = shared.progress();
-    let outcome = Outcome { error: Some(error), progress, verified: false, durability: None };
+    let outcome = Outcome {
+        error: Some(error),
+        progress,
+        verified: false,
+        durability: None,
+        latency: Latency::default(),
+    };
     shared.deliver(&mut VecDeque::from([Event::Finished(Box::new(outcome))]));
 }
 
@@ -251,9 +257,10 @@ impl Worker {
             peer_stream: reply.payload.stream,
             seed: random(),
         };
-        let Connect { mut paths, role, config, .. } = dial.start.connect;
+        let Connect { mut paths, mut standby, role, config, .. } = dial.start.connect;
         paths.retain(|other| *other != pair);
         paths.insert(0, pair);
+        standby.retain(|other| *other != pair);
         let connection = Connection::new(now, CRYPTO, settings, established);
         let driver = Driver::new(
             now,
@@ -266,6 +273,7 @@ impl Worker {
                 slot: self.slot,
                 pool: dial.start.pool,
                 pairs: paths,
+                standby,
             },
         );
         self.adopt(now, driver);

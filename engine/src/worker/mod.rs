@@ -19,7 +19,7 @@ use dial::Dial;
 use sockets::Sockets;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use xfer_io::borrows::Slot;
@@ -34,7 +34,7 @@ use xfer_proto::wire::{Header, Kind};
 
 pub(crate) use accept::Admitted;
 pub(crate) use dial::DialStart;
-pub(crate) use mail::{Mail, Mailbox, Post, post};
+pub(crate) use mail::{Foreign, Mail, Mailbox, Post, post};
 
 /// Transfers that live on one worker, for the case that it dies.
 pub(crate) type Registry = Arc<Mutex<Vec<Weak<Shared>>>>;
@@ -53,12 +53,32 @@ pub(crate) struct WorkerStart {
     pub(crate) peers: Arc<Vec<Mailbox>>,
     pub(crate) next_worker: Arc<AtomicUsize>,
     pub(crate) registry: Registry,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// What a worker counts.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) handed_over: AtomicU64,
+    pub(crate) dropped: AtomicU64,
 }
 
 /// A driver and whether it has something to do.
 struct Seat {
     driver: Driver,
     dirty: bool,
+}
+
+impl Seat {
+    /// Takes one datagram. Whether it was the first under the connection's keys.
+    fn receive(&mut self, now: Time, from: Address, ce: bool, header: &Header, datagram: &[u8]) -> bool {
+        let was_established = self.driver.is_established();
+        if let Err(why) = self.driver.receive(now, from, ce, header, datagram) {
+            tracing::trace!(?why, "dropped a datagram");
+        }
+        self.dirty = true;
+        !was_established && self.driver.is_established()
+    }
 }
 
 /// One worker.
@@ -74,6 +94,7 @@ pub(crate) struct Worker {
     peers: Arc<Vec<Mailbox>>,
     next_worker: Arc<AtomicUsize>,
     registry: Registry,
+    counters: Arc<Counters>,
     seats: BTreeMap<u32, Seat>,
     by_id: HashMap<u32, u32>,
     next_key: u32,
@@ -112,6 +133,7 @@ impl Worker {
             peers: start.peers,
             next_worker: start.next_worker,
             registry: start.registry,
+            counters: start.counters,
             seats: BTreeMap::new(),
             by_id: HashMap::new(),
             next_key: 0,
@@ -188,9 +210,16 @@ impl Worker {
                         seat.dirty = true;
                     }
                 }
-                Mail::Admit(admitted) => self.accepting.admit(now, *admitted),
-                Mail::Dial(start) => self.dial(now, *start),
+                Mail::Admit(admitted) => {
+                    self.register(&admitted.shared);
+                    self.accepting.admit(now, *admitted);
+                }
+                Mail::Dial(start) => {
+                    self.register(&start.shared);
+                    self.dial(now, *start);
+                }
                 Mail::Adopt(driver) => self.adopt(now, *driver),
+                Mail::Datagram(foreign) => self.take_foreign(now, *foreign),
                 Mail::Confirmed(half_open) => self.accepting.confirmed(half_open),
                 Mail::Wake => self.seats.values_mut().for_each(|s| s.dirty = true),
                 Mail::ShutDown => self.shut_down(now),
@@ -205,22 +234,41 @@ impl Worker {
         let key = self.next_key;
         self.next_key = self.next_key.wrapping_add(1);
         self.by_id.insert(driver.local_id(), key);
-        let mut registry = self.registry.lock().unwrap_or_else(|e| e.into_inner());
-        registry.retain(|known| known.strong_count() > 0);
-        registry.push(Arc::downgrade(driver.shared()));
-        drop(registry);
+        self.register(driver.shared());
         // What the handshake carried comes first: packets of this burst may build on it.
         driver.pump(now, key, &self.storage);
         self.seats.insert(key, Seat { driver, dirty: true });
     }
 
+    /// Remembers a transfer that ends when this worker does, once.
+    fn register(&self, shared: &Arc<Shared>) {
+        let mut registry = self.registry.lock().unwrap_or_else(|e| e.into_inner());
+        registry
+            .retain(|known| known.strong_count() > 0 && !std::ptr::eq(known.as_ptr(), Arc::as_ptr(shared)));
+        registry.push(Arc::downgrade(shared));
+    }
+
+    /// Forgets a transfer that ends with another worker.
+    fn unregister(&self, shared: &Arc<Shared>) {
+        let mut registry = self.registry.lock().unwrap_or_else(|e| e.into_inner());
+        registry.retain(|known| !std::ptr::eq(known.as_ptr(), Arc::as_ptr(shared)));
+    }
+
     /// Gives a new driver to the worker that its connection id names.
     fn place(&mut self, now: Time, worker: usize, driver: Driver) {
         if worker == self.index {
-            self.adopt(now, driver);
-        } else {
-            self.peers[worker].send(Mail::Adopt(Box::new(driver)));
+            return self.adopt(now, driver);
         }
+        let shared = driver.shared().clone();
+        self.unregister(&shared);
+        if !self.peers[worker].send(Mail::Adopt(Box::new(driver))) {
+            shared.fail("the worker that the connection belongs to is gone");
+        }
+    }
+
+    /// Lets go of everything but the mailbox.
+    pub(crate) fn into_post(self) -> Post {
+        self.mail
     }
 
     /// The worker that the next connection goes to.
@@ -251,14 +299,24 @@ impl Worker {
 
     /// Hands each datagram of a frame to its connection.
     fn take_frame(&mut self, now: Time, queue: usize, frame: usize, handshakes: &mut Vec<Handshake>) {
-        let Worker { sockets, seats, by_id, accepting, peers, .. } = self;
+        let Worker { index, sockets, seats, by_id, accepting, peers, counters, .. } = self;
         let local = sockets.local(queue);
         let (meta, bytes) = sockets.received(queue, frame);
         let from = Address { remote: meta.source, local: meta.destination.or(local) };
         let ce = meta.ecn == Some(xfer_io::queue::Ecn::Ce);
         for datagram in bytes.chunks(meta.segment.max(1)) {
             let Ok(header) = Header::decode(datagram) else { continue };
-            if !matches!(header.kind, Kind::Data | Kind::Control) {
+            let is_new = matches!(header.kind, Kind::Hello);
+            let belongs = (header.connection.0 & 0x3f) as usize;
+            let foreign = belongs != *index && belongs < peers.len();
+            if foreign && (is_new || !by_id.contains_key(&header.connection.0) && is_sealed(header.kind)) {
+                let bytes = datagram.to_vec();
+                let taken = peers[belongs].hand_over(Foreign { meta, queue, header, bytes });
+                let counter = if taken { &counters.handed_over } else { &counters.dropped };
+                counter.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            if !is_sealed(header.kind) {
                 let bytes = datagram.to_vec();
                 handshakes.push(Handshake { meta, queue, header, bytes });
                 continue;
@@ -268,14 +326,24 @@ impl Worker {
             }
             let Some(key) = by_id.get(&header.connection.0) else { continue };
             let Some(seat) = seats.get_mut(key) else { continue };
-            let was_established = seat.driver.is_established();
-            if let Err(why) = seat.driver.receive(now, from, ce, &header, datagram) {
-                tracing::trace!(?why, "dropped a datagram");
-            }
-            if !was_established && seat.driver.is_established() {
+            if seat.receive(now, from, ce, &header, datagram) {
                 accepting.established(header.connection.0, peers);
             }
-            seat.dirty = true;
+        }
+    }
+
+    /// Takes a datagram that another worker's queue got.
+    fn take_foreign(&mut self, now: Time, foreign: Foreign) {
+        let Foreign { meta, queue, header, bytes } = foreign;
+        if header.kind == Kind::Hello {
+            return self.take_handshake(now, &Handshake { meta, queue, header, bytes });
+        }
+        let from = Address { remote: meta.source, local: meta.destination.or(self.sockets.local(queue)) };
+        let Worker { seats, by_id, accepting, peers, .. } = self;
+        let Some(seat) = by_id.get(&header.connection.0).and_then(|key| seats.get_mut(key)) else { return };
+        let ce = meta.ecn == Some(xfer_io::queue::Ecn::Ce);
+        if seat.receive(now, from, ce, &header, &bytes) {
+            accepting.established(header.connection.0, peers);
         }
     }
 
@@ -368,6 +436,11 @@ impl Worker {
     ) {
         self.sockets.send_single(queue, remote, local, bytes);
     }
+}
+
+/// Whether packets of the kind belong to a connection that stands.
+const fn is_sealed(kind: Kind) -> bool {
+    matches!(kind, Kind::Data | Kind::Control)
 }
 
 /// 32 bytes from the system's generator.

@@ -109,7 +109,7 @@ fn action(action: Action) -> &'static str {
 }
 
 fn finish(record: &Record, outcome: Outcome, digests: &Digests) {
-    let Outcome { error, progress, verified, durability } = outcome;
+    let Outcome { error, progress, verified, durability, latency } = outcome;
     let result = error.as_ref().map_or_else(|| "done".to_owned(), Error::to_string);
     tracing::info!(
         transfer = %record.name,
@@ -124,6 +124,9 @@ fn finish(record: &Record, outcome: Outcome, digests: &Digests) {
         skipped_bytes = progress.skipped_bytes,
         verified,
         durability = ?durability,
+        limited_by = ?progress.limited_by,
+        rtt_us_p50 = latency.rtt.p50.as_micros(),
+        rtt_us_p99 = latency.rtt.p99.as_micros(),
         digest = digests.only(),
         result,
         "transfer ended"

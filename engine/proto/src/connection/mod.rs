@@ -230,7 +230,7 @@ impl<C: Crypto> Connection<C> {
             incoming: Vec::new(),
             early_windows: Vec::new(),
             cap: config.rate_max.map(|rate| Pacer::new(Some(rate))),
-            events: VecDeque::new(),
+            events: VecDeque::with_capacity(limits::EVENTS_ROOM),
             seed,
             draws: 0,
             rotation: 0,
@@ -286,6 +286,11 @@ impl<C: Crypto> Connection<C> {
     /// Sends a message. Watch [`Connection::stream_backlog`]: messages wait here until the peer has them.
     pub fn send(&mut self, message: &Message) {
         self.send_stream.push(message);
+    }
+
+    /// Takes back the digest list of a chunk's message that was dealt with.
+    pub fn recycle(&mut self, digests: Vec<[u8; 32]>) {
+        self.recv_stream.recycle(digests);
     }
 
     /// Bytes of messages that wait to be sent or acknowledged.

@@ -315,12 +315,14 @@ impl<C: Crypto> Connection<C> {
             return self.keep_early(window);
         };
         let transfer = window.transfer;
+        let mut spare = outgoing.take_spare();
         let grew = outgoing.on_window(window, |chunk| {
             for path in paths.iter_mut() {
-                path.leases.retain(|lease| lease.transfer != transfer || lease.chunk != chunk);
+                spare.void(&mut path.leases, |lease| lease.transfer == transfer && lease.chunk == chunk);
             }
             events.push_back(Event::ChunkAccepted(transfer, chunk));
         });
+        outgoing.return_spare(spare);
         if grew {
             events.push_back(Event::WindowGrew(transfer));
         }

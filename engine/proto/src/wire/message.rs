@@ -212,13 +212,25 @@ impl Message {
     /// # Errors
     /// [`Malformed`] names the field.
     pub fn decode(number: u8, body: &[u8]) -> Result<Message, Malformed> {
+        Self::decode_into(number, body, &mut Vec::new())
+    }
+
+    /// As [`Message::decode`]; the digests of a chunk are put into one of the `spare` lists, which are empty.
+    ///
+    /// # Errors
+    /// [`Malformed`] names the field.
+    pub fn decode_into(
+        number: u8,
+        body: &[u8],
+        spare: &mut Vec<Vec<[u8; 32]>>,
+    ) -> Result<Message, Malformed> {
         let mut r = Reader::new(body);
         let message = match number {
             1 => Message::Open(Open::decode(&mut r)?),
             2 => Message::Accept(TransferId(r.u32("accept transfer")?)),
             3 => Message::Page(Page::decode(&mut r)?),
             4 => Message::Decision(Decisions::decode(&mut r)?),
-            5 => Message::Chunk(Chunk::decode(&mut r)?),
+            5 => Message::Chunk(Chunk::decode(&mut r, spare)?),
             6 => Message::Reject {
                 transfer: TransferId(r.u32("reject transfer")?),
                 chunk: r.u32("reject chunk")?,
@@ -381,7 +393,7 @@ impl Chunk {
         }
     }
 
-    fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn decode(r: &mut Reader<'_>, spare: &mut Vec<Vec<[u8; 32]>>) -> Result<Self, Malformed> {
         let transfer = TransferId(r.u32("chunk transfer")?);
         let chunk = r.u32("chunk number")?;
         let attempt = r.u8("chunk attempt")?;
@@ -397,7 +409,8 @@ impl Chunk {
         if count > limits::CHUNK_DIGESTS_MAX {
             return Err(Malformed::new("chunk digest count"));
         }
-        let mut digests = Vec::with_capacity(count.min(r.len() / 32));
+        let mut digests = spare.pop().unwrap_or_default();
+        digests.reserve(count.min(r.len() / 32));
         for _ in 0..count {
             digests.push(r.array("chunk digest")?);
         }

@@ -16,8 +16,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use xfer_engine::sink::Action;
 use xfer_engine::{
-    Class, Connect, Direction, Durability, Engine, Error, Event, FileEnd, Outcome, Progress, Role, Suite,
-    Ticket, Transfer,
+    Class, Connect, Direction, Durability, Engine, Error, Event, FileEnd, Latency, Outcome, Progress, Role,
+    Suite, Ticket, Transfer,
 };
 
 /// What an attempt is told.
@@ -186,7 +186,7 @@ impl Attempt<'_> {
         };
         let outcome = follow.until_the_end(tell);
         let Following { digest, mut ended, stopping, .. } = follow;
-        let Outcome { error, progress, verified, durability } = outcome;
+        let Outcome { error, progress, verified, durability, .. } = outcome;
         // What was asked to end ended for that reason, unless it was done before it heard.
         ended.error = match (error, stopping) {
             (None, _) => None,
@@ -267,7 +267,13 @@ impl Following<'_> {
     /// An end that the engine did not tell.
     fn given_up(&self, error: Error) -> Outcome {
         let progress = self.started.transfer.progress();
-        Outcome { error: Some(error), progress, verified: false, durability: None }
+        Outcome {
+            error: Some(error),
+            progress,
+            verified: false,
+            durability: None,
+            latency: Latency::default(),
+        }
     }
 
     fn progress(&self, progress: &Progress) -> CopyEvent {

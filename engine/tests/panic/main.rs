@@ -1,0 +1,107 @@
+//! Panics of a worker and of an I/O thread: the transfers on it end with an error that says so, others complete.
+
+#[path = "../pair/mod.rs"]
+mod pair;
+
+use pair::{Ends, PATIENCE, connector, listener, noise, outcome, source, start, workers};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use xfer_engine::codec::Compression;
+use xfer_engine::sink::MemorySink;
+use xfer_engine::source::{ChunkPlan, Listing, MemorySource, ReadChunk, Source};
+use xfer_engine::{Engine, Error, Event, TransferConfig};
+use xfer_proto::wire::Decision;
+
+/// Where a [`Broken`] source panics.
+#[derive(Clone, Copy, PartialEq)]
+enum Panics {
+    Nowhere,
+    /// In what the worker calls.
+    Worker,
+    /// In what an I/O thread calls.
+    Storage,
+}
+
+struct Broken(MemorySource, Panics);
+
+impl Source for Broken {
+    fn list(&self, first_object: u32) -> Result<Listing, Error> {
+        self.0.list(first_object)
+    }
+
+    fn decided(&self, first_object: u32, decisions: &[Decision]) {
+        self.0.decided(first_object, decisions);
+    }
+
+    fn read(&self, plan: &ChunkPlan, attempt: u8, buffer: &mut [u8]) -> Result<ReadChunk, Error> {
+        assert!(self.1 != Panics::Storage || plan.chunk < 12, "broken storage");
+        self.0.read(plan, attempt, buffer)
+    }
+
+    fn rate(&self, _: u64) {
+        assert!(self.1 != Panics::Worker, "broken worker");
+    }
+
+    fn open_size(&self, object: u32) -> Option<u64> {
+        self.0.open_size(object)
+    }
+
+    fn end(&self, object: u32) -> Result<Option<[u8; 32]>, Error> {
+        self.0.end(object)
+    }
+}
+
+/// A transfer that takes about half a second.
+fn begin(from: &Engine, to: &Engine, secret: u8, panics: Panics) -> Ends {
+    let config = TransferConfig { rate_max: Some(400_000_000), ..TransferConfig::default() };
+    let bytes = noise(24 << 20, u64::from(secret));
+    let source = Broken(source("a", Arc::new(bytes), Compression::None), panics);
+    start((from, Arc::new(source)), (to, Arc::new(MemorySink::discarding(true))), secret, &config)
+}
+
+/// Waits until both ends of a transfer are connected, so that each is on its worker.
+fn connected(ends: &Ends) {
+    for end in [&ends.sender, &ends.receiver] {
+        let event = end.events().recv_timeout(PATIENCE).expect("connects");
+        assert!(matches!(event, Event::Connected), "{event:?}");
+    }
+}
+
+/// How the sender failed, and how long after content began to move: the rate is told with the first report.
+fn failure(ends: &Ends) -> (Error, Duration) {
+    while ends.sender.progress().bytes == 0 && ends.sender.events().is_empty() {
+        std::thread::yield_now();
+    }
+    let began = Instant::now();
+    let error = outcome(&ends.sender).error.expect("fails");
+    (error, began.elapsed())
+}
+
+#[test]
+fn a_panic_of_a_worker_ends_its_transfers_and_no_others() {
+    let (to, from) = (listener(workers(1)), connector(workers(2)));
+    let broken = begin(&from, &to, 1, Panics::Worker);
+    connected(&broken);
+    let whole = begin(&from, &to, 2, Panics::Nowhere);
+    connected(&whole);
+    let on_the_same_worker = begin(&from, &to, 3, Panics::Nowhere);
+    let (error, took) = failure(&broken);
+    assert!(error.to_string().contains("a worker of this engine stopped: panic: broken worker"), "{error}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    let error = outcome(&on_the_same_worker.sender).error.expect("fails");
+    assert!(error.to_string().contains("worker"), "{error}");
+    whole.succeed();
+}
+
+#[test]
+fn a_panic_of_an_io_thread_ends_its_transfer_and_no_others() {
+    let (to, from) = (listener(workers(1)), connector(workers(1)));
+    let broken = begin(&from, &to, 1, Panics::Storage);
+    let whole = begin(&from, &to, 2, Panics::Nowhere);
+    let (error, took) = failure(&broken);
+    assert!(error.to_string().contains("a source or sink panicked: broken storage"), "{error}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    let error = outcome(&broken.receiver).error.expect("fails");
+    assert!(error.to_string().contains("panicked"), "{error}");
+    whole.succeed();
+}
