@@ -296,7 +296,8 @@ impl Source for FileSource {
                     }
                 },
             };
-            let len = listed.entry.encoded_len_max() + DIGEST_LEN;
+            let digest = if self.list_digests { DIGEST_LEN } else { 0 };
+            let len = listed.entry.encoded_len_max() + digest;
             if bytes + len > limits::LISTING_BYTES_MAX && !out.entries.is_empty() {
                 walk.pending = Some(listed);
                 break;

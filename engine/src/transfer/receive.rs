@@ -1,10 +1,10 @@
 //! The receiving half: has pages decided, grants buffers, has full chunks verified and written, tells what ended.
 
 use super::buffers::Buffers;
-use super::send::rule;
+use super::send::{UNLISTED, rule};
 use super::table::ChunkTable;
-use super::{Context, TRANSFER, file_ended, plan};
-use crate::api::{FileEnd, Stage};
+use super::{Context, TRANSFER, failed, file_ended, plan};
+use crate::api::{Event, FileEnd, Stage};
 use crate::error::{Class, Error, Side};
 use crate::limits;
 use crate::sink::{Action, Decided, Ended, Sink, Verdict};
@@ -264,6 +264,13 @@ impl Receiving {
                 } else {
                     self.encodings.insert(chunk.chunk, encoding);
                 }
+            }
+            Message::Withdraw { object: UNLISTED, error, .. } => {
+                let error = Error::from_wire(&error);
+                let name = error.name.clone().unwrap_or_default();
+                self.some_failed = true;
+                cx.totals.unlisted_failure();
+                cx.events.push_back(Event::File(failed(UNLISTED, name, false, error)));
             }
             Message::Withdraw { object, error, .. } => {
                 self.forget_object(cx, object);

@@ -217,7 +217,9 @@ impl Sending {
         for error in listing.errors {
             let name = error.name.clone().unwrap_or_default();
             cx.totals.unlisted_failure();
-            cx.events.push_back(Event::File(failed(u32::MAX, name, false, error)));
+            let told = error.to_wire(Side::Source);
+            cx.connection.send(&Message::Withdraw { transfer: TRANSFER, object: UNLISTED, error: told });
+            cx.events.push_back(Event::File(failed(UNLISTED, name, false, error)));
         }
         let first_object = self.next_object;
         for (object, entry) in (first_object..).zip(&listing.entries) {
@@ -486,6 +488,9 @@ impl Sending {
         file_ended(cx.totals, cx.events, end);
     }
 }
+
+/// The number of objects that were never listed, because their listing failed (PROTOCOL.md#control-stream).
+pub(super) const UNLISTED: u32 = u32::MAX;
 
 /// The peer broke a rule of the protocol.
 pub(super) fn rule(what: &str) -> Error {

@@ -111,8 +111,18 @@ pub(crate) fn source(
 ) -> Result<(Arc<dyn Source>, Vec<pb::SourceInfo>), Error> {
     let mut items = Vec::new();
     let mut infos = Vec::new();
-    for spelled in &download.sources {
-        let (served, name, info) = named(roots, spelled, terms).map_err(|e| e.on(Side::Source))?;
+    let mut found = 0;
+    for (i, spelled) in download.sources.iter().enumerate() {
+        let (served, name, info) = match named(roots, spelled, terms) {
+            Ok(one) => one,
+            // One that is missing among others fails alone: the source finds that out when it lists.
+            Err(error) if error.class == Class::NoSource && (found > 0 || i + 1 < download.sources.len()) => {
+                missing(roots, spelled, &mut items, &mut infos)?;
+                continue;
+            }
+            Err(error) => return Err(error.on(Side::Source)),
+        };
+        found += 1;
         let root = Arc::new(served.root.clone());
         if download.only.is_empty() {
             let shown = spelled.clone();
@@ -181,6 +191,23 @@ fn named<'a>(
     let info =
         pb::SourceInfo { name: path.base().to_vec(), kind: tree::kind(stat.kind).into(), contents_only };
     Ok((served, name, info))
+}
+
+/// Lists a source that is missing like the others, so that its failure is told as a file's.
+fn missing(
+    roots: &OpenRoots,
+    spelled: &[u8],
+    items: &mut Vec<SourceItem>,
+    infos: &mut Vec<pb::SourceInfo>,
+) -> Result<(), Error> {
+    let path = RemotePath::parse(spelled)?;
+    if let Place::Within(served, name) = roots.place(&path)? {
+        let base = path.base().to_vec();
+        let location = Location::Beneath(Arc::new(served.root.clone()), name);
+        items.push(SourceItem { location, name: base.clone(), shown: spelled.to_vec() });
+        infos.push(pb::SourceInfo { name: base, kind: tree::kind(Kind::File).into(), contents_only: false });
+    }
+    Ok(())
 }
 
 /// Sources for a list of files within one directory.

@@ -66,7 +66,7 @@ fn check_manifest(manifest: &Source) -> Vec<Finding> {
         let ours = EDGES.iter().any(|(known, _)| *known == used);
         if ours
             && !allowed.contains(&used)
-            && !(dependency.dev && (TEST_EDGES.contains(&used) || TEST_EDGES_OF == (&name, used)))
+            && !(dependency.dev && (TEST_EDGES.contains(&used) || TEST_EDGES_OF == (name, used)))
         {
             findings.push(finding(dependency.line, format!("`{name}` may not use `{used}`")));
         }
