@@ -410,7 +410,7 @@ impl Chunk {
             return Err(Malformed::new("chunk digest count"));
         }
         let mut digests = spare.pop().unwrap_or_default();
-        digests.reserve(count.min(r.len() / 32));
+        digests.reserve_exact(count.min(r.len() / 32));
         for _ in 0..count {
             digests.push(r.array("chunk digest")?);
         }
