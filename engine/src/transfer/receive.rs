@@ -307,6 +307,7 @@ impl Receiving {
                 incoming.accept(chunk);
             }
         }
+        self.not_needed.insert(u64::from(granted)..u64::from(chunks.end), usize::MAX);
     }
 
     fn full(&mut self, cx: &mut Context<'_>, chunk: u32) {
