@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::setup;
 use crate::sim;
 use crate::step::{Failure, Outcome, Step, output};
+use crate::test;
 use crate::workspace;
 
 /// Seeds of the long simulation.
@@ -31,6 +32,7 @@ const JOBS: &[Job] = &[
         about: "licences, banned crates and sources, by cargo-deny (installed if missing)",
         run: deny,
     },
+    Job { name: "copies", about: "whole files over a long, lossy wire in the lab, five seeds", run: copies },
 ];
 
 /// `long [WHAT [ARGS...]]`.
@@ -71,6 +73,13 @@ fn many_seeds(args: &[String]) -> Outcome {
         all.extend(["--seeds".to_owned(), SIM_SEEDS.to_owned()]);
     }
     sim::run(&all)
+}
+
+fn copies(args: &[String]) -> Outcome {
+    if !args.is_empty() {
+        return Err(Failure::usage("long copies takes no arguments"));
+    }
+    test::in_lab(&["--release", "--test", "copy_wires"], &["--ignored"])
 }
 
 fn deny(args: &[String]) -> Outcome {

@@ -98,10 +98,16 @@ fn python_files(dir: &Path) -> Outcome<Vec<String>> {
 
 /// The tests in the lab, as root, one at a time: its hosts and wires have fixed names.
 fn lab_tests(filter: Option<&str>) -> Outcome {
+    in_lab(filter.as_slice(), &[])
+}
+
+/// Runs tests of the lab: `selection` goes to cargo, `options` to the test programs.
+pub(crate) fn in_lab(selection: &[&str], options: &[&str]) -> Outcome {
     let programs = workspace::build_release(&["xferctl", "xfer-lab"])?;
     let mut step = Step::cargo("lab tests", ["test", "-p", "xfer-lab"])
-        .args(filter)
+        .args(selection)
         .args(["--", "--test-threads=1"])
+        .args(options)
         .env("XFERCTL_BIN", &programs.xferctl)
         .env("XFER_LAB_BIN", &programs.lab);
     let mut prefix = setup::root_prefix()?;
