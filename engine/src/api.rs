@@ -1,7 +1,8 @@
 //! What an application says to an engine and hears from it: values only. `Engine` carries them out.
 
 use crate::error::Error;
-use crate::sink::{Action, Sink};
+pub use crate::sink::Ended as FileEnd;
+use crate::sink::Sink;
 use crate::source::Source;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -199,29 +200,6 @@ pub enum Event {
     },
     /// The transfer ended; nothing follows.
     Finished(Box<Outcome>),
-}
-
-/// How an object ended.
-#[derive(Clone, Debug)]
-pub struct FileEnd {
-    /// Number in the manifest; ends come in any order of these.
-    pub object: u32,
-    /// Name in the manifest.
-    pub name: Vec<u8>,
-    /// Directories are told apart: they count neither as files nor in digests.
-    pub is_directory: bool,
-    /// What became of it.
-    pub action: Action,
-    /// Content bytes moved by this run.
-    pub bytes: u64,
-    /// Content bytes taken over from an earlier run.
-    pub reused: u64,
-    /// Content bytes that were there already.
-    pub skipped: u64,
-    /// BLAKE3 root, when known.
-    pub digest: Option<[u8; 32]>,
-    /// Why it failed.
-    pub error: Option<Error>,
 }
 
 /// The stage that held a transfer up (PRODUCT.md, `limited_by`).

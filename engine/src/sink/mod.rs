@@ -42,7 +42,7 @@ pub enum Action {
     Failed,
 }
 
-/// An object that ended at the receiver.
+/// How an object ended, at either end. Ends come in any order of the objects' numbers.
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// Its number in the manifest.

@@ -4,7 +4,7 @@ use super::buffers::Buffers;
 use super::send::{UNLISTED, rule};
 use super::table::ChunkTable;
 use super::{Context, TRANSFER, failed, file_ended, plan};
-use crate::api::{Event, FileEnd, Stage};
+use crate::api::{Event, Stage};
 use crate::error::{Class, Error, Side};
 use crate::limits;
 use crate::sink::{Action, Decided, Ended, Sink, Verdict};
@@ -469,17 +469,6 @@ impl Receiving {
             self.done.push_back((end.object, status));
         }
         self.some_failed |= end.action == Action::Failed;
-        let end = FileEnd {
-            object: end.object,
-            name: end.name,
-            is_directory: end.is_directory,
-            action: end.action,
-            bytes: end.bytes,
-            reused: end.reused,
-            skipped: end.skipped,
-            digest: end.digest,
-            error: end.error,
-        };
         file_ended(cx.totals, cx.events, end);
     }
 
