@@ -74,6 +74,15 @@ pub const BURSTS: usize = 4;
 /// Trains sent for one connection before the worker turns to something else.
 pub const TRAINS: usize = 16;
 
+/// Orders that wait for a worker which carries paths of a connection: trains, and grants for all of a window.
+pub const ORDERS_MAX: usize = 2_048;
+/// Trains among them: what a worker sends in a few hundred microseconds.
+pub const PLANS_AHEAD: usize = 8;
+/// News of such a worker that wait for the connection's own.
+pub const NEWS_MAX: usize = 1_024;
+
+const _: () = assert!(ORDERS_MAX >= PLANS_AHEAD + WINDOW_CHUNKS_MAX as usize);
+const _: () = assert!(WORKERS_MAX <= xfer_proto::limits::SHARDS_MAX);
 const _: () = assert!(WORKERS_MAX + IO_THREADS_MAX <= xfer_io::limits::BORROW_SLOTS);
 const _: () = assert!(GRANTS_INITIAL >= CHUNKS_MIN && CHUNKS_MAX <= 1_024);
 // The largest error is 4,095 bytes of name and 1,024 of text.

@@ -138,6 +138,8 @@ pub const PATH_DATAGRAM_MAX: u16 = (DATAGRAM_MAX / 2) as u16;
 pub const TRAIN_PACKETS_MAX: usize = 64;
 /// Paths of one connection at once.
 pub const PATHS_MAX: usize = 16;
+/// Shards of a connection, the connection itself counted: connection ids name 64 workers.
+pub const SHARDS_MAX: usize = 64;
 /// Path ids are below this.
 pub const PATH_ID_END: u16 = 4_096;
 /// Packet numbers are below this.

@@ -123,6 +123,8 @@ pub(crate) struct Path<C: Crypto> {
     pub(crate) address: Address,
     pub(crate) destination: ConnectionId,
     pub(crate) state: PathState,
+    /// The shard that carries its content, 0 for the connection itself; not known while it is new.
+    pub(crate) shard: Option<u8>,
     pub(crate) seal: SealRing<C>,
     pub(crate) open: OpenRing<C>,
     pub(crate) sent: SentLog,
@@ -174,6 +176,7 @@ impl<C: Crypto> Path<C> {
             address: start.address,
             destination: start.destination,
             state: start.state,
+            shard: None,
             seal: SealRing::new(crypto, start.seal_secret, start.suite, start.id),
             open: OpenRing::new(crypto, start.open_secret, start.suite, start.id),
             sent: SentLog::default(),
@@ -206,6 +209,11 @@ impl<C: Crypto> Path<C> {
         };
         path.plan_skip();
         path
+    }
+
+    /// Whether a shard carries its content.
+    pub(crate) fn is_away(&self) -> bool {
+        self.shard.is_some_and(|shard| shard > 0)
     }
 
     /// Whether the next number is to be left out (PROTOCOL.md#ack); then it is logged as such.

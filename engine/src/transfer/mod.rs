@@ -7,6 +7,7 @@ mod outcome;
 mod receive;
 mod report;
 mod send;
+mod shards;
 mod table;
 mod verdict;
 
@@ -21,6 +22,7 @@ use latency::Latencies;
 use outcome::{Totals, failed, file_ended};
 use receive::Receiving;
 use send::Sending;
+use shards::Shards;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use xfer_proto::space::{Piece, Space};
 use xfer_proto::time::Time;
 use xfer_proto::wire::{CloseCode, Durability, Header, Message, PathId, TransferId};
 
+pub(crate) use buffers::Buffers;
 pub(crate) use outcome::role_side;
 
 /// The one transfer of a connection.
@@ -94,6 +97,8 @@ pub(crate) struct Driver {
     half: Half,
     config: TransferConfig,
     shared: Arc<Shared>,
+    /// Other workers that carry paths of the connection, if the engine has others.
+    shards: Option<Shards>,
     opener: bool,
     started: bool,
     stage: Stage,
@@ -129,6 +134,7 @@ impl Driver {
             totals: Totals::new(),
             config: start.config,
             shared: start.shared,
+            shards: None,
             opener: start.opener,
             started: false,
             stage: Stage::Running,
@@ -269,6 +275,7 @@ impl Driver {
 
     /// Does all that is due: timers, events, cancelling, new jobs, reports.
     pub(crate) fn pump(&mut self, now: Time, key: u32, storage: &StorageHandle) {
+        self.take_news(now, key, storage);
         if now >= self.connection.next_timeout() {
             self.connection.handle_timeout(now);
         }
@@ -294,6 +301,7 @@ impl Driver {
             }
         }
         self.close_when_heard(now);
+        self.tell_shards();
         self.shared.deliver(&mut self.events);
     }
 
@@ -301,6 +309,7 @@ impl Driver {
     /// the time that the worker has worked so far.
     pub(crate) fn rest(&mut self, now: Time, busy: Duration) {
         self.busy = busy;
+        self.wake_shards();
         let stage = match &self.half {
             _ if !self.started || !matches!(self.stage, Stage::Running) => Limit::None,
             Half::Sending(s) => s.waits_for(now, &self.connection),

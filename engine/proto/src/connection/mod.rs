@@ -3,7 +3,10 @@
 
 mod fate;
 mod paths;
+mod place;
+mod plan;
 mod receive;
+mod shards;
 mod tail;
 mod timers;
 mod transmit;
@@ -25,7 +28,10 @@ use core::ops::Range;
 use core::time::Duration;
 
 pub use paths::{Held, PathReport};
+pub(crate) use place::{Opener, Place, on_grid, place_of};
+pub use plan::SendPlan;
 pub use receive::Dropped;
+pub(crate) use receive::check_size;
 pub use transmit::Transmit;
 
 /// Which end of the handshake this is.
@@ -177,6 +183,8 @@ pub struct Connection<C: Crypto> {
     suite: Suite,
     config: Config,
     local_id: ConnectionId,
+    /// Ids in packets to the shards, this end's own first: path `n` has the one at `n` modulo their count.
+    shard_ids: Vec<ConnectionId>,
     remote_id: ConnectionId,
     state: State,
     paths: Vec<Path<C>>,
@@ -214,6 +222,7 @@ impl<C: Crypto> Connection<C> {
             secrets: established.secrets,
             suite: established.suite,
             local_id: established.local_id,
+            shard_ids: alloc::vec![established.local_id],
             remote_id: established.remote_id,
             state: match established.side {
                 Side::Opener => State::Open,
@@ -276,6 +285,11 @@ impl<C: Crypto> Connection<C> {
     /// Id in packets to this end.
     pub const fn local_id(&self) -> ConnectionId {
         self.local_id
+    }
+
+    /// The ciphers.
+    pub const fn suite(&self) -> Suite {
+        self.suite
     }
 
     /// Totals that are not a path's.
@@ -424,10 +438,7 @@ impl<C: Crypto> Connection<C> {
         state: PathState,
         rtt: Option<Duration>,
     ) -> Path<C> {
-        let (seal_secret, open_secret) = match self.side {
-            Side::Opener => (&self.secrets.open, &self.secrets.accept),
-            Side::Acceptor => (&self.secrets.accept, &self.secrets.open),
-        };
+        let (seal_secret, open_secret) = self.direction_secrets();
         let start = PathStart {
             id,
             address,
@@ -443,6 +454,14 @@ impl<C: Crypto> Connection<C> {
             seed: mix(self.seed ^ u64::from(id.0)),
         };
         Path::new(now, &self.crypto, &start)
+    }
+
+    /// What this end seals with, and what it opens with.
+    const fn direction_secrets(&self) -> (&[u8; 32], &[u8; 32]) {
+        match self.side {
+            Side::Opener => (&self.secrets.open, &self.secrets.accept),
+            Side::Acceptor => (&self.secrets.accept, &self.secrets.open),
+        }
     }
 
     fn path_index(&self, id: PathId) -> Option<usize> {

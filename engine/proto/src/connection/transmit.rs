@@ -1,5 +1,6 @@
 //! What goes out: control packets first, then trains of content.
 
+use super::plan::SendPlan;
 use super::{ChunkBytes, Connection, State};
 use crate::crypto::Crypto;
 use crate::limits;
@@ -62,6 +63,24 @@ impl<C: Crypto> Connection<C> {
             || self.outgoing.iter().any(|o| o.has_something())
     }
 
+    /// The next train of content for a path of shard `shard`, decided and logged; the shard seals it and sends it.
+    pub fn poll_plan(&mut self, now: Time, shard: u8) -> Option<SendPlan> {
+        if !matches!(self.state, State::Open) {
+            return None;
+        }
+        self.drop_replaced();
+        let count = self.paths.len();
+        let plan = (0..count).find_map(|turn| {
+            let i = (self.rotation + turn) % count;
+            let plan = (self.paths[i].shard == Some(shard)).then(|| self.plan_content(now, i)).flatten()?;
+            Some((i, plan))
+        });
+        let (i, plan) = plan?;
+        self.rotation = i + 1;
+        self.last_sent = now;
+        Some(plan)
+    }
+
     fn transmit_content(
         &mut self,
         now: Time,
@@ -69,6 +88,16 @@ impl<C: Crypto> Connection<C> {
         frame: &mut [u8],
         content: &impl ChunkBytes,
     ) -> Option<Transmit> {
+        if self.paths[i].is_away() {
+            return None;
+        }
+        let plan = self.plan_content(now, i)?;
+        let Connection { paths, crypto, .. } = self;
+        Some(plan.seal(crypto, &mut paths[i].seal, frame, content))
+    }
+
+    /// Decides what path `i` sends next, and logs it as sent.
+    fn plan_content(&mut self, now: Time, i: usize) -> Option<SendPlan> {
         let mut budget = self.paths[i].send_budget(now);
         if let Some(cap) = &mut self.cap {
             budget = budget.min(cap.budget(now, u64::from(self.paths[i].mtu.current())));
@@ -91,32 +120,32 @@ impl<C: Crypto> Connection<C> {
         let lease = &mut path.leases[at];
         let first_time = lease.lost.is_empty();
         let range = lease.take((count * step) as u32)?;
-        let data = DataRange {
-            transfer: lease.transfer,
-            chunk: lease.chunk,
-            attempt: lease.attempt,
-            start: range.start,
-            end: range.end,
-            step: step as u16,
-        };
+        let (start, end) = (range.start, range.end);
+        let (transfer, chunk, attempt) = (lease.transfer, lease.chunk, lease.attempt);
+        let data = DataRange { transfer, chunk, attempt, start, end, step: step as u16 };
         let more =
             path.leases.iter().any(|l| l.has_something()) || self.outgoing.iter().any(|o| o.has_something());
-        let chunk_log2 = self.chunk_log2(data.transfer)?;
-        let ask = !more || self.paths[i].controller.in_startup();
-        let (count, len) = self.seal_train(now, i, data, chunk_log2, ask, frame, content);
+        let chunk_log2 = self.chunk_log2(transfer)?;
         let path = &mut self.paths[i];
+        let plan = SendPlan {
+            path: path.id,
+            address: path.address,
+            destination: path.destination,
+            sealed: self.suite.seals_data(),
+            number: path.sent.next_number(),
+            stamp: now.as_stamp(),
+            ask: !more || path.controller.in_startup(),
+            base: u64::from(chunk) << chunk_log2,
+            data,
+        };
         if !first_time {
-            path.counters.content_resent += u64::from(range.end - range.start);
+            path.counters.content_resent += u64::from(end - start);
         }
-        let segment = step + HEADER_LEN + tag;
-        let last = len - (usize::from(count) - 1) * segment;
-        let sizes = (if count == 1 { last } else { segment } as u16, last as u16);
-        let train = Train::new(path.sent.next_number(), count, now, sizes, Content::Data(data));
-        path.log(now, train, true);
+        path.log(now, Train::new(plan.number, plan.count(), now, plan.sizes(), Content::Data(data)), true);
         if let Some(cap) = &mut self.cap {
-            cap.on_sent(now, len as u64);
+            cap.on_sent(now, plan.len() as u64);
         }
-        Some(Transmit { path: path.id, address: path.address, len, segment: usize::from(sizes.0) })
+        Some(plan)
     }
 
     /// The lease of path `i` that goes next, taken from the transfer when the path has none.
@@ -134,56 +163,6 @@ impl<C: Crypto> Connection<C> {
 
     fn chunk_log2(&self, transfer: crate::wire::TransferId) -> Option<u8> {
         self.outgoing.iter().find(|o| o.id() == transfer).map(|o| o.chunk_log2())
-    }
-
-    /// Seals `data` packet by packet into the frame; sealing is the copy.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one train")]
-    fn seal_train(
-        &mut self,
-        now: Time,
-        i: usize,
-        data: DataRange,
-        chunk_log2: u8,
-        ask: bool,
-        frame: &mut [u8],
-        content: &impl ChunkBytes,
-    ) -> (u8, usize) {
-        let Connection { paths, crypto, suite, .. } = self;
-        let path = &mut paths[i];
-        let mut header = Header::new(Kind::Data);
-        header.attempt = data.attempt & crate::wire::ATTEMPT_MASK;
-        header.path = path.id;
-        header.connection = path.destination;
-        header.transfer = data.transfer;
-        header.stamp = now.as_stamp();
-        let base = u64::from(data.chunk) << chunk_log2;
-        let mut number = path.sent.next_number();
-        let (mut at, mut count) = (0, 0);
-        content.read(data.transfer, data.chunk, data.start..data.end, |bytes| {
-            let mut pieces = bytes.chunks(usize::from(data.step)).peekable();
-            let mut start = data.start;
-            while let Some(piece) = pieces.next() {
-                header.number = number;
-                header.offset = base + u64::from(start);
-                header.length = piece.len() as u16;
-                header.ask = ask && pieces.peek().is_none();
-                let head = header.encode();
-                frame[at..at + HEADER_LEN].copy_from_slice(&head);
-                at += HEADER_LEN;
-                if suite.seals_data() {
-                    let end = at + piece.len() + TAG_LEN;
-                    crypto.seal(path.seal.key(crypto, number), number, &head, piece, &mut frame[at..end]);
-                    at = end;
-                } else {
-                    frame[at..at + piece.len()].copy_from_slice(piece);
-                    at += piece.len();
-                }
-                start += piece.len() as u32;
-                number += 1;
-                count += 1;
-            }
-        });
-        (count, at)
     }
 
     fn transmit_control(&mut self, now: Time, i: usize, frame: &mut [u8]) -> Option<Transmit> {
@@ -266,7 +245,7 @@ impl<C: Crypto> Connection<C> {
     }
 
     fn write_path_frames(&mut self, now: Time, i: usize, challenge_due: bool, w: &mut Writer<'_>) -> bool {
-        let connection = self.local_id;
+        let connection = self.id_for(self.paths[i].id);
         let path = &mut self.paths[i];
         let mut eliciting = false;
         if let Some((token, _)) = path.response.take() {
