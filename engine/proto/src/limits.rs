@@ -94,7 +94,7 @@ pub const CHALLENGES_MAX: u32 = 6;
 pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// A peer that was silent for this long is lost.
 pub const IDLE: Duration = Duration::from_secs(10);
-/// A packet of an unknown path id costs key derivations: at most one such attempt in this time.
+/// A packet of an unknown path id costs key derivations: at most one such attempt in this time, after a burst of [`PATHS_MAX`].
 pub const UNKNOWN_PATH_EVERY: Duration = Duration::from_millis(1);
 /// Transfers of a connection at once, each direction.
 pub const TRANSFERS_MAX: usize = 16;

@@ -67,7 +67,7 @@ fn either_end_may_have_one_worker_only() {
         let ends = (&from, &to);
         let (sent, received) = copy(ends, 4, Suite::Aes128Gcm, 16 << 20, Some(400_000_000));
         assert!(sent.error.is_none() && received.verified, "{ours} {theirs}: {:?}", sent.error);
-        assert_eq!(shares(&received).len(), 4);
+        assert_eq!(shares(&received).len(), 4, "{ours} {theirs}");
     }
 }
 

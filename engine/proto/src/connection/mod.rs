@@ -204,7 +204,8 @@ pub struct Connection<C: Crypto> {
     rotation: usize,
     last_heard: Time,
     last_sent: Time,
-    unknown_path_at: Option<Time>,
+    /// A packet with an unknown path id may open a path from then on.
+    unknown_paths_from: Time,
     scratch: Vec<u8>,
     rtt_sample: Option<Duration>,
     ack_due: Option<Time>,
@@ -245,7 +246,7 @@ impl<C: Crypto> Connection<C> {
             rotation: 0,
             last_heard: now,
             last_sent: now,
-            unknown_path_at: None,
+            unknown_paths_from: Time::from_nanos(0),
             scratch: alloc::vec![0; limits::DATAGRAM_MAX],
             rtt_sample: None,
             ack_due: None,

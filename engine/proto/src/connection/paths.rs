@@ -141,7 +141,14 @@ impl<C: Crypto> Connection<C> {
             && header.path.0 < limits::PATH_ID_END
             && self.paths.len() < limits::PATHS_MAX
             && matches!(self.state, State::Open)
-            && self.unknown_path_at.is_none_or(|at| now.since(at) >= limits::UNKNOWN_PATH_EVERY)
+            && self.unknown_paths_from <= now
+    }
+
+    /// Counts an attempt to open a path: as many at once as there may be paths, then one in each [`limits::UNKNOWN_PATH_EVERY`].
+    pub(super) fn count_unknown_path(&mut self, now: Time) {
+        let burst = limits::UNKNOWN_PATH_EVERY * limits::PATHS_MAX as u32;
+        let earliest = Time::from_nanos(now.as_nanos().saturating_sub(burst.as_nanos() as u64));
+        self.unknown_paths_from = self.unknown_paths_from.max(earliest) + limits::UNKNOWN_PATH_EVERY;
     }
 
     /// Starts to prove `address` for path `i`.

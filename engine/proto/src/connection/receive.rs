@@ -81,7 +81,7 @@ impl<C: Crypto> Connection<C> {
         if !self.may_open(now, header) {
             return Err(Dropped::UnknownPath);
         }
-        self.unknown_path_at = Some(now);
+        self.count_unknown_path(now);
         let path = self.new_path(now, header.path, from, PathState::Unproven, None);
         self.paths.push(path);
         let i = self.paths.len() - 1;
