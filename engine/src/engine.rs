@@ -151,7 +151,9 @@ impl Engine {
         check_role(&connect.role, connect.ticket.direction == Direction::OpenerSends)?;
         let (shared, events) = shared();
         self.open_for(&connect);
-        let worker = self.next_worker.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
+        // From the last worker down, while those that come in begin with the first: two engines on one host then begin on different cores.
+        let turn = self.next_worker.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
+        let worker = self.mailboxes.len() - 1 - turn;
         let start = DialStart {
             ticket: connect.ticket.to_proto(),
             pool: self.pool(&connect.config)?,

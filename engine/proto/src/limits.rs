@@ -138,6 +138,8 @@ pub const PATH_DATAGRAM_MAX: u16 = (DATAGRAM_MAX / 2) as u16;
 pub const TRAIN_PACKETS_MAX: usize = 64;
 /// Paths of one connection at once.
 pub const PATHS_MAX: usize = 16;
+/// Content bytes that a path may be ahead of another that would send too: what a fast path carries in a scheduler's time slice.
+pub const TURN_AHEAD_MAX: u64 = 4 << 20;
 /// Shards of a connection, the connection itself counted: connection ids name 64 workers.
 pub const SHARDS_MAX: usize = 64;
 /// Path ids are below this.

@@ -156,6 +156,10 @@ pub(crate) struct Path<C: Crypto> {
     first_lag: Option<u32>,
     peer_buffer: u32,
     flow: Flow,
+    /// Content bytes planned, as others count them that wait for a processor too.
+    pub(crate) turn: u64,
+    /// It waited for one when it was looked at last.
+    pub(crate) waited: bool,
 }
 
 impl<C: Crypto> Path<C> {
@@ -206,6 +210,8 @@ impl<C: Crypto> Path<C> {
             first_lag: None,
             peer_buffer: start.peer_buffer,
             flow: Flow::default(),
+            turn: 0,
+            waited: false,
         };
         path.plan_skip();
         path
@@ -252,6 +258,11 @@ impl<C: Crypto> Path<C> {
     /// Whether window and log let something go, if the pacer did.
     pub(crate) fn window_open(&self) -> bool {
         self.state == PathState::Live && self.sent.in_flight() < self.window() && self.sent.has_room()
+    }
+
+    /// Whether it would send content now, if a processor let it.
+    pub(crate) fn is_willing(&self, now: Time) -> bool {
+        self.window_open() && self.pacer.next_release(now).is_none()
     }
 
     /// Logs what was just sent. `paced`: the next train waits for it.

@@ -315,6 +315,9 @@ impl Driver {
             Half::Sending(s) => s.waits_for(now, &self.connection),
             Half::Receiving(r) => r.waits_for(),
         };
+        if stage == Limit::SenderCpu {
+            self.connection.note_late(now);
+        }
         self.account.note(now, stage);
         if now.since(self.published) >= limits::REPORT_EVERY {
             self.publish(now);

@@ -102,7 +102,7 @@ impl<C: Crypto> Connection<C> {
         if let Some(cap) = &mut self.cap {
             budget = budget.min(cap.budget(now, u64::from(self.paths[i].mtu.current())));
         }
-        if budget == 0 || self.paths[i].state != PathState::Live {
+        if budget == 0 || self.paths[i].state != PathState::Live || !self.may_take_turn(now, i) {
             return None;
         }
         let Some(at) = self.current_lease(i).or_else(|| self.lease_tail(i)) else {
@@ -138,6 +138,7 @@ impl<C: Crypto> Connection<C> {
             base: u64::from(chunk) << chunk_log2,
             data,
         };
+        path.turn += u64::from(end - start);
         if !first_time {
             path.counters.content_resent += u64::from(end - start);
         }
@@ -146,6 +147,24 @@ impl<C: Crypto> Connection<C> {
             cap.on_sent(now, plan.len() as u64);
         }
         Some(plan)
+    }
+
+    /// Whether path `i` is not too far ahead of another that would send too. Where processors are what limits, a path whose worker gets
+    /// one less often would be left behind else. Who did not wait before gains nothing by it.
+    fn may_take_turn(&mut self, now: Time, i: usize) -> bool {
+        if !self.paths.iter().any(Path::is_away) {
+            return true;
+        }
+        let floor = self.paths.iter().filter(|p| p.waited).map(|p| p.turn).min();
+        for path in &mut self.paths {
+            let waits = path.is_willing(now);
+            if waits && !path.waited {
+                path.turn = path.turn.max(floor.unwrap_or(0));
+            }
+            path.waited = waits;
+        }
+        let least = self.paths.iter().filter(|p| p.waited).map(|p| p.turn).min();
+        least.is_none_or(|least| self.paths[i].turn <= least + limits::TURN_AHEAD_MAX)
     }
 
     /// The lease of path `i` that goes next, taken from the transfer when the path has none.
@@ -199,7 +218,7 @@ impl<C: Crypto> Connection<C> {
         if path.received.due(path.rtt.smoothed()).is_some_and(|due| due <= now) {
             return true;
         }
-        if path.state != PathState::Live {
+        if !self.carries_shared(i) {
             return false;
         }
         self.credit_owed
@@ -207,6 +226,14 @@ impl<C: Crypto> Connection<C> {
             || self.incoming.iter().any(|x| x.is_dirty())
             || self.paths.iter().any(|p| p.ack_copy_owed && p.id != path.id)
             || (self.send_stream.has_something() && self.paths[i].send_budget(now) > 0)
+    }
+
+    /// Whether what any live path may carry goes by path `i`. Not by one that a shard carries while another lives: it would overtake
+    /// content that was planned before it.
+    fn carries_shared(&self, i: usize) -> bool {
+        let live = |path: &Path<C>| path.state == PathState::Live;
+        live(&self.paths[i])
+            && (!self.paths[i].is_away() || !self.paths.iter().any(|p| live(p) && !p.is_away()))
     }
 
     fn challenge_due(&self, now: Time, i: usize) -> bool {
@@ -233,12 +260,11 @@ impl<C: Crypto> Connection<C> {
         let mut control = ControlContent::default();
         let mut eliciting = self.write_path_frames(now, i, challenge_due, w);
         self.write_acks(now, i, w, &mut control);
-        let path = &mut self.paths[i];
-        if core::mem::take(&mut path.ping_owed) {
+        if core::mem::take(&mut self.paths[i].ping_owed) {
             Frame::Ping.encode(w);
             eliciting = true;
         }
-        if path.state == PathState::Live {
+        if self.carries_shared(i) {
             eliciting |= self.write_shared_frames(now, i, w, &mut control);
         }
         (control, eliciting)
