@@ -15,6 +15,8 @@ NEED, SKIP, RESUME, FAIL = range(4)
 COPIED, RESUMED, FAILED = range(3)
 SENDER, RECEIVER = 1, 2
 NO_OFFSET = (1 << 64) - 1
+# The object that WITHDRAW names for something that could not be listed.
+UNLISTED = (1 << 32) - 1
 DIGEST = 32
 
 
@@ -172,6 +174,8 @@ def decode_attributes(data):
             found.append({"type": kind, "acl": value.bytes(length)})
         elif kind == 5:
             found.append({"type": 5, "object": value.take("I")})
+        elif kind == 6:
+            found.append({"type": 6, "root": value.bytes(DIGEST)})
         else:
             continue
         value.end(f"attribute {kind}")
@@ -188,6 +192,8 @@ def encode_attributes(attributes):
             value = item["name"] + b"\0" + item["value"]
         elif kind in (3, 4):
             value = item["acl"]
+        elif kind == 6:
+            value = item["root"]
         else:
             value = struct.pack("<I", item["object"])
         out += struct.pack("<BH", kind, len(value)) + value
