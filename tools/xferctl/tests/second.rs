@@ -7,9 +7,11 @@ mod support;
 
 use assert_cmd::Command;
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 use support::{Home, Node, PATIENCE, content};
 use xfer_client::{Client, Link, pb};
@@ -23,7 +25,7 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 /// What a download is to be like.
 #[derive(Clone, Copy)]
 struct Wanted {
-    source: &'static str,
+    sources: &'static [&'static str],
     suite: pb::Suite,
     compression: pb::Compression,
     chunk_log2: u32,
@@ -32,7 +34,7 @@ struct Wanted {
 }
 
 const PLAINLY: Wanted = Wanted {
-    source: "big",
+    sources: &["big"],
     suite: pb::Suite::Aes128Gcm,
     compression: pb::Compression::None,
     chunk_log2: 18,
@@ -55,7 +57,7 @@ fn ticket(node: &Node, wanted: &Wanted) -> pb::CreateTransferResponse {
     let link = Link::parse(node.link.as_bytes()).unwrap();
     let client = Client::connect(&link, "n1", CONNECT_PATIENCE).unwrap();
     let download = pb::Download {
-        sources: vec![wanted.source.into()],
+        sources: wanted.sources.iter().map(|source| source.as_bytes().to_vec()).collect(),
         compression: wanted.compression.into(),
         ..Default::default()
     };
@@ -75,20 +77,27 @@ fn ticket(node: &Node, wanted: &Wanted) -> pb::CreateTransferResponse {
     client.create_transfer(request).unwrap()
 }
 
-/// Runs the Python client to its end; what it printed.
-#[track_caller]
-fn download(node: &Node, wanted: &Wanted, output: &Path) -> Value {
+/// Runs the Python client to its end.
+fn run(node: &Node, wanted: &Wanted, output: &Path) -> Output {
     let ticket = ticket(node, wanted);
     let secret: String = ticket.secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let address = ticket.addresses.iter().find(|address| address.starts_with("127.")).unwrap();
     let mut command = Command::new(python());
     command.current_dir(REFERENCE).timeout(PATIENCE).args(["-B", "-m", "xfer_reference.client"]);
     command.args(["--ticket", &secret, "--suite", &ticket.suite.to_string(), "--direction", "2"]);
-    command.args(["--address", address, "--chunk-log2", &wanted.chunk_log2.to_string(), "--output"]).arg(output);
+    command
+        .args(["--address", address, "--chunk-log2", &wanted.chunk_log2.to_string(), "--output"])
+        .arg(output);
     if let Some(every) = wanted.drop_every {
         command.args(["--drop-every", &every.to_string()]);
     }
-    let ran = command.output().unwrap();
+    command.output().unwrap()
+}
+
+/// Downloads what is wanted; what the Python client printed.
+#[track_caller]
+fn download(node: &Node, wanted: &Wanted, output: &Path) -> Value {
+    let ran = run(node, wanted, output);
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{}: {said}", ran.status);
     serde_json::from_slice(&ran.stdout).unwrap()
@@ -131,4 +140,72 @@ fn a_file_while_every_seventh_datagram_is_lost() {
     let dropped = printed["dropped"].as_u64().unwrap();
     // 512 datagrams of at most 8,952 bytes carry the file.
     assert!(dropped >= 512 / 7, "{dropped}");
+}
+
+#[test]
+fn a_file_in_the_clear_where_the_node_allows_it() {
+    let home = Home::new();
+    home.file("root/big", content(BIG, 5));
+    let (root, output) = (home.path("root"), home.path("out"));
+    let node = home.serve_with(&[OsStr::new("--root"), root.as_os_str(), OsStr::new("--allow-plain")]);
+    let wanted = Wanted { suite: pb::Suite::Plain, ..PLAINLY };
+    check(&download(&node, &wanted, &output), &root, &output, &["big"]);
+}
+
+#[test]
+fn a_tree_of_packed_inline_empty_sparse_and_compressible_files() {
+    let home = Home::new();
+    let chunk = 1 << 16;
+    let mut names = vec!["t/empty", "t/holes", "t/inline", "t/text"];
+    let packed: Vec<String> = (0..60).map(|i| format!("t/packed/{i:02}")).collect();
+    for (i, name) in packed.iter().enumerate() {
+        home.file(&format!("root/{name}"), content(1_500 + 331 * i, i as u64));
+    }
+    names.splice(3..3, packed.iter().map(String::as_str));
+    home.file("root/t/empty", "");
+    home.file("root/t/inline", "few bytes");
+    home.file("root/t/text", "the same words again and again\n".repeat(9_000));
+    let holes = fs::File::create(home.path("root/t/holes")).unwrap();
+    holes.write_all_at(&content(5_000, 1), 3 * chunk).unwrap();
+    holes.set_len(7 * chunk + 77).unwrap();
+    symlink("packed/00", home.path("root/t/link")).unwrap();
+    home.directory("root/t/bare");
+    let (root, output) = (home.path("root"), home.path("out"));
+    let node = home.serve(&root);
+    let compression = pb::Compression::Lz4;
+    let wanted = Wanted { sources: &["t"], compression, chunk_log2: 16, drop_every: Some(7), ..PLAINLY };
+    let printed = download(&node, &wanted, &output);
+    check(&printed, &root, &output, &names);
+    assert_eq!(fs::read_link(output.join("t/link")).unwrap(), Path::new("packed/00"));
+    assert!(output.join("t/bare").is_dir());
+    let codecs = &printed["codecs"];
+    for codec in ["plain", "lz4", "extents"] {
+        assert!(codecs[codec].as_u64().unwrap() > 0, "{codec}: {codecs}");
+    }
+}
+
+#[test]
+fn a_transfer_of_nothing() {
+    let home = Home::new();
+    let root = home.directory("root");
+    assert!(std::process::Command::new("mkfifo").arg(root.join("fifo")).status().unwrap().success());
+    let (node, output) = (home.serve(&root), home.path("out"));
+    let printed = download(&node, &Wanted { sources: &["fifo"], ..PLAINLY }, &output);
+    check(&printed, &root, &output, &[]);
+}
+
+#[test]
+fn what_is_missing_fails_alone() {
+    let home = Home::new();
+    home.file("root/a", content(70_000, 1));
+    home.file("root/b", content(10, 2));
+    let (root, output) = (home.path("root"), home.path("out"));
+    let node = home.serve(&root);
+    let ran = run(&node, &Wanted { sources: &["a", "missing", "b"], ..PLAINLY }, &output);
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    assert!(said.contains("1 objects failed, the first missing"), "{said}");
+    for name in ["a", "b"] {
+        assert!(fs::read(output.join(name)).unwrap() == fs::read(root.join(name)).unwrap(), "{name}");
+    }
 }

@@ -2,8 +2,9 @@
 
     python3 -m xfer_reference.client --ticket HEX --suite N --direction 2 --address IP:PORT --output DIR
 
-Prints one JSON line: {"files": [{"name", "size", "digest"}], "bytes", "dropped", "seconds"}. Exit code 0 when everything
-arrived verified; else 1 and the reason on stderr. With `--drop-every N` each N-th datagram that comes is thrown away.
+Prints one JSON line: {"files": [{"name", "size", "digest"}], "bytes", "codecs", "dropped", "seconds"}; `codecs` counts the
+chunks of each. Exit code 0 when everything arrived verified; else 1 and the reason on stderr. With `--drop-every N` each
+N-th datagram that comes is thrown away.
 """
 
 import argparse
@@ -215,7 +216,7 @@ def main():
     start = time.monotonic()
     losses = Losses(chosen.drop_every)
     try:
-        _, files = receive(
+        client, files = receive(
             chosen.ticket, chosen.suite, chosen.direction, chosen.address, chosen.output,
             int(chosen.digest == "blake3"), chosen.chunk_log2, chosen.timeout, losses,
         )
@@ -224,8 +225,11 @@ def main():
         return 1
     listed = [{"name": os.fsdecode(name), "size": size, "digest": root.hex()} for name, size, root in sorted(files)]
     seconds = round(time.monotonic() - start, 3)
-    moved = sum(size for _, size, _ in files)
-    print(json.dumps({"files": listed, "bytes": moved, "dropped": losses.dropped, "seconds": seconds}))
+    printed = {
+        "files": listed, "bytes": sum(size for _, size, _ in files), "codecs": client.receiver.codecs,
+        "dropped": losses.dropped, "seconds": seconds,
+    }
+    print(json.dumps(printed))
     return 0
 
 
