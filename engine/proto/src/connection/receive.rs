@@ -289,7 +289,7 @@ impl<C: Crypto> Connection<C> {
             Frame::Stream { offset, bytes } => match self.recv_stream.receive(*offset, bytes) {
                 Ok(held) => return held,
                 Err(StreamError::Flow) => {
-                    self.fail(now, CloseCode::Flow, "control stream beyond its credit");
+                    self.fail(now, CloseCode::Flow, "control stream beyond its credit or changed");
                 }
                 Err(StreamError::Malformed(bad)) => self.fail(now, CloseCode::Protocol, bad.what),
             },
