@@ -90,6 +90,8 @@ pub const DEAD_PROBE_EVERY_LATER: Duration = Duration::from_secs(2);
 pub const CHALLENGE_RESEND: Duration = Duration::from_millis(250);
 /// Challenges sent for one path before it is given up for a while.
 pub const CHALLENGES_MAX: u32 = 6;
+/// What an address that proved nothing gets, as a multiple of what came from it.
+pub const UNPROVEN_FACTOR: u64 = 3;
 /// An end with nothing to send sends PING this often.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// A peer that was silent for this long is lost.
