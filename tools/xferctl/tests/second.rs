@@ -162,6 +162,12 @@ fn a_tree_of_packed_inline_empty_sparse_and_compressible_files() {
         home.file(&format!("root/{name}"), content(1_500 + 331 * i, i as u64));
     }
     names.splice(3..3, packed.iter().map(String::as_str));
+    // The last size that is packed, twice, and the first that is not.
+    let quarters = [("t/quarter/1", chunk / 4), ("t/quarter/2", chunk / 4), ("t/quarter/3", chunk / 4 + 1)];
+    for (name, size) in quarters {
+        home.file(&format!("root/{name}"), content(size as usize, size));
+        names.insert(names.len() - 1, name);
+    }
     home.file("root/t/empty", "");
     home.file("root/t/inline", "few bytes");
     home.file("root/t/text", "the same words again and again\n".repeat(9_000));
