@@ -172,12 +172,7 @@ impl<C: Crypto> Shard<C> {
     }
 
     /// Seals a planned train into `frame`, which holds [`limits::DATAGRAM_MAX`] bytes. `None` when its path is not carried any more.
-    pub fn seal(
-        &mut self,
-        plan: &SendPlan,
-        frame: &mut [u8],
-        content: &impl ChunkBytes,
-    ) -> Option<Transmit> {
+    pub fn seal(&mut self, plan: &SendPlan, frame: &mut [u8], content: &impl ChunkBytes) -> Option<Transmit> {
         let path = self.paths.iter_mut().find(|p| p.id == plan.path())?;
         Some(plan.seal(&self.crypto, &mut path.seal, frame, content))
     }

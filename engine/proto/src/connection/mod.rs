@@ -8,6 +8,8 @@ mod plan;
 mod receive;
 mod shards;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod transmit;
 

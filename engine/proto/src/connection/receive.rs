@@ -51,6 +51,28 @@ impl<C: Crypto> Connection<C> {
             return self.receive_closing(header, datagram);
         }
         check_size(header, datagram, self.suite)?;
+        let taken = self.take(now, from, ce, header, datagram, memory);
+        self.check_failed_opens(now);
+        taken
+    }
+
+    /// Too many failed opens end the connection (RFC 9001 section 6.6).
+    pub(super) fn check_failed_opens(&mut self, now: Time) {
+        if self.counters.failed_opens >= self.suite.failed_opens_max() {
+            self.fail(now, CloseCode::AeadLimit, "too many packets did not open");
+        }
+    }
+
+    /// Takes a datagram of the right length.
+    fn take(
+        &mut self,
+        now: Time,
+        from: Address,
+        ce: bool,
+        header: &Header,
+        datagram: &[u8],
+        memory: &mut impl ChunkMemory,
+    ) -> Result<(), Dropped> {
         match self.path_index(header.path) {
             Some(i) => {
                 if self.is_too_far(i, header) {
@@ -118,8 +140,7 @@ impl<C: Crypto> Connection<C> {
         }
         let i = self.path_index(header.path).ok_or(Dropped::UnknownPath)?;
         let Connection { crypto, paths, scratch, counters, .. } = self;
-        let opener =
-            Opener { crypto, keys: &paths[i].open, sealed: true, number: header.number, datagram };
+        let opener = Opener { crypto, keys: &paths[i].open, sealed: true, number: header.number, datagram };
         opener.open(&mut scratch[..length], &mut counters.failed_opens)?;
         if Frames::new(&scratch[..length]).any(|frame| matches!(frame, Ok(Frame::Close { .. }))) {
             self.state = State::Over;
@@ -265,7 +286,7 @@ impl<C: Crypto> Connection<C> {
             Frame::Stream { offset, bytes } => match self.recv_stream.receive(*offset, bytes) {
                 Ok(held) => return held,
                 Err(StreamError::Flow) => {
-                    self.fail(now, CloseCode::Flow, "control stream beyond its credit");
+                    self.fail(now, CloseCode::Flow, "control stream beyond its credit or changed");
                 }
                 Err(StreamError::Malformed(bad)) => self.fail(now, CloseCode::Protocol, bad.what),
             },

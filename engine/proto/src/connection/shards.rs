@@ -56,6 +56,7 @@ impl<C: Crypto> Connection<C> {
     /// Takes what a shard placed, or failed to.
     pub fn arrived(&mut self, arrival: &Arrival) {
         self.counters.failed_opens += u64::from(arrival.failed_opens);
+        self.check_failed_opens(arrival.at);
         if let Some(incoming) = self.incoming(arrival.header.transfer) {
             incoming.note_full(arrival.chunk);
             self.collect_full();
