@@ -156,8 +156,10 @@ impl<C: Crypto> Connection<C> {
             return true;
         }
         let floor = self.paths.iter().filter(|p| p.waited).map(|p| p.turn).min();
-        for path in &mut self.paths {
-            let waits = path.is_willing(now);
+        for j in 0..self.paths.len() {
+            // One that has nothing to send waits for nobody.
+            let waits = self.paths[j].is_willing(now) && self.has_content(j);
+            let path = &mut self.paths[j];
             if waits && !path.waited {
                 path.turn = path.turn.max(floor.unwrap_or(0));
             }
