@@ -54,6 +54,8 @@ impl Engine {
     pub fn start(config: EngineConfig) -> Result<Engine, Error> {
         let cores = cores(&config)?;
         let workers = config.workers.unwrap_or(cores.len()).clamp(1, limits::WORKERS_MAX);
+        // Reading and hashing take about as much time as sealing and sending: half of the cores are left to them.
+        let spread = if config.workers.is_some() { workers } else { workers.div_ceil(2) };
         let (queues, addresses) = open_queues(&config, workers)?;
         let storage = Storage::start(workers.max(2))?;
         let mut posts = Vec::new();
@@ -79,6 +81,7 @@ impl Engine {
                 poll: config.poll,
                 offloads: config.offloads,
                 peers: mailboxes.clone(),
+                spread,
                 next_worker: next_worker.clone(),
                 registry: registry.clone(),
                 counters: counters[index].clone(),

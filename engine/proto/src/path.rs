@@ -164,6 +164,8 @@ pub(crate) struct Path<C: Crypto> {
     first_lag: Option<u32>,
     peer_buffer: u32,
     flow: Flow,
+    /// Live paths, which may all lead to one receive buffer.
+    pub(crate) sharers: u64,
     /// Content bytes planned, as others count them that wait for a processor too.
     pub(crate) turn: u64,
     /// It waited for one when it was looked at last.
@@ -218,6 +220,7 @@ impl<C: Crypto> Path<C> {
             first_lag: None,
             peer_buffer: start.peer_buffer,
             flow: Flow::default(),
+            sharers: 1,
             turn: 0,
             waited: false,
         };
@@ -255,11 +258,11 @@ impl<C: Crypto> Path<C> {
     }
 
     /// Bytes that may be in flight: the controller's window, but no more than what the path holds at twice the rate at which the peer took
-    /// the last round, and half of the peer's receive buffer. More would overrun a peer whose thread waits for a processor.
+    /// the last round, and a path's share of half of the peer's receive buffer. More would overrun a peer whose thread waits for a processor.
     pub(crate) fn window(&self) -> u64 {
         let held =
             self.flow.rate().saturating_mul(2).saturating_mul(self.rtt.min().as_micros() as u64) / 1_000_000;
-        let bound = held.saturating_add(u64::from(self.peer_buffer / 2));
+        let bound = held.saturating_add(u64::from(self.peer_buffer / 2) / self.sharers);
         self.controller.window().min(bound.max(cc::INITIAL_WINDOW_PACKETS * u64::from(self.mtu.current())))
     }
 

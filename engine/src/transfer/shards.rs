@@ -60,10 +60,15 @@ impl Drop for Handle {
 }
 
 impl Shards {
-    /// Shards for a connection that lives on worker `home`: path `n` goes to the worker `n` after it, round and round.
-    pub(super) fn new(home: usize, workers: &[Mailbox], connection: &mut Connection<AwsCrypto>) -> Self {
-        let count = workers.len();
-        let worker = |shard: usize| (home + shard) % count;
+    /// `count` shards, home's part counted, for a connection that lives on worker `home`: path `n` goes to the worker `n` after it, round
+    /// and round.
+    pub(super) fn new(
+        home: usize,
+        workers: &[Mailbox],
+        count: usize,
+        connection: &mut Connection<AwsCrypto>,
+    ) -> Self {
+        let worker = |shard: usize| (home + shard) % workers.len();
         let mut ids = vec![connection.local_id()];
         ids.extend((1..count).map(|shard| connection_id(worker(shard))));
         connection.set_shards(ids.clone());
@@ -142,10 +147,10 @@ fn grant_order(chunk: u32, grant: Option<&Grant>, buffers: &Buffers) -> Order {
 }
 
 impl Driver {
-    /// The connection lives on worker `home` of `workers`; its paths may be carried by all of them.
-    pub(crate) fn spread(&mut self, home: usize, workers: &[Mailbox]) {
-        if workers.len() > 1 {
-            self.shards = Some(Shards::new(home, workers, &mut self.connection));
+    /// The connection lives on worker `home` of `workers`; its paths may be carried by `count` of them.
+    pub(crate) fn spread(&mut self, home: usize, workers: &[Mailbox], count: usize) {
+        if count > 1 {
+            self.shards = Some(Shards::new(home, workers, count, &mut self.connection));
         }
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct WorkerStart {
     pub(crate) poll: Poll,
     pub(crate) offloads: bool,
     pub(crate) peers: Arc<Vec<Mailbox>>,
+    /// Workers that may carry paths of one connection.
+    pub(crate) spread: usize,
     pub(crate) next_worker: Arc<AtomicUsize>,
     pub(crate) registry: Registry,
     pub(crate) counters: Arc<Counters>,
@@ -97,6 +99,7 @@ pub(crate) struct Worker {
     storage: StorageHandle,
     poll: Poll,
     peers: Arc<Vec<Mailbox>>,
+    spread: usize,
     next_worker: Arc<AtomicUsize>,
     registry: Registry,
     counters: Arc<Counters>,
@@ -138,6 +141,7 @@ impl Worker {
             storage: start.storage,
             poll: start.poll,
             peers: start.peers,
+            spread: start.spread,
             next_worker: start.next_worker,
             registry: start.registry,
             counters: start.counters,
@@ -249,7 +253,7 @@ impl Worker {
     /// Takes a driver in.
     fn adopt(&mut self, now: Time, mut driver: Driver) {
         driver.set_slot(self.slot);
-        driver.spread(self.index, &self.peers);
+        driver.spread(self.index, &self.peers, self.spread);
         let key = self.next_key;
         self.next_key = self.next_key.wrapping_add(1);
         self.by_id.insert(driver.local_id(), key);

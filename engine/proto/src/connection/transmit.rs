@@ -38,6 +38,8 @@ impl<C: Crypto> Connection<C> {
             State::Closing { .. } => return self.transmit_close(now, frame),
             State::Open => {}
         }
+        let sharers = self.paths.iter().filter(|p| p.state == PathState::Live).count().max(1) as u64;
+        self.paths.iter_mut().for_each(|path| path.sharers = sharers);
         self.drop_replaced();
         for step in 0..self.paths.len() {
             let i = (self.rotation + step) % self.paths.len();
