@@ -29,6 +29,8 @@ pub(crate) enum Mail {
     Datagram(Box<Foreign>),
     /// A packet under new keys arrived for the connection with this id on another worker.
     Confirmed(u32),
+    /// What the REPLY carries of the control stream of the connection with this id, which is on another worker.
+    Reply(u32, Vec<u8>),
     /// Some transfer's wishes changed.
     Wake,
     /// End everything.
@@ -108,7 +110,7 @@ impl Post {
                 Mail::Dial(start) => start.shared.fail(why),
                 Mail::Adopt(driver) => driver.shared().fail(why),
                 Mail::ShutDown => return,
-                Mail::Answer(..) | Mail::Datagram(_) | Mail::Confirmed(_) | Mail::Wake => {}
+                Mail::Answer(..) | Mail::Datagram(_) | Mail::Confirmed(_) | Mail::Reply(..) | Mail::Wake => {}
             }
         }
     }

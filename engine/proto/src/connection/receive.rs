@@ -102,30 +102,6 @@ impl<C: Crypto> Connection<C> {
         taken
     }
 
-    /// Answers whatever comes with CLOSE, at most once for each doubling, and looks out for the peer's. Content has no place any more.
-    fn receive_closing(&mut self, header: &Header, datagram: &[u8]) -> Result<(), Dropped> {
-        let State::Closing { owed, answers, heard, .. } = &mut self.state else {
-            return Err(Dropped::Closed);
-        };
-        *heard += 1;
-        if *heard >= 1 << (*answers).min(31) {
-            *answers += 1;
-            *owed = self.paths.len();
-        }
-        let length = usize::from(header.length);
-        if header.kind != Kind::Control || datagram.len() != HEADER_LEN + length + TAG_LEN {
-            return Err(Dropped::Closed);
-        }
-        let i = self.path_index(header.path).ok_or(Dropped::UnknownPath)?;
-        let Connection { crypto, paths, scratch, counters, .. } = self;
-        let opener = Opener { crypto, path: &paths[i], sealed: true, number: header.number, datagram };
-        opener.open(&mut scratch[..length], counters)?;
-        if Frames::new(&scratch[..length]).any(|frame| matches!(frame, Ok(Frame::Close { .. }))) {
-            self.state = State::Over;
-        }
-        Ok(())
-    }
-
     #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
     fn receive_data(
         &mut self,
@@ -304,7 +280,7 @@ impl<C: Crypto> Connection<C> {
             Frame::PathResponse { token, connection } => self.take_response(now, i, *token, *connection),
             // Removes a path, so that it waits until the packet's own path is not needed any more.
             Frame::PathAbandon(_) => {}
-            Frame::Close { code, text } => self.take_close(now, *code, text),
+            Frame::Close { code, text } => self.take_close(now, i, *code, text),
         }
         true
     }
@@ -347,15 +323,6 @@ impl<C: Crypto> Connection<C> {
         true
     }
 
-    /// The peer closes; what it said before counts.
-    fn take_close(&mut self, now: Time, code: CloseCode, text: &str) {
-        self.take_messages(now);
-        if self.is_running() {
-            self.events.push_back(Event::Closed { code, text: text.into(), by_peer: true });
-        }
-        self.state = State::Over;
-    }
-
     /// Bookkeeping for a packet that opened; plain DATA, which anybody may have sent, proves nothing. `held`: it may be acknowledged.
     #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
     fn authenticated(
@@ -380,11 +347,7 @@ impl<C: Crypto> Connection<C> {
         }
         self.last_heard = now;
         path.open.authenticated(&self.crypto, header.number);
-        if matches!(self.state, State::Unconfirmed) {
-            self.state = State::Open;
-            self.confirm_carried();
-            self.events.push_back(Event::Established);
-        }
+        self.confirmed();
         if highest && self.paths[i].address.differs(&from) {
             self.address_changed(now, i, from);
         }
@@ -398,16 +361,16 @@ fn on_grid(range: &Range<u32>, end: u32, end_unknown: bool) -> bool {
 }
 
 /// One sealed payload and what opens it.
-struct Opener<'a, C: Crypto> {
-    crypto: &'a C,
-    path: &'a Path<C>,
-    sealed: bool,
-    number: u64,
-    datagram: &'a [u8],
+pub(super) struct Opener<'a, C: Crypto> {
+    pub(super) crypto: &'a C,
+    pub(super) path: &'a Path<C>,
+    pub(super) sealed: bool,
+    pub(super) number: u64,
+    pub(super) datagram: &'a [u8],
 }
 
 impl<C: Crypto> Opener<'_, C> {
-    fn open(&self, out: &mut [u8], counters: &mut super::Counters) -> Result<(), Dropped> {
+    pub(super) fn open(&self, out: &mut [u8], counters: &mut super::Counters) -> Result<(), Dropped> {
         let (header, payload) = self.datagram.split_at(HEADER_LEN);
         if !self.sealed {
             out.copy_from_slice(payload);

@@ -34,7 +34,7 @@ impl<C: Crypto> Connection<C> {
         assert!(frame.len() >= limits::DATAGRAM_MAX);
         match &self.state {
             State::Unconfirmed | State::Over => return None,
-            State::Closing { .. } => return self.transmit_close(now, frame),
+            State::Closing(_) | State::Answering(_) => return self.transmit_close(now, frame),
             State::Open => {}
         }
         self.drop_replaced();
@@ -284,7 +284,13 @@ impl<C: Crypto> Connection<C> {
     }
 
     /// The path's own ACK, and copies of those that went out on suspect paths.
-    fn write_acks(&mut self, now: Time, i: usize, w: &mut Writer<'_>, control: &mut ControlContent) {
+    pub(super) fn write_acks(
+        &mut self,
+        now: Time,
+        i: usize,
+        w: &mut Writer<'_>,
+        control: &mut ControlContent,
+    ) {
         let own = &mut self.paths[i];
         if let Some(due) = own.received.due(own.rtt.smoothed())
             && let Some(all) = own.received.write(now, own.id, w)
@@ -357,22 +363,8 @@ impl<C: Crypto> Connection<C> {
         Some(self.seal_control(now, i, address, Content::MtuProbe, &payload[..len], head))
     }
 
-    fn transmit_close(&mut self, now: Time, frame: &mut [u8]) -> Option<Transmit> {
-        let State::Closing { code, text, owed, .. } = &mut self.state else { return None };
-        let told = (0..*owed).rev().find(|i| self.paths[*i].state != PathState::Unproven);
-        *owed = told.unwrap_or(0);
-        let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
-        let mut w = Writer::new(payload);
-        Frame::Close { code: *code, text }.encode(&mut w);
-        let len = w.written();
-        let i = told?;
-        let address = self.paths[i].address;
-        let content = Content::Control(ControlContent::default(), false);
-        Some(self.seal_control(now, i, address, content, &payload[..len], head))
-    }
-
     /// Seals one control packet into `frame` and logs it.
-    fn seal_control(
+    pub(super) fn seal_control(
         &mut self,
         now: Time,
         i: usize,
