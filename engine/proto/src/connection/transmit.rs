@@ -373,7 +373,8 @@ impl<C: Crypto> Connection<C> {
         payload: &[u8],
         frame: &mut [u8],
     ) -> Transmit {
-        let Path { id, destination, seal, sent, .. } = &mut self.paths[i];
+        let paced = matches!(content, Content::Control(ControlContent { stream: Some(_), .. }, _));
+        let Path { id, destination, seal, sent, controller, .. } = &mut self.paths[i];
         let number = sent.next_number();
         let mut header = Header::new(Kind::Control);
         header.path = *id;
@@ -381,12 +382,13 @@ impl<C: Crypto> Connection<C> {
         header.number = number;
         header.stamp = now.as_stamp();
         header.length = payload.len() as u16;
+        // Messages alone may fill the first windows: many small files are nothing else.
+        header.ask = paced && controller.in_startup();
         let head = header.encode();
         let len = HEADER_LEN + payload.len() + TAG_LEN;
         frame[..HEADER_LEN].copy_from_slice(&head);
         let key = seal.key(&self.crypto, number);
         self.crypto.seal(key, number, &head, payload, &mut frame[HEADER_LEN..len]);
-        let paced = matches!(content, Content::Control(ControlContent { stream: Some(_), .. }, _));
         let train = Train::new(number, 1, now, (len as u16, len as u16), content);
         self.paths[i].log(now, train, paced);
         self.last_sent = now;
