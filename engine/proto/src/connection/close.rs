@@ -57,7 +57,7 @@ impl<C: Crypto> Connection<C> {
         self.state = State::Closing(Closing {
             code,
             text: String::from(&text[..end]),
-            until: now + every * 3,
+            until: now + if unproven { limits::HALF_OPEN_LIFE } else { every * 3 },
             again: now + every,
             every,
             owed: if unproven { 0 } else { self.paths.len() },
