@@ -155,11 +155,6 @@ impl Driver {
             Stage::Aborting(error) => error,
             Stage::Ended => return,
         };
-        if error.is_none() && !self.connected {
-            // The handshake brought all that there is.
-            self.connected = true;
-            self.events.push_back(Event::Connected);
-        }
         self.account.end_window(self.busy);
         let mut progress = Progress::default();
         self.report(&mut progress);

@@ -382,12 +382,18 @@ impl Driver {
         }
     }
 
+    /// Tells the application, once, that there is a peer.
+    fn connected(&mut self) {
+        if !std::mem::replace(&mut self.connected, true) {
+            self.events.push_back(Event::Connected);
+        }
+    }
+
     fn established(&mut self, now: Time) {
         if matches!(self.stage, Stage::Ended) {
             return;
         }
-        self.connected = true;
-        self.events.push_back(Event::Connected);
+        self.connected();
         if let Some(pair) = self.pair(PathId(0)) {
             self.events.push_back(Event::PathUp(pair));
         }
@@ -435,6 +441,8 @@ impl Driver {
             let error = Error::new(Class::Refused, "the peer's chunk size is not the ticket's");
             return self.abort(now, key, storage, Some(error), true);
         }
+        // A HELLO that opens is acted on before its peer is heard again.
+        self.connected();
         self.start_half();
         let limit = if we_send { 0 } else { limits::GRANTS_INITIAL.min(self.pool.chunks()) as u32 };
         self.connection.send(&Message::Accept(Accept { transfer: TRANSFER, limit }));
