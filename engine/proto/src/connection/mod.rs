@@ -6,6 +6,8 @@ mod fate;
 mod paths;
 mod receive;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod transmit;
 
