@@ -187,7 +187,7 @@ pub struct Connect {
 /// What happened in a transfer. Delivered in order by a bounded queue: whoever does not read it slows the transfer down.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The connection stands.
+    /// The connection stands; at the end that admitted it: it was opened, and what came with that is acted on.
     Connected,
     /// A path became usable.
     PathUp(PathPair),

@@ -134,6 +134,14 @@ pub const COOKIES_MAX: u8 = 3;
 pub const DATAGRAM_MIN: usize = 1_200;
 /// Largest HELLO: fits 1,500-byte Ethernet under IPv6.
 pub const HELLO_LEN_MAX: usize = 1_452;
+/// A first HELLO is padded to this, so that the REPLY has room for a small object: fits the 1,420 bytes of common tunnels under IPv6.
+pub const HELLO_LEN_FULL: usize = 1_372;
+/// Pages that a sender may send before it heard of the receiver's window; an end's stream credit holds them.
+pub const PAGES_FIRST: u32 = 4;
+/// How often an end that leaves says so, when it cannot wait until it was heard ...
+pub const FAREWELLS: u32 = 3;
+/// ... and the time from one to the next.
+pub const FAREWELL_EVERY: Duration = Duration::from_millis(1);
 /// Largest UDP payload of IPv4.
 pub const DATAGRAM_MAX: usize = 65_507;
 /// Largest datagram that a path uses: control packets are written into one half of a frame and sealed into the other.
@@ -156,5 +164,7 @@ const _: () = assert!(STREAM_WINDOW as usize >= 3 * (MESSAGE_LEN_MAX + 4));
 const _: () = assert!(CHUNK_DIGESTS_MAX * 32 + 64 <= MESSAGE_LEN_MAX);
 const _: () =
     assert!(NAME_LEN_MAX + TARGET_LEN_MAX + EXTRAS_LEN_MAX + INLINE_LEN_MAX + 256 <= MESSAGE_LEN_MAX);
-const _: () = assert!(DATAGRAM_MIN <= HELLO_LEN_MAX && HELLO_LEN_MAX <= DATAGRAM_MAX);
+const _: () = assert!(DATAGRAM_MIN <= HELLO_LEN_FULL && HELLO_LEN_FULL <= HELLO_LEN_MAX);
+const _: () = assert!(HELLO_LEN_MAX <= DATAGRAM_MAX);
+const _: () = assert!(PAGES_FIRST as usize * MESSAGE_LEN_MAX <= STREAM_WINDOW as usize);
 const _: () = assert!(SPACE_MAX >> CHUNK_LOG2_MIN <= CHUNKS_END as u64 + 1);

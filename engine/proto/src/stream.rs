@@ -83,6 +83,17 @@ impl SendStream {
         Some((piece.start, (piece.end - piece.start) as u16))
     }
 
+    /// All that is not acknowledged, as one piece `(offset, first half, second half)`; nothing is noted as sent.
+    pub fn rest(&self, write: impl FnOnce(u64, &[u8], &[u8])) {
+        let (first, second) = self.bytes.as_slices();
+        write(self.base, first, second);
+    }
+
+    /// Whether the peer takes all of it.
+    pub fn is_within_credit(&self) -> bool {
+        self.base + self.bytes.len() as u64 <= self.credit
+    }
+
     /// The peer has this piece.
     pub fn on_acked(&mut self, (offset, len): (u64, u16)) {
         let piece = offset.max(self.base)..(offset + u64::from(len)).max(self.base);

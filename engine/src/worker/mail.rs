@@ -34,6 +34,8 @@ pub(crate) enum Mail {
     Datagram(Box<Foreign>),
     /// A packet under new keys arrived for the connection with this id on another worker.
     Confirmed(u32),
+    /// What the REPLY carries of the control stream of the connection with this id, which is on another worker.
+    Reply(u32, Vec<u8>),
     /// Some transfer's wishes changed.
     Wake,
     /// End everything.
@@ -123,6 +125,7 @@ impl Post {
                 | Mail::Queue(_)
                 | Mail::Datagram(_)
                 | Mail::Confirmed(_)
+                | Mail::Reply(..)
                 | Mail::Wake => {}
             }
         }

@@ -13,7 +13,7 @@ use crate::api::Poll;
 use crate::crypto::AwsCrypto;
 use crate::limits;
 use crate::report::Shared;
-use crate::storage::StorageHandle;
+use crate::storage::{Answer, StorageHandle};
 use crate::transfer::Driver;
 use accept::Accepting;
 use dial::Dial;
@@ -221,6 +221,8 @@ impl Worker {
                     if let Some(seat) = self.seats.get_mut(&key) {
                         seat.driver.answer(now, key, &self.storage, answer);
                         seat.dirty = true;
+                    } else {
+                        self.dial_answer(now, key, answer);
                     }
                 }
                 Mail::Admit(admitted) => {
@@ -231,7 +233,10 @@ impl Worker {
                     self.register(&start.shared);
                     self.dial(now, *start);
                 }
-                Mail::Adopt(driver) => self.adopt(now, *driver),
+                Mail::Adopt(driver) => {
+                    let key = self.next_key();
+                    self.adopt(now, key, *driver, None);
+                }
                 Mail::Shard(start) => {
                     self.shards.insert(start.id, ShardSeat::new(*start, self.slot));
                 }
@@ -243,6 +248,7 @@ impl Worker {
                 }
                 Mail::Datagram(foreign) => self.take_foreign(now, *foreign),
                 Mail::Confirmed(half_open) => self.accepting.confirmed(half_open),
+                Mail::Reply(id, stream) => self.send_reply(id, stream),
                 Mail::Wake => self.seats.values_mut().for_each(|s| s.dirty = true),
                 Mail::ShutDown => self.shut_down(now),
             }
@@ -250,14 +256,21 @@ impl Worker {
         worked
     }
 
-    /// Takes a driver in.
-    fn adopt(&mut self, now: Time, mut driver: Driver) {
+    /// What storage's answers to the next driver, or dial, will name.
+    fn next_key(&mut self) -> u32 {
+        self.next_key = self.next_key.wrapping_add(1);
+        self.next_key
+    }
+
+    /// Takes a driver in, with the answer that storage gave before it was there.
+    fn adopt(&mut self, now: Time, key: u32, mut driver: Driver, answer: Option<Answer>) {
         driver.set_slot(self.slot);
         driver.spread(self.index, &self.peers, self.spread);
-        let key = self.next_key;
-        self.next_key = self.next_key.wrapping_add(1);
         self.by_id.insert(driver.local_id(), key);
         self.register(driver.shared());
+        if let Some(answer) = answer {
+            driver.answer(now, key, &self.storage, answer);
+        }
         // What the handshake carried comes first: packets of this burst may build on it.
         driver.pump(now, key, &self.storage);
         self.seats.insert(key, Seat { driver, dirty: true });
@@ -280,7 +293,8 @@ impl Worker {
     /// Gives a new driver to the worker that its connection id names.
     fn place(&mut self, now: Time, worker: usize, driver: Driver) {
         if worker == self.index {
-            return self.adopt(now, driver);
+            let key = self.next_key();
+            return self.adopt(now, key, driver, None);
         }
         let shared = driver.shared().clone();
         self.unregister(&shared);
@@ -402,12 +416,14 @@ impl Worker {
     /// Lets drivers do what is due, and sends what they have.
     fn drive(&mut self, now: Time) -> Result<bool, xfer_io::error::IoError> {
         let mut worked = false;
+        let mut replies = Vec::new();
         for (key, seat) in &mut self.seats {
             if !seat.dirty && !seat.driver.has_news() && now < seat.driver.next_timeout() {
                 continue;
             }
             seat.dirty = false;
             seat.driver.pump(now, *key, &self.storage);
+            replies.extend(seat.driver.take_reply(now).map(|stream| (seat.driver.local_id(), stream)));
             let sent = self.sockets.transmit(now, &mut seat.driver)?;
             if sent > 0 {
                 worked = true;
@@ -415,6 +431,7 @@ impl Worker {
             }
             seat.driver.rest(now, self.busy);
         }
+        replies.into_iter().for_each(|(id, stream)| self.send_reply(id, stream));
         self.sockets.flush()?;
         self.counters.trains.store(self.sockets.trains(), Ordering::Relaxed);
         for failure in self.sockets.take_oversized() {

@@ -120,34 +120,6 @@ impl<C: Crypto> Connection<C> {
         plain && header.number >= self.paths[i].received.next() + limits::NUMBERS_REMEMBERED
     }
 
-    /// Answers what comes while closing with CLOSE, at most once for each doubling.
-    pub(super) fn answer_with_close(&mut self) {
-        if let State::Closing { owed, answers, heard, .. } = &mut self.state {
-            *heard += 1;
-            if *heard >= 1 << (*answers).min(31) {
-                *answers += 1;
-                *owed = self.paths.len();
-            }
-        }
-    }
-
-    /// Answers whatever comes with CLOSE and looks out for the peer's. Content has no place any more.
-    fn receive_closing(&mut self, header: &Header, datagram: &[u8]) -> Result<(), Dropped> {
-        self.answer_with_close();
-        let length = usize::from(header.length);
-        if header.kind != Kind::Control || datagram.len() != HEADER_LEN + length + TAG_LEN {
-            return Err(Dropped::Closed);
-        }
-        let i = self.path_index(header.path).ok_or(Dropped::UnknownPath)?;
-        let Connection { crypto, paths, scratch, counters, .. } = self;
-        let opener = Opener { crypto, keys: &paths[i].open, sealed: true, number: header.number, datagram };
-        opener.open(&mut scratch[..length], &mut counters.failed_opens)?;
-        if Frames::new(&scratch[..length]).any(|frame| matches!(frame, Ok(Frame::Close { .. }))) {
-            self.state = State::Over;
-        }
-        Ok(())
-    }
-
     #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
     fn receive_data(
         &mut self,
@@ -301,7 +273,7 @@ impl<C: Crypto> Connection<C> {
             Frame::PathResponse { token, connection } => self.take_response(now, i, *token, *connection),
             // Removes a path, so that it waits until the packet's own path is not needed any more.
             Frame::PathAbandon(_) => {}
-            Frame::Close { code, text } => self.take_close(now, *code, text),
+            Frame::Close { code, text } => self.take_close(now, i, *code, text),
         }
         true
     }
@@ -344,15 +316,6 @@ impl<C: Crypto> Connection<C> {
         true
     }
 
-    /// The peer closes; what it said before counts.
-    fn take_close(&mut self, now: Time, code: CloseCode, text: &str) {
-        self.take_messages(now);
-        if self.is_running() {
-            self.events.push_back(Event::Closed { code, text: text.into(), by_peer: true });
-        }
-        self.state = State::Over;
-    }
-
     /// Bookkeeping for a packet that opened; plain DATA, which anybody may have sent, proves nothing. `held`: it may be acknowledged.
     #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
     pub(super) fn authenticated(
@@ -377,11 +340,7 @@ impl<C: Crypto> Connection<C> {
         }
         self.last_heard = now;
         path.open.authenticated(&self.crypto, header.number);
-        if matches!(self.state, State::Unconfirmed) {
-            self.state = State::Open;
-            self.confirm_carried();
-            self.events.push_back(Event::Established);
-        }
+        self.confirmed();
         if highest && self.paths[i].address.differs(&from) {
             self.address_changed(now, i, from);
         }

@@ -63,8 +63,8 @@ impl<C: Crypto> Connection<C> {
         }
         match &mut self.state {
             State::Open | State::Unconfirmed => self.count_arrival(arrival),
-            State::Closing { .. } => self.answer_with_close(),
-            State::Over => {}
+            State::Closing(_) => self.answer_with_close(),
+            State::Answering(_) | State::Over => {}
         }
     }
 

@@ -35,7 +35,7 @@ impl<C: Crypto> Connection<C> {
         assert!(frame.len() >= limits::DATAGRAM_MAX);
         match &self.state {
             State::Unconfirmed | State::Over => return None,
-            State::Closing { .. } => return self.transmit_close(now, frame),
+            State::Closing(_) | State::Answering(_) => return self.transmit_close(now, frame),
             State::Open => {}
         }
         let sharers = self.paths.iter().filter(|p| p.state == PathState::Live).count().max(1) as u64;
@@ -307,7 +307,13 @@ impl<C: Crypto> Connection<C> {
     }
 
     /// The path's own ACK, and copies of those that went out on suspect paths.
-    fn write_acks(&mut self, now: Time, i: usize, w: &mut Writer<'_>, control: &mut ControlContent) {
+    pub(super) fn write_acks(
+        &mut self,
+        now: Time,
+        i: usize,
+        w: &mut Writer<'_>,
+        control: &mut ControlContent,
+    ) {
         let own = &mut self.paths[i];
         if let Some(due) = own.received.due(own.rtt.smoothed())
             && let Some(all) = own.received.write(now, own.id, w)
@@ -380,22 +386,8 @@ impl<C: Crypto> Connection<C> {
         Some(self.seal_control(now, i, address, Content::MtuProbe, &payload[..len], head))
     }
 
-    fn transmit_close(&mut self, now: Time, frame: &mut [u8]) -> Option<Transmit> {
-        let State::Closing { code, text, owed, .. } = &mut self.state else { return None };
-        let told = (0..*owed).rev().find(|i| self.paths[*i].state != PathState::Unproven);
-        *owed = told.unwrap_or(0);
-        let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
-        let mut w = Writer::new(payload);
-        Frame::Close { code: *code, text }.encode(&mut w);
-        let len = w.written();
-        let i = told?;
-        let address = self.paths[i].address;
-        let content = Content::Control(ControlContent::default(), false);
-        Some(self.seal_control(now, i, address, content, &payload[..len], head))
-    }
-
     /// Seals one control packet into `frame` and logs it.
-    fn seal_control(
+    pub(super) fn seal_control(
         &mut self,
         now: Time,
         i: usize,
@@ -404,7 +396,8 @@ impl<C: Crypto> Connection<C> {
         payload: &[u8],
         frame: &mut [u8],
     ) -> Transmit {
-        let Path { id, destination, seal, sent, .. } = &mut self.paths[i];
+        let paced = matches!(content, Content::Control(ControlContent { stream: Some(_), .. }, _));
+        let Path { id, destination, seal, sent, controller, .. } = &mut self.paths[i];
         let number = sent.next_number();
         let mut header = Header::new(Kind::Control);
         header.path = *id;
@@ -412,12 +405,13 @@ impl<C: Crypto> Connection<C> {
         header.number = number;
         header.stamp = now.as_stamp();
         header.length = payload.len() as u16;
+        // Messages alone may fill the first windows: many small files are nothing else.
+        header.ask = paced && controller.in_startup();
         let head = header.encode();
         let len = HEADER_LEN + payload.len() + TAG_LEN;
         frame[..HEADER_LEN].copy_from_slice(&head);
         let key = seal.key(&self.crypto, number);
         self.crypto.seal(key, number, &head, payload, &mut frame[HEADER_LEN..len]);
-        let paced = matches!(content, Content::Control(ControlContent { stream: Some(_), .. }, _));
         let train = Train::new(number, 1, now, (len as u16, len as u16), content);
         self.paths[i].log(now, train, paced);
         self.last_sent = now;

@@ -174,6 +174,8 @@ class Connection:
         for frame in frames:
             self._on_frame(now, frame)
             if self.closed_by_peer is not None:
+                # What the packet brought of the stream counts.
+                self._on_stream()
                 return
         self._on_stream()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from . import wire
 from .limits import (
     BODY_MAX, CHUNK_LOG2, COMPONENT_MAX, ERROR_TEXT_MAX, EXTRAS_MAX, INLINE_MAX, NAME_MAX, PAGE_ENTRIES_MAX, RUNS_MAX,
-    SPACE_MAX,
+    SPACE_MAX, WINDOW_CHUNKS,
 )
 from .wire import Reader, WireError
 
@@ -82,15 +82,19 @@ class Open:
 @dataclass
 class Accept:
     transfer: int
+    limit: int
 
     type = ACCEPT
 
     def body(self):
-        return struct.pack("<I", self.transfer)
+        return struct.pack("<II", self.transfer, self.limit)
 
     @staticmethod
     def decode(read):
-        return Accept(read.take("I"))
+        accept = Accept(*read.take("II"))
+        if accept.limit > WINDOW_CHUNKS:
+            raise WireError(f"ACCEPT grants {accept.limit} chunks")
+        return accept
 
 
 def check_name(name):
