@@ -229,6 +229,17 @@ impl Stage {
         Stage::RateLimit,
     ];
 
+    /// Its number on the wire (PROTOCOL.md#stages).
+    pub(crate) fn number(self) -> u8 {
+        Stage::ACTIVE.iter().position(|stage| *stage == self).map_or(0, |at| at as u8 + 1)
+    }
+
+    /// The stage with that number; none for numbers that mean nothing.
+    pub(crate) fn from_number(number: u8) -> Stage {
+        let at = usize::from(number).checked_sub(1);
+        at.and_then(|at| Stage::ACTIVE.get(at)).copied().unwrap_or_default()
+    }
+
     /// The verdict on a transfer, of what its two ends found. The sender cannot tell why its peer is slow to take content, the receiver
     /// not why content is slow to come.
     pub fn of_both(sender: Stage, receiver: Stage) -> Stage {

@@ -1,6 +1,7 @@
 //! What a driver tells of itself a few times a second: totals for the application, the connection's rate for the source.
 
-use super::{Driver, Half, pair_of};
+use super::verdict::Limits;
+use super::{Driver, Half, TRANSFER, pair_of};
 use crate::api::{Progress, Stage};
 use std::time::Duration;
 use xfer_proto::path::PathState;
@@ -11,8 +12,27 @@ impl Driver {
         self.tell_rate(now.since(self.published));
         self.published = now;
         self.account.end_window(self.busy);
+        self.tell_limits();
         let shared = self.shared.clone();
         shared.publish(|progress| self.report(progress));
+    }
+
+    /// Tells the peer what holds the transfer up, when that has changed and the transfer is not about to end.
+    fn tell_limits(&mut self) {
+        let completed = match &self.half {
+            Half::Sending(s) => s.completed(),
+            Half::Receiving(r) => r.completed(),
+        };
+        let limits = self.account.limits();
+        if self.started && self.is_established() && completed.is_none() && limits != self.told {
+            self.told = limits;
+            self.connection.send(&limits.message(TRANSFER));
+        }
+    }
+
+    /// What holds the transfer up, of what both ends see.
+    pub(super) fn limits(&self) -> Limits {
+        self.account.limits().with(self.peer, matches!(self.half, Half::Sending(_)))
     }
 
     /// Tells the source what the connection could carry: what it does carry where it is what holds the transfer up, else at least that
@@ -37,7 +57,7 @@ impl Driver {
     /// Writes the totals by now into `progress`, whose list of paths is reused.
     pub(super) fn report(&self, progress: &mut Progress) {
         self.totals.report(progress);
-        progress.limited_by = self.account.recent();
+        progress.limited_by = self.limits().now;
         let sending = matches!(self.half, Half::Sending(_));
         for path in self.connection.path_reports() {
             progress.wire_bytes += path.counters.bytes_sent + path.counters.bytes_received;
