@@ -57,6 +57,7 @@ fn equal_emulated_wires_share_the_bytes() {
         assert_shared(&stage, &copied, SHARE);
         // Two wires carry more than one could.
         assert!(copied.bits_per_second() > WIRE_BPS as f64 * 1.05, "{}", copied.text);
+        assert_eq!(copied.summary["limited_by"], "path", "{}", copied.text);
     }
 }
 

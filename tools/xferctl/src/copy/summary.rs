@@ -5,7 +5,7 @@ use crate::names;
 use crate::units::{show_duration, show_rate, show_size};
 use serde::Serialize;
 use std::time::Duration;
-use xfer_client::{Durability, PathReport, Summary};
+use xfer_client::{Durability, PathReport, Stage, Summary};
 
 /// What `type: summary` holds (PRODUCT.md, "Summary").
 #[derive(Serialize)]
@@ -112,6 +112,10 @@ pub(super) fn text(summary: &Summary) -> String {
             Durability::Batch | Durability::File => "durable".to_owned(),
         }));
     }
+    if summary.limited_by != Stage::None {
+        let side = summary.limited_side.map(|side| format!(" ({})", json::side(side))).unwrap_or_default();
+        parts.push(format!("limited by {}{side}", json::stage(summary.limited_by).replace('_', " ")));
+    }
     let mut text = parts.join("; ");
     if let Some(digest) = summary.digest {
         text.push_str(&format!("\nblake3 {}", names::hex(&digest)));
@@ -122,7 +126,7 @@ pub(super) fn text(summary: &Summary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xfer_client::{Class, Error};
+    use xfer_client::{Class, Error, Side};
 
     #[test]
     fn the_summary_has_every_field() {
@@ -151,11 +155,13 @@ mod tests {
             gbps: 0.02,
             verified: true,
             durability: Some(Durability::Batch),
+            limited_by: Stage::RateLimit,
+            limited_side: Some(Side::Source),
             ..Summary::default()
         };
         assert_eq!(
             text(&summary),
-            "2 files, 3 MiB copied; 1 files (7 B) there already; 1.2s, 20 Mbit/s; verified; durable"
+            "2 files, 3 MiB copied; 1 files (7 B) there already; 1.2s, 20 Mbit/s; verified; durable; limited by rate limit (src)"
         );
     }
 }
