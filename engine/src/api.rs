@@ -79,6 +79,17 @@ pub struct EngineConfig {
     pub steering: bool,
 }
 
+/// The threads of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineSize {
+    /// Cores that workers may be pinned to.
+    pub cores: usize,
+    /// Workers: each connection is one's.
+    pub workers: usize,
+    /// Threads that read, hash and write.
+    pub io_threads: usize,
+}
+
 /// Datagrams that one worker's queue got and that belong to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HandedOver {
@@ -228,6 +239,20 @@ impl Stage {
         Stage::Sink,
         Stage::RateLimit,
     ];
+
+    /// Its name in output and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Source => "source",
+            Stage::Hash => "hash",
+            Stage::SenderCpu => "sender_cpu",
+            Stage::Path => "path",
+            Stage::ReceiverCpu => "receiver_cpu",
+            Stage::Sink => "sink",
+            Stage::RateLimit => "rate_limit",
+            Stage::None => "none",
+        }
+    }
 
     /// Its number on the wire (PROTOCOL.md#stages).
     pub(crate) fn number(self) -> u8 {

@@ -20,6 +20,8 @@ use xfer_engine::{Class, Error};
 pub(crate) struct Connected {
     pub(crate) stream: TlsStream<TcpStream>,
     pub(crate) remote: SocketAddr,
+    /// How long the address took to answer.
+    pub(crate) rtt: Duration,
 }
 
 /// Connects to the node within `patience`.
@@ -61,11 +63,13 @@ pub(crate) async fn connect(link: &Link, patience: Duration) -> Result<Connected
 }
 
 async fn attempt(address: SocketAddr, tls: Arc<ClientConfig>) -> std::io::Result<Connected> {
+    let asked = Instant::now();
     let stream = TcpStream::connect(address).await?;
+    let rtt = asked.elapsed();
     stream.set_nodelay(true)?;
     let name = ServerName::from(address.ip());
     let stream = TlsConnector::from(tls).connect(name, stream).await?;
-    Ok(Connected { stream, remote: address })
+    Ok(Connected { stream, remote: address, rtt })
 }
 
 /// All addresses, IPv6 first, otherwise as the link has them, at most [`LINK_ADDRESSES_MAX`].

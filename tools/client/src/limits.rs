@@ -41,6 +41,10 @@ pub const RETRY_WAITS: [Duration; 6] = [
 ];
 /// How long an ended transfer may take to say so after it was cancelled.
 pub const CANCEL_PATIENCE: Duration = Duration::from_secs(8);
+/// Time that one stage is measured for a forecast.
+pub const MEASURE_TIME: Duration = Duration::from_millis(10);
+/// Round trips of a copy that move nothing: connect, TLS, ticket, handshake, manifest, completion.
+pub const START_ROUND_TRIPS: f64 = 6.0;
 /// How long a copy that ended waits for its engine to say good-bye.
 pub const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes copied at once to standard output.

@@ -1,17 +1,19 @@
 //! One attempt of a copy: ticket, pairs of addresses, connection, events until the end.
 
 use super::digest::CopyDigest;
+use super::explain::{self, Explained};
 use super::options::{CopyEvent, CopyOptions, CopyRequest};
 use super::summary::Totals;
 use super::{Plan, connect};
 use crate::client::Client;
+use crate::forecast::Forecast;
 use crate::limits::{CANCEL_PATIENCE, DATA_TIMEOUT, TICK};
-use crate::paths::{self, HostRoutes, Pairs};
+use crate::offer;
+use crate::paths::Pairs;
 use crate::pb;
 use crate::retry::duration_exceeded;
 use crate::transfer::{self, LocalSink, LocalSource};
 use crossbeam::channel::RecvTimeoutError;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use xfer_engine::sink::Action;
@@ -46,6 +48,8 @@ pub(super) struct Ended {
     pub(super) durability: Option<Durability>,
     pub(super) digest: Option<[u8; 32]>,
     pub(super) first_failure: Option<Error>,
+    /// What was expected, when that was asked for.
+    pub(super) forecast: Option<Forecast>,
 }
 
 impl Ended {
@@ -69,6 +73,7 @@ pub(super) fn interrupted() -> Error {
 /// A transfer that was started.
 struct Started {
     transfer: Transfer,
+    forecast: Option<Forecast>,
     name: String,
     /// A single file was named.
     one_file: bool,
@@ -111,18 +116,14 @@ impl Attempt<'_> {
             Some(LocalSource { source, infos }) => {
                 let one_file = transfer::is_one_file(&infos);
                 let renamed = answer.renamed;
-                self.join(engine, &client, &answer, Role::Send(source), tell).map(|transfer| Started {
-                    transfer,
-                    name: answer.name,
-                    one_file,
-                    renamed,
-                })
+                let (transfer, forecast) = self.join(engine, &client, &answer, Role::Send(source), tell)?;
+                Ok(Started { transfer, forecast, name: answer.name, one_file, renamed })
             }
             None => {
                 let LocalSink { sink, renamed } = transfer::sink(self.plan, self.options(), &answer.sources)?;
                 let one_file = transfer::is_one_file(&answer.sources);
-                let transfer = self.join(engine, &client, &answer, Role::Receive(sink), tell)?;
-                Ok(Started { transfer, name: answer.name, one_file, renamed })
+                let (transfer, forecast) = self.join(engine, &client, &answer, Role::Receive(sink), tell)?;
+                Ok(Started { transfer, forecast, name: answer.name, one_file, renamed })
             }
         }
     }
@@ -135,44 +136,35 @@ impl Attempt<'_> {
         answer: &pb::CreateTransferResponse,
         role: Role,
         tell: &mut dyn FnMut(CopyEvent),
-    ) -> Result<Transfer, Error> {
-        let malformed = |what: &str| Error::new(Class::Other, format!("the node answered with no {what}"));
-        let Pairs { active, standby, reasons } = self.pairs(answer)?;
-        for reason in reasons {
+    ) -> Result<(Transfer, Option<Forecast>), Error> {
+        let pairs = explain::pairs(&offer::addresses(answer)?, self.options())?;
+        for reason in &pairs.reasons {
             tell(CopyEvent::Decision(format!("paths: {reason}")));
         }
-        for pair in &active {
-            tell(CopyEvent::Decision(format!("path {} to {}", pair.local, pair.remote)));
+        let suite = offer::suite(answer)?;
+        if suite == Suite::Plain && self.options().cipher != super::Cipher::None {
+            let text = format!("the node {} wants unencrypted data", client.node());
+            return Err(Error::new(Class::Refused, text));
         }
-        let suite = match answer.suite() {
-            pb::Suite::Aes128Gcm => Suite::Aes128Gcm,
-            pb::Suite::Chacha20Poly1305 => Suite::ChaCha20Poly1305,
-            pb::Suite::Plain if self.options().cipher == super::Cipher::None => Suite::Plain,
-            pb::Suite::Plain => {
-                return Err(Error::new(
-                    Class::Refused,
-                    format!("the node {} wants unencrypted data", client.node()),
-                ));
+        let mut forecast = None;
+        if self.options().explain {
+            let explained = Explained::of(self.plan, self.options(), client, &pairs, suite)?;
+            forecast = Some(explained.forecast.clone());
+            tell(CopyEvent::Explained(Box::new(explained)));
+        }
+        let Pairs { active, standby, .. } = pairs;
+        if forecast.is_none() {
+            for pair in &active {
+                tell(CopyEvent::Decision(format!("path {} to {}", pair.local, pair.remote)));
             }
-            pb::Suite::Unspecified => return Err(malformed("cipher")),
-        };
-        let secret = answer.secret[..].try_into().map_err(|_| malformed("ticket"))?;
+        }
+        let no_ticket = |_| Error::new(Class::Other, "the node answered with no ticket");
+        let secret = answer.secret[..].try_into().map_err(no_ticket)?;
         let direction = if self.plan.upload { Direction::OpenerSends } else { Direction::OpenerReceives };
         let config = transfer::config(self.options());
         let ticket = Ticket { secret, suite, direction };
-        engine.connect(Connect { ticket, paths: active, standby, role, config, timeout: DATA_TIMEOUT })
-    }
-
-    fn pairs(&self, answer: &pb::CreateTransferResponse) -> Result<Pairs, Error> {
-        let mut remotes = Vec::with_capacity(answer.addresses.len());
-        for address in &answer.addresses {
-            remotes.push(address.parse::<SocketAddr>().map_err(|_| {
-                Error::new(Class::Other, format!("the node answered with {address:?}, which is no address"))
-            })?);
-        }
-        let interfaces = xfer_engine::io::route::interfaces()
-            .map_err(|e| Error::new(Class::Other, "list this host's interfaces").because(e))?;
-        paths::select(&interfaces, &remotes, &HostRoutes(&interfaces), &self.options().paths)
+        let connect = Connect { ticket, paths: active, standby, role, config, timeout: DATA_TIMEOUT };
+        engine.connect(connect).map(|transfer| (transfer, forecast))
     }
 
     /// Reads events until the transfer ended, or until it should have.
@@ -196,6 +188,7 @@ impl Attempt<'_> {
         ended.progress = progress;
         (ended.verified, ended.durability) = (verified, durability);
         ended.digest = digest.finish(started.one_file);
+        ended.forecast = started.forecast;
         ended
     }
 

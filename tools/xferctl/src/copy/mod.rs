@@ -1,5 +1,6 @@
 //! `cp`: from the command line to a request, and from what happens to what is shown.
 
+mod explain;
 mod report;
 mod request;
 mod summary;

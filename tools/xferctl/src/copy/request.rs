@@ -86,6 +86,7 @@ fn options(args: &CopyArgs, matches: &ArgMatches) -> Result<CopyOptions, Error> 
             DurabilityArg::File => Durability::File,
         },
         dry_run: args.dry_run,
+        explain: args.explain,
         connect_timeout: network.connect_timeout,
         patience: Patience { retries, duration_max: limits.max_duration },
         max_transfer: limits.max_transfer,

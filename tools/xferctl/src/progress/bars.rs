@@ -2,7 +2,7 @@
 
 use super::line;
 use super::meter::State;
-use crate::json::stage;
+use crate::json::stage_text;
 use crate::output;
 use crate::units::{show_rate, show_size};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -61,7 +61,7 @@ fn whole_text(state: &State) -> String {
     let more = if totals.scanning { "+" } else { "" };
     let limit = match totals.limited_by {
         Stage::None => String::new(),
-        limit => format!(", limited by {}", stage(limit).replace('_', " ")),
+        limit => format!(", limited by {}", stage_text(limit)),
     };
     format!(
         "{}/{}{more} {}{}{limit}",
