@@ -43,9 +43,8 @@ fn copied(
     reporter: &mut Reporter,
 ) -> Result<Summary, Error> {
     let mut request = request::of(args, matches, started)?;
-    let asked = signals::watch(Class::Interrupted.exit_code(), || {
-        output::tell("xferctl: ending, what arrived is kept (once more: end at once)");
-    })?;
+    let first = || output::tell("xferctl: ending, what arrived is kept (once more: end at once)");
+    let asked = signals::watch(Class::Interrupted.exit_code(), first, output::abandon_lines)?;
     request.cancel = asked.cancel;
     copy(&request, &mut |event| reporter.take(event))
 }
