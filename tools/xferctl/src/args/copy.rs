@@ -20,7 +20,7 @@ pub(crate) struct CopyArgs {
     /// Show what would be copied to where, and copy nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
-    /// Tell which paths and settings were chosen, and why
+    /// Tell which paths and settings were chosen and how fast that can be; with --dry-run without copying
     #[arg(long)]
     pub(crate) explain: bool,
     /// Print JSON lines; the last one is of type `summary`
