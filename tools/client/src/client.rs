@@ -3,7 +3,7 @@
 //! Synchronous: the control connection is driven only while a call waits for its answer.
 
 use crate::connect::{self, Connected};
-use crate::limits::{CALL_TIMEOUT, MESSAGE_LEN_MAX};
+use crate::limits::{CALL_TIMEOUT, GIVE_BACK_TIMEOUT, MESSAGE_LEN_MAX};
 use crate::link::Link;
 use crate::location::Remote;
 use crate::pb::{
@@ -275,6 +275,20 @@ impl Client {
     ) -> Result<pb::CreateTransferResponse, Error> {
         let answer = self.runtime.block_on(self.transfers().create_transfer(self.short(request)));
         answer.map(tonic::Response::into_inner).map_err(|s| self.failed(&s))
+    }
+
+    /// Gives a ticket back that will not be used, so that the node holds nothing for it. Not heard of, it expires by itself.
+    pub(crate) fn give_back(&self, name: &str, reason: &str) {
+        let message = pb::CancelTransferRequest { name: name.to_owned(), reason: reason.to_owned() };
+        let call = async {
+            let mut transfers = self.transfers();
+            tokio::time::timeout(GIVE_BACK_TIMEOUT, transfers.cancel_transfer(self.short(message))).await
+        };
+        match self.runtime.block_on(call) {
+            Ok(Ok(_)) => {}
+            Ok(Err(status)) => tracing::debug!(%status, "the ticket was not given back"),
+            Err(_) => tracing::debug!("the ticket was not given back in time"),
+        }
     }
 
     /// Tells how a transfer of the node goes.

@@ -19,6 +19,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time that one short call may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time in which a ticket that was not used is given back.
+pub const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of one message of a node.
 pub const MESSAGE_LEN_MAX: usize = 4 << 20;
 

@@ -73,6 +73,8 @@ pub(super) fn interrupted() -> Error {
 /// A transfer that was started.
 struct Started {
     transfer: Transfer,
+    /// Control, until the engines are connected.
+    client: Option<Client>,
     forecast: Option<Forecast>,
     name: String,
     /// A single file was named.
@@ -112,20 +114,35 @@ impl Attempt<'_> {
         tell(CopyEvent::Decision(format!("control over {}", client.remote())));
         let request = transfer::create_request(self.plan, self.options(), source.as_ref(), self.replaces)?;
         let answer = client.create_transfer(request)?;
-        match source {
+        match self.use_ticket(engine, &client, &answer, source, tell) {
+            Ok(started) => Ok(Started { client: Some(client), ..started }),
+            Err(error) => {
+                client.give_back(&answer.name, &error.message);
+                Err(error)
+            }
+        }
+    }
+
+    /// What the node answered becomes a transfer.
+    fn use_ticket(
+        &self,
+        engine: &Engine,
+        client: &Client,
+        answer: &pb::CreateTransferResponse,
+        source: Option<LocalSource>,
+        tell: &mut dyn FnMut(CopyEvent),
+    ) -> Result<Started, Error> {
+        let (role, one_file, renamed) = match source {
             Some(LocalSource { source, infos }) => {
-                let one_file = transfer::is_one_file(&infos);
-                let renamed = answer.renamed;
-                let (transfer, forecast) = self.join(engine, &client, &answer, Role::Send(source), tell)?;
-                Ok(Started { transfer, forecast, name: answer.name, one_file, renamed })
+                (Role::Send(source), transfer::is_one_file(&infos), answer.renamed)
             }
             None => {
                 let LocalSink { sink, renamed } = transfer::sink(self.plan, self.options(), &answer.sources)?;
-                let one_file = transfer::is_one_file(&answer.sources);
-                let (transfer, forecast) = self.join(engine, &client, &answer, Role::Receive(sink), tell)?;
-                Ok(Started { transfer, forecast, name: answer.name, one_file, renamed })
+                (Role::Receive(sink), transfer::is_one_file(&answer.sources), renamed)
             }
-        }
+        };
+        let (transfer, forecast) = self.join(engine, client, answer, role, tell)?;
+        Ok(Started { transfer, client: None, forecast, name: answer.name.clone(), one_file, renamed })
     }
 
     /// Connects the engines.
@@ -168,8 +185,9 @@ impl Attempt<'_> {
     }
 
     /// Reads events until the transfer ended, or until it should have.
-    fn follow(&self, started: Started, tell: &mut dyn FnMut(CopyEvent)) -> Ended {
+    fn follow(&self, mut started: Started, tell: &mut dyn FnMut(CopyEvent)) -> Ended {
         let mut follow = Following {
+            client: started.client.take(),
             attempt: self,
             digest: CopyDigest::new(started.renamed),
             ended: Ended { transfer: started.name.clone(), ..Ended::default() },
@@ -177,8 +195,11 @@ impl Attempt<'_> {
             started: &started,
         };
         let outcome = follow.until_the_end(tell);
-        let Following { digest, mut ended, stopping, .. } = follow;
+        let Following { digest, mut ended, stopping, client, .. } = follow;
         let Outcome { error, progress, verified, durability, .. } = outcome;
+        if let Some(client) = client {
+            client.give_back(&started.name, "no path to the node answered, or it was not waited for");
+        }
         // What was asked to end ended for that reason, unless it was done before it heard.
         ended.error = match (error, stopping) {
             (None, _) => None,
@@ -212,6 +233,8 @@ impl Attempt<'_> {
 struct Following<'a> {
     attempt: &'a Attempt<'a>,
     started: &'a Started,
+    /// Control, until the engines are connected: a ticket that was not used is given back.
+    client: Option<Client>,
     digest: CopyDigest,
     ended: Ended,
     /// It was told to end: when, and why.
@@ -277,6 +300,7 @@ impl Following<'_> {
         match event {
             Event::Connected => {
                 self.ended.connected = true;
+                self.client = None;
                 tell(CopyEvent::Connected(self.started.name.clone()));
             }
             Event::PathUp(pair) => tell(CopyEvent::PathUp(pair)),
