@@ -34,7 +34,7 @@ pub(crate) async fn connect(link: &Link, patience: Duration) -> Result<Connected
     let mut failures = Failures::default();
     let addresses = match timeout_at(deadline, resolve(&link.addresses, &mut failures)).await {
         Ok(addresses) => addresses,
-        Err(_) => return Err(unreachable(link, failures, "its name is not resolved in time")),
+        Err(_) => return Err(unreachable(failures, "its name is not resolved in time")),
     };
     let mut attempts = JoinSet::new();
     for (i, address) in addresses.into_iter().enumerate() {
@@ -50,13 +50,9 @@ pub(crate) async fn connect(link: &Link, patience: Duration) -> Result<Connected
             Ok(Some(Ok(Ok(connected)))) => return Ok(connected),
             Ok(Some(Ok(Err((address, e))))) => failures.add(address, &e),
             Ok(Some(Err(lost))) => return Err(Error::new(Class::Other, "connect").because(lost)),
-            Ok(None) => return Err(unreachable(link, failures, "it has no address")),
+            Ok(None) => return Err(unreachable(failures, "it has no address")),
             Err(_) => {
-                return Err(unreachable(
-                    link,
-                    failures,
-                    &format!("no answer within {} s", patience.as_secs_f64()),
-                ));
+                return Err(unreachable(failures, &format!("no answer within {} s", patience.as_secs_f64())));
             }
         }
     }
@@ -107,13 +103,13 @@ impl Failures {
     }
 }
 
-fn unreachable(link: &Link, failures: Failures, why: &str) -> Error {
+fn unreachable(failures: Failures, why: &str) -> Error {
     if let Some(address) = failures.wrong_fingerprint {
         return Error::new(Class::Denied, format!("the node at {address} is not the one of the link"))
             .because("its certificate has another fingerprint")
             .because("take the link that the node prints now, if you trust the way it comes");
     }
-    let mut error = Error::new(Class::Temporary, format!("cannot reach the node {}", link.display_name()));
+    let mut error = Error::new(Class::Temporary, "cannot reach the node");
     if failures.texts.is_empty() {
         error = error.because(why);
     }

@@ -5,6 +5,7 @@
 
 use crate::limits::START_ROUND_TRIPS;
 use std::time::Duration;
+use xfer_engine::limits::VERDICT_MIN;
 use xfer_engine::{EngineSize, Stage};
 
 /// What one stage allows.
@@ -31,6 +32,13 @@ impl Forecast {
     /// The least bound; `None` when nothing is known.
     pub fn limit(&self) -> Option<&Bound> {
         self.bounds.iter().min_by(|a, b| a.rate.total_cmp(&b.rate))
+    }
+
+    /// The stage that will be the limit of `bytes`, as a verdict names it: none for what is over at once.
+    pub fn limited_by(&self, bytes: Option<u64>) -> Stage {
+        let at_once =
+            bytes.and_then(|bytes| self.seconds(bytes)).is_some_and(|s| s < VERDICT_MIN.as_secs_f64());
+        self.limit().filter(|_| !at_once).map_or(Stage::None, |bound| bound.stage)
     }
 
     /// Seconds that `bytes` of content take at least; `None` when nothing is known.
@@ -132,6 +140,10 @@ mod tests {
         let start = 0.05 * START_ROUND_TRIPS;
         assert_eq!(forecast.seconds(0), Some(start));
         assert_eq!(forecast.seconds(100_000_000), Some(1.0 + start));
+        assert_eq!((forecast.limited_by(None), forecast.limited_by(Some(0))), (Stage::Path, Stage::Path));
+        forecast.rtt = Duration::ZERO;
+        assert_eq!(forecast.limited_by(Some(9_999_999)), Stage::None, "under 100 ms");
+        assert_eq!(forecast.limited_by(Some(10_000_001)), Stage::Path);
     }
 
     #[test]

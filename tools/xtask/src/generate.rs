@@ -130,7 +130,9 @@ mod tests {
     #[test]
     fn drift_is_found_and_taken_back() {
         let dir = std::env::temp_dir().join(format!("xtask-gen-{}", std::process::id()));
-        ["sub", "folder"].map(|name| fs::create_dir_all(dir.join(name)).unwrap());
+        for name in ["sub", "folder"] {
+            fs::create_dir_all(dir.join(name)).unwrap();
+        }
         for (name, content) in [("same", "1"), ("sub/edited", "2"), ("folder/gone", "3")] {
             fs::write(dir.join(name), content).unwrap();
         }

@@ -165,6 +165,6 @@ pub struct Compared {
 impl Compared {
     /// What `forecast` says of `bytes`; `None` when it says nothing.
     pub(super) fn of(forecast: &Forecast, bytes: u64) -> Option<Compared> {
-        Some(Compared { seconds: forecast.seconds(bytes)?, limited_by: forecast.limit()?.stage })
+        Some(Compared { seconds: forecast.seconds(bytes)?, limited_by: forecast.limited_by(Some(bytes)) })
     }
 }

@@ -5,7 +5,7 @@ use crate::units::{show_rate, show_seconds, show_size};
 use serde::Serialize;
 use xfer_client::copy::{Backend, Explained, PlannedPath};
 use xfer_client::forecast::Bound;
-use xfer_client::{CongestionControl, Suite};
+use xfer_client::{CongestionControl, Stage, Suite};
 
 /// What `type: plan` holds of a copy as a whole.
 #[derive(Serialize)]
@@ -76,7 +76,7 @@ impl PlanLine {
             cc: congestion(explained.congestion),
             rate_gbps: explained.rate.map(|bits| bits as f64 / 1e9),
             bounds: forecast.bounds.iter().map(bound).collect(),
-            limited_by: forecast.limit().map_or("none", |bound| bound.stage.name()),
+            limited_by: forecast.limited_by(explained.bytes).name(),
             total_bytes: explained.bytes,
             predicted_gbps: forecast.limit().map(|bound| bound.rate / 1e9),
             predicted_seconds: explained.seconds(),
@@ -136,12 +136,13 @@ pub(super) fn lines(explained: &Explained) -> Vec<String> {
     );
     lines.push(match (forecast.limit(), explained.bytes, explained.seconds()) {
         (None, ..) => "nothing is known that would limit it".to_owned(),
-        (Some(limit), Some(bytes), Some(seconds)) => format!(
-            "predicted: {} in {} or more, limited by {}",
-            show_size(bytes),
-            show_seconds(seconds),
-            stage_text(limit.stage)
-        ),
+        (Some(_), Some(bytes), Some(seconds)) => {
+            let limit = match forecast.limited_by(Some(bytes)) {
+                Stage::None => String::new(),
+                stage => format!(", limited by {}", stage_text(stage)),
+            };
+            format!("predicted: {} in {} or more{limit}", show_size(bytes), show_seconds(seconds))
+        }
         (Some(limit), ..) => {
             format!("predicted: {} or less, limited by {}", show_rate(limit.rate), stage_text(limit.stage))
         }
@@ -161,7 +162,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
     use xfer_client::forecast::Forecast;
-    use xfer_client::{EngineSize, PathPair, Stage};
+    use xfer_client::{EngineSize, PathPair};
 
     fn explained(bytes: Option<u64>, bounds: Vec<Bound>) -> Explained {
         let pair =
@@ -200,6 +201,8 @@ mod tests {
                 "predicted: 1 GiB in 9.3s or more, limited by path",
             ]
         );
+        let tiny = lines(&explained(Some(1), vec![wire()]));
+        assert_eq!(tiny.last().unwrap(), "predicted: 1 B in 0.002s or more");
         let unknown = lines(&explained(None, vec![wire()]));
         assert_eq!(unknown.last().unwrap(), "predicted: 926 Mbit/s or less, limited by path");
         let nothing = lines(&explained(Some(1), Vec::new()));

@@ -42,6 +42,8 @@ pub(super) fn of(args: &CopyArgs, matches: &ArgMatches, started: Instant) -> Res
             return Err(Error::new(Class::Usage, "standard input is what is copied, not a list of files"));
         }
         request.options.files_from = files_listed(path)?;
+        // The source is a directory, and what is listed of it is wanted.
+        request.options.recursive = true;
     }
     Ok(request)
 }

@@ -132,8 +132,11 @@ fn compared(summary: &Summary) -> Option<String> {
     let expected = summary.expected.filter(|expected| expected.seconds > 0.0 && summary.error.is_none())?;
     let times = summary.seconds / expected.seconds;
     let took = if times < 10.0 { format!("{times:.1}") } else { format!("{times:.0}") };
-    let by = json::stage_text(expected.limited_by);
-    Some(format!("predicted {} by {by}, took {took} times that", show_seconds(expected.seconds)))
+    let by = match expected.limited_by {
+        Stage::None => String::new(),
+        stage => format!(" by {}", json::stage_text(stage)),
+    };
+    Some(format!("predicted {}{by}, took {took} times that", show_seconds(expected.seconds)))
 }
 
 #[cfg(test)]
