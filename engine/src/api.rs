@@ -79,6 +79,17 @@ pub struct EngineConfig {
     pub steering: bool,
 }
 
+/// The threads of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineSize {
+    /// Cores that workers may be pinned to.
+    pub cores: usize,
+    /// Workers: each connection is one's.
+    pub workers: usize,
+    /// Threads that read, hash and write.
+    pub io_threads: usize,
+}
+
 /// What one worker did since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkerReport {
@@ -232,6 +243,31 @@ impl Stage {
         Stage::Sink,
         Stage::RateLimit,
     ];
+
+    /// Its name in output and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Source => "source",
+            Stage::Hash => "hash",
+            Stage::SenderCpu => "sender_cpu",
+            Stage::Path => "path",
+            Stage::ReceiverCpu => "receiver_cpu",
+            Stage::Sink => "sink",
+            Stage::RateLimit => "rate_limit",
+            Stage::None => "none",
+        }
+    }
+
+    /// Its number on the wire (PROTOCOL.md#stages).
+    pub(crate) fn number(self) -> u8 {
+        Stage::ACTIVE.iter().position(|stage| *stage == self).map_or(0, |at| at as u8 + 1)
+    }
+
+    /// The stage with that number; none for numbers that mean nothing.
+    pub(crate) fn from_number(number: u8) -> Stage {
+        let at = usize::from(number).checked_sub(1);
+        at.and_then(|at| Stage::ACTIVE.get(at)).copied().unwrap_or_default()
+    }
 
     /// The verdict on a transfer, of what its two ends found. The sender cannot tell why its peer is slow to take content, the receiver
     /// not why content is slow to come.

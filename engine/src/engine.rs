@@ -1,8 +1,8 @@
 //! The engine's handle: starts workers and I/O threads, takes admissions and connections, hands out transfers.
 
 use crate::api::{
-    Admission, Connect, Direction, EngineConfig, Event, Progress, Role, Suite, Ticket, TransferConfig,
-    WorkerReport,
+    Admission, Connect, Direction, EngineConfig, EngineSize, Event, Progress, Role, Suite, Ticket,
+    TransferConfig, WorkerReport,
 };
 use crate::error::{Class, Error};
 use crate::limits;
@@ -53,11 +53,11 @@ impl Engine {
     /// `Fatal` when an address cannot be bound or a thread not be pinned, naming it; `Usage` for cores outside the affinity mask.
     pub fn start(config: EngineConfig) -> Result<Engine, Error> {
         let cores = cores(&config)?;
-        let workers = config.workers.unwrap_or(cores.len()).clamp(1, limits::WORKERS_MAX);
+        let workers = workers(&config, &cores);
         // Reading and hashing take about as much time as sealing and sending: half of the cores are left to them.
         let spread = if config.workers.is_some() { workers } else { workers.div_ceil(2) };
         let (queues, addresses) = open_queues(&config, workers)?;
-        let storage = Storage::start(workers.max(2))?;
+        let storage = Storage::start(io_threads(workers))?;
         let mut posts = Vec::new();
         let mut mailboxes = Vec::new();
         for _ in 0..workers {
@@ -274,6 +274,26 @@ fn check_role(role: &Role, sends: bool) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(Class::Usage, "the role does not fit the direction of the ticket"))
+}
+
+fn workers(config: &EngineConfig, cores: &[usize]) -> usize {
+    config.workers.unwrap_or(cores.len()).clamp(1, limits::WORKERS_MAX)
+}
+
+fn io_threads(workers: usize) -> usize {
+    workers.max(2)
+}
+
+impl EngineConfig {
+    /// How many threads an engine of this configuration has, and on how many cores.
+    ///
+    /// # Errors
+    /// `Usage` for cores outside the affinity mask.
+    pub fn size(&self) -> Result<EngineSize, Error> {
+        let cores = cores(self)?;
+        let workers = workers(self, &cores);
+        Ok(EngineSize { cores: cores.len(), workers, io_threads: io_threads(workers) })
+    }
 }
 
 /// The cores to pin workers to.

@@ -12,6 +12,7 @@ pub mod limits;
 mod report;
 pub mod sink;
 pub mod source;
+pub mod stages;
 mod storage;
 mod transfer;
 mod worker;

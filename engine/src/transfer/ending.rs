@@ -158,7 +158,7 @@ impl Driver {
         self.account.end_window(self.busy);
         let mut progress = Progress::default();
         self.report(&mut progress);
-        progress.limited_by = self.account.total();
+        progress.limited_by = self.limits().all;
         self.shared.conclude(progress.clone());
         let verified = self.config.digests && error.is_none();
         let outcome = Outcome {

@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use verdict::Account;
+use verdict::{Account, Limits};
 use xfer_io::borrows::Slot;
 use xfer_io::clock::monotonic_ns;
 use xfer_io::pool::ChunkPool;
@@ -117,6 +117,9 @@ pub(crate) struct Driver {
     standby: VecDeque<PathPair>,
     published: Time,
     account: Account,
+    /// What the peer sees holding the transfer up, and what it was told that this end sees.
+    peer: Limits,
+    told: Limits,
     latencies: Latencies,
     /// Time that the worker has worked so far.
     busy: Duration,
@@ -157,6 +160,8 @@ impl Driver {
             standby: start.standby.into(),
             published: now,
             account,
+            peer: Limits::default(),
+            told: Limits::default(),
             latencies: Latencies::new(),
             busy: Duration::ZERO,
             delivered: 0,
@@ -381,6 +386,7 @@ impl Driver {
                 self.abort(now, key, storage, Some(Error::from_wire(&error)), false);
             }
             ProtoEvent::Message(Message::Open(open)) => self.opened(now, key, storage, &open),
+            ProtoEvent::Message(Message::Limit { now, all, .. }) => self.peer = Limits::told(now, all),
             event if !matches!(self.stage, Stage::Running) => drop(event),
             event => {
                 let taken = self.with_half(now, key, storage, |half, cx| match half {

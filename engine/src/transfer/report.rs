@@ -1,7 +1,8 @@
 //! What a driver tells of itself a few times a second: totals for the application, the connection's rate for the source.
 
-use super::{Driver, Half, pair_of};
-use crate::api::{Progress, Stage};
+use super::verdict::Limits;
+use super::{Driver, Half, Stage, TRANSFER, pair_of};
+use crate::api::{Progress, Stage as Limit};
 use std::time::Duration;
 use xfer_proto::path::PathState;
 use xfer_proto::time::Time;
@@ -11,8 +12,25 @@ impl Driver {
         self.tell_rate(now.since(self.published));
         self.published = now;
         self.account.end_window(self.busy);
+        self.tell_limits();
         let shared = self.shared.clone();
         shared.publish(|progress| self.report(progress));
+    }
+
+    /// Tells the peer what holds the transfer up, when that has changed and the transfer is not about to end.
+    fn tell_limits(&mut self) {
+        let completed = matches!(&self.half, Half::Sending(s) if s.completed().is_some());
+        let goes_on = self.started && !completed && matches!(self.stage, Stage::Running);
+        let limits = self.account.limits();
+        if goes_on && self.is_established() && limits != self.told {
+            self.told = limits;
+            self.connection.send(&limits.message(TRANSFER));
+        }
+    }
+
+    /// What holds the transfer up, of what both ends see.
+    pub(super) fn limits(&self) -> Limits {
+        self.account.limits().with(self.peer, matches!(self.half, Half::Sending(_)))
     }
 
     /// Tells the source what the connection could carry: what it does carry where it is what holds the transfer up, else at least that
@@ -23,7 +41,7 @@ impl Driver {
         let bytes = acked.saturating_sub(self.delivered);
         self.delivered = acked;
         let mut rate = per_second(bytes, span);
-        if !matches!(self.account.of_window(), Stage::Path | Stage::RateLimit) && rate > 0 {
+        if !matches!(self.account.of_window(), Limit::Path | Limit::RateLimit) && rate > 0 {
             let live = self.connection.path_reports().filter(|p| p.state == PathState::Live);
             let windows: u64 = live.map(|p| per_second(p.window, p.rtt)).fold(0, u64::saturating_add);
             let cap = self.config.rate_max.map_or(u64::MAX, |bits| bits / 8);
@@ -37,7 +55,7 @@ impl Driver {
     /// Writes the totals by now into `progress`, whose list of paths is reused.
     pub(super) fn report(&self, progress: &mut Progress) {
         self.totals.report(progress);
-        progress.limited_by = self.account.recent();
+        progress.limited_by = self.limits().now;
         let sending = matches!(self.half, Half::Sending(_));
         for path in self.connection.path_reports() {
             progress.wire_bytes += path.counters.bytes_sent + path.counters.bytes_received;

@@ -4,6 +4,7 @@ use crate::api::Stage;
 use crate::limits;
 use std::time::Duration;
 use xfer_proto::time::Time;
+use xfer_proto::wire::{Message, TransferId};
 
 const STAGES: usize = Stage::None as usize + 1;
 
@@ -67,15 +68,47 @@ impl Account {
         }
     }
 
+    /// What this end sees.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { now: self.recent(), all: self.total() }
+    }
+
     /// The stage that held the transfer up for at least half of the last windows' active time.
-    pub(crate) fn recent(&self) -> Stage {
+    fn recent(&self) -> Stage {
         most(&self.recent, 50)
     }
 
     /// The same for all of its time; [`Stage::None`] when it was active for less than 100 ms.
-    pub(crate) fn total(&self) -> Stage {
+    fn total(&self) -> Stage {
         let active = self.total[..Stage::None as usize].iter().sum::<Duration>();
         if active < limits::VERDICT_MIN { Stage::None } else { most(&self.total, 50) }
+    }
+}
+
+/// What an end tells the other one: the stages that it sees holding the transfer up, lately and in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) now: Stage,
+    pub(crate) all: Stage,
+}
+
+impl Limits {
+    pub(crate) fn message(self, transfer: TransferId) -> Message {
+        Message::Limit { transfer, now: self.now.number(), all: self.all.number() }
+    }
+
+    /// Of the numbers of a message.
+    pub(crate) fn told(now: u8, all: u8) -> Self {
+        Limits { now: Stage::from_number(now), all: Stage::from_number(all) }
+    }
+
+    /// The verdict of both ends, of which this one `sends`.
+    pub(crate) fn with(self, peer: Limits, sends: bool) -> Self {
+        let (sender, receiver) = if sends { (self, peer) } else { (peer, self) };
+        Limits {
+            now: Stage::of_both(sender.now, receiver.now),
+            all: Stage::of_both(sender.all, receiver.all),
+        }
     }
 }
 
@@ -131,6 +164,29 @@ mod tests {
         account.note(ms(200), Stage::None);
         account.end_window(busy(0));
         assert_eq!(account.total(), Stage::None, "99 of 199 ms");
+    }
+
+    #[test]
+    fn stages_have_the_numbers_of_the_wire() {
+        let numbers = Stage::ACTIVE.map(Stage::number);
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(numbers.map(Stage::from_number), Stage::ACTIVE);
+        assert_eq!(
+            (Stage::None.number(), Stage::from_number(0), Stage::from_number(8)),
+            (0, Stage::None, Stage::None)
+        );
+        let limits = Limits { now: Stage::Sink, all: Stage::Path };
+        let Message::Limit { now, all, .. } = limits.message(TransferId(1)) else { panic!() };
+        assert_eq!(Limits::told(now, all), limits);
+    }
+
+    #[test]
+    fn each_end_comes_to_the_same_verdict() {
+        let sender = Limits { now: Stage::Path, all: Stage::Source };
+        let receiver = Limits { now: Stage::Sink, all: Stage::Path };
+        let both = Limits { now: Stage::Sink, all: Stage::Source };
+        assert_eq!((sender.with(receiver, true), receiver.with(sender, false)), (both, both));
+        assert_eq!(receiver.with(Limits::default(), false), receiver, "nothing was told yet");
     }
 
     #[test]

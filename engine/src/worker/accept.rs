@@ -98,6 +98,19 @@ impl Accepting {
         });
     }
 
+    /// Ends tickets whose application wants no connection any more.
+    pub(super) fn cancel(&mut self) {
+        let acceptor = &mut self.acceptor;
+        self.waiting.retain(|id, waiting| match waiting.admitted.shared.take_cancel() {
+            Some(error) => {
+                acceptor.revoke(*id);
+                refuse(&waiting.admitted, error);
+                false
+            }
+            None => true,
+        });
+    }
+
     /// A packet under the new keys arrived for connection `id`, on whatever worker: tells the acceptor, which is worker 0's.
     pub(super) fn established(&mut self, id: u32, peers: &[Mailbox]) {
         if let Some(shaking) = self.half_open.remove(&id) {

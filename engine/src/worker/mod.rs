@@ -249,7 +249,10 @@ impl Worker {
                 Mail::Datagram(foreign) => self.take_foreign(now, *foreign),
                 Mail::Confirmed(half_open) => self.accepting.confirmed(half_open),
                 Mail::Reply(id, stream) => self.send_reply(id, stream),
-                Mail::Wake => self.seats.values_mut().for_each(|s| s.dirty = true),
+                Mail::Wake => {
+                    self.seats.values_mut().for_each(|s| s.dirty = true);
+                    self.accepting.cancel();
+                }
                 Mail::ShutDown => self.shut_down(now),
             }
         }

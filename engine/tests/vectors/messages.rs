@@ -238,5 +238,10 @@ pub(crate) fn all() -> Json {
         &Message::End { transfer: TRANSFER, object: 11, size: 1 << 41 },
         map([("object", 11.into()), ("size", (1_u64 << 41).into())]),
     ));
+    all.push(vector(
+        "LIMIT",
+        &Message::Limit { transfer: TRANSFER, now: 6, all: 255 },
+        map([("now", 6.into()), ("all", 255.into())]),
+    ));
     Json::List(all)
 }

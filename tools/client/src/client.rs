@@ -3,7 +3,7 @@
 //! Synchronous: the control connection is driven only while a call waits for its answer.
 
 use crate::connect::{self, Connected};
-use crate::limits::{CALL_TIMEOUT, MESSAGE_LEN_MAX};
+use crate::limits::{CALL_TIMEOUT, GIVE_BACK_TIMEOUT, MESSAGE_LEN_MAX};
 use crate::link::Link;
 use crate::location::Remote;
 use crate::pb::{
@@ -105,6 +105,7 @@ pub struct Client {
     token: MetadataValue<Ascii>,
     node: String,
     remote: SocketAddr,
+    rtt: Duration,
 }
 
 impl Client {
@@ -117,12 +118,12 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
             Error::new(Class::Fatal, "start the runtime of the control connection").because(e)
         })?;
-        let (channel, remote) = runtime.block_on(open(link, patience)).map_err(|e| e.node(node))?;
+        let (channel, remote, rtt) = runtime.block_on(open(link, patience)).map_err(|e| e.node(node))?;
         let mut token: MetadataValue<Ascii> = format!("Bearer {}", URL_SAFE_NO_PAD.encode(link.token))
             .parse()
             .map_err(|_| Error::new(Class::Usage, "the token does not fit a header"))?;
         token.set_sensitive(true);
-        Ok(Client { runtime, channel, token, node: node.to_owned(), remote })
+        Ok(Client { runtime, channel, token, node: node.to_owned(), remote, rtt })
     }
 
     /// Connects to the node of a location.
@@ -141,6 +142,11 @@ impl Client {
     /// The address that answered first.
     pub fn remote(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// How long that address took to answer: a round trip.
+    pub fn rtt(&self) -> Duration {
+        self.rtt
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -271,6 +277,20 @@ impl Client {
         answer.map(tonic::Response::into_inner).map_err(|s| self.failed(&s))
     }
 
+    /// Gives a ticket back that will not be used, so that the node holds nothing for it. Not heard of, it expires by itself.
+    pub(crate) fn give_back(&self, name: &str, reason: &str) {
+        let message = pb::CancelTransferRequest { name: name.to_owned(), reason: reason.to_owned() };
+        let call = async {
+            let mut transfers = self.transfers();
+            tokio::time::timeout(GIVE_BACK_TIMEOUT, transfers.cancel_transfer(self.short(message))).await
+        };
+        match self.runtime.block_on(call) {
+            Ok(Ok(_)) => {}
+            Ok(Err(status)) => tracing::debug!(%status, "the ticket was not given back"),
+            Err(_) => tracing::debug!("the ticket was not given back in time"),
+        }
+    }
+
     /// Tells how a transfer of the node goes.
     ///
     /// # Errors
@@ -283,9 +303,9 @@ impl Client {
 }
 
 /// Opens the channel; later, when the connection is lost, it connects anew to any address of the link.
-async fn open(link: &Link, patience: Duration) -> Result<(Channel, SocketAddr), Error> {
+async fn open(link: &Link, patience: Duration) -> Result<(Channel, SocketAddr, Duration), Error> {
     let first = connect::connect(link, patience).await?;
-    let remote = first.remote;
+    let (remote, rtt) = (first.remote, first.rtt);
     let first = Arc::new(Mutex::new(Some(first)));
     let link = link.clone();
     let connector = tower::service_fn(move |_| {
@@ -302,5 +322,5 @@ async fn open(link: &Link, patience: Duration) -> Result<(Channel, SocketAddr), 
     let channel = Endpoint::from_static("http://node").connect_with_connector(connector).await;
     let channel =
         channel.map_err(|e| Error::new(Class::Temporary, "open the control connection").because(e))?;
-    Ok((channel, remote))
+    Ok((channel, remote, rtt))
 }

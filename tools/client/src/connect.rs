@@ -20,6 +20,8 @@ use xfer_engine::{Class, Error};
 pub(crate) struct Connected {
     pub(crate) stream: TlsStream<TcpStream>,
     pub(crate) remote: SocketAddr,
+    /// How long the address took to answer.
+    pub(crate) rtt: Duration,
 }
 
 /// Connects to the node within `patience`.
@@ -32,7 +34,7 @@ pub(crate) async fn connect(link: &Link, patience: Duration) -> Result<Connected
     let mut failures = Failures::default();
     let addresses = match timeout_at(deadline, resolve(&link.addresses, &mut failures)).await {
         Ok(addresses) => addresses,
-        Err(_) => return Err(unreachable(link, failures, "its name is not resolved in time")),
+        Err(_) => return Err(unreachable(failures, "its name is not resolved in time")),
     };
     let mut attempts = JoinSet::new();
     for (i, address) in addresses.into_iter().enumerate() {
@@ -48,24 +50,22 @@ pub(crate) async fn connect(link: &Link, patience: Duration) -> Result<Connected
             Ok(Some(Ok(Ok(connected)))) => return Ok(connected),
             Ok(Some(Ok(Err((address, e))))) => failures.add(address, &e),
             Ok(Some(Err(lost))) => return Err(Error::new(Class::Other, "connect").because(lost)),
-            Ok(None) => return Err(unreachable(link, failures, "it has no address")),
+            Ok(None) => return Err(unreachable(failures, "it has no address")),
             Err(_) => {
-                return Err(unreachable(
-                    link,
-                    failures,
-                    &format!("no answer within {} s", patience.as_secs_f64()),
-                ));
+                return Err(unreachable(failures, &format!("no answer within {} s", patience.as_secs_f64())));
             }
         }
     }
 }
 
 async fn attempt(address: SocketAddr, tls: Arc<ClientConfig>) -> std::io::Result<Connected> {
+    let asked = Instant::now();
     let stream = TcpStream::connect(address).await?;
+    let rtt = asked.elapsed();
     stream.set_nodelay(true)?;
     let name = ServerName::from(address.ip());
     let stream = TlsConnector::from(tls).connect(name, stream).await?;
-    Ok(Connected { stream, remote: address })
+    Ok(Connected { stream, remote: address, rtt })
 }
 
 /// All addresses, IPv6 first, otherwise as the link has them, at most [`LINK_ADDRESSES_MAX`].
@@ -103,13 +103,13 @@ impl Failures {
     }
 }
 
-fn unreachable(link: &Link, failures: Failures, why: &str) -> Error {
+fn unreachable(failures: Failures, why: &str) -> Error {
     if let Some(address) = failures.wrong_fingerprint {
         return Error::new(Class::Denied, format!("the node at {address} is not the one of the link"))
             .because("its certificate has another fingerprint")
             .because("take the link that the node prints now, if you trust the way it comes");
     }
-    let mut error = Error::new(Class::Temporary, format!("cannot reach the node {}", link.display_name()));
+    let mut error = Error::new(Class::Temporary, "cannot reach the node");
     if failures.texts.is_empty() {
         error = error.because(why);
     }

@@ -1,9 +1,10 @@
 //! What this host offers a transfer, and which pairs of addresses to a node answer: facts, without judging them.
 
-use crate::client::{Client, Kind, Listed};
+use crate::client::Client;
 use crate::copy::{CopyEvent, CopyRequest, Filter, copy};
 use crate::limits::PROBES_AT_ONCE;
 use crate::location::{Location, Remote};
+use crate::offer::{self, Offer};
 use crate::paths::{self, HostRoutes, PathChoice};
 use crate::pb;
 use crate::retry::Patience;
@@ -95,13 +96,8 @@ pub struct Probed {
 /// # Errors
 /// The node gives no ticket, or no pair has a route.
 pub fn probe(client: &Client, remote: &Remote, scratch: &Path) -> Result<Vec<Probed>, Error> {
-    let mut addresses = Vec::new();
-    let root = some_root(client)?;
-    for text in offered(client, &root)? {
-        addresses.push(text.parse::<SocketAddr>().map_err(|_| {
-            Error::new(Class::Other, format!("the node answered with {text:?}, which is no address"))
-        })?);
-    }
+    let options = pb::TransferOptions { digests: true, chunk_log2: 20, ..Default::default() };
+    let Offer { addresses, source: root, .. } = offer::ask(client, &options)?;
     let interfaces = interfaces()?;
     let pairs = paths::select(&interfaces, &addresses, &HostRoutes(&interfaces), &[])?;
     let all: Vec<(PathPair, bool)> = pairs
@@ -128,47 +124,6 @@ pub fn probe(client: &Client, remote: &Remote, scratch: &Path) -> Result<Vec<Pro
         }));
     }
     Ok(probed)
-}
-
-/// The contents of a directory that can be copied from: the root or, where roots have names, the first of them.
-fn some_root(client: &Client) -> Result<Vec<u8>, Error> {
-    let whole = b".".to_vec();
-    match offered(client, &whole) {
-        Ok(_) => Ok(whole),
-        Err(error) => {
-            let mut first = None;
-            client.list(b"", false, &mut |listed| {
-                if let Listed::Entry(entry) = listed
-                    && entry.kind == Kind::Directory
-                {
-                    first.get_or_insert(entry.path);
-                }
-                Ok(())
-            })?;
-            let mut named = first.ok_or(error)?;
-            named.extend_from_slice(b"/.");
-            Ok(named)
-        }
-    }
-}
-
-/// The addresses that a node takes data at. It tells them with a ticket; this one is left to expire.
-fn offered(client: &Client, source: &[u8]) -> Result<Vec<String>, Error> {
-    let everything_left_out = pb::Filter { include: false, glob: "*".to_owned() };
-    let download = pb::Download {
-        sources: vec![source.to_vec()],
-        filters: vec![everything_left_out],
-        ..Default::default()
-    };
-    let options =
-        pb::TransferOptions { recursive: true, digests: true, chunk_log2: 20, ..Default::default() };
-    let request = pb::CreateTransferRequest {
-        what: Some(pb::create_transfer_request::What::Download(download)),
-        options: Some(options),
-        versions: vec![1],
-        ..Default::default()
-    };
-    Ok(client.create_transfer(request)?.addresses)
 }
 
 /// A transfer of nothing over one pair alone: how long until the pair stood.

@@ -19,6 +19,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const DATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time that one short call may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time in which a ticket that was not used is given back.
+pub const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of one message of a node.
 pub const MESSAGE_LEN_MAX: usize = 4 << 20;
 
@@ -41,6 +43,10 @@ pub const RETRY_WAITS: [Duration; 6] = [
 ];
 /// How long an ended transfer may take to say so after it was cancelled.
 pub const CANCEL_PATIENCE: Duration = Duration::from_secs(8);
+/// Time that one stage is measured for a forecast.
+pub const MEASURE_TIME: Duration = Duration::from_millis(10);
+/// Round trips of a copy that move nothing: connect, TLS, ticket, handshake, manifest, completion.
+pub const START_ROUND_TRIPS: f64 = 6.0;
 /// How long a copy that ended waits for its engine to say good-bye.
 pub const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes copied at once to standard output.

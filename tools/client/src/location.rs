@@ -77,9 +77,10 @@ impl Location {
         if bytes[colon..].starts_with(b"://") && OTHER_SCHEMES.contains(&name.as_str()) {
             return Err(Error::new(Class::Usage, format!("{name}:// is not supported by this version")));
         }
-        Err(Error::new(Class::Usage, format!("there is no node {name:?}"))
-            .because(format!("for a local file write ./{}", String::from_utf8_lossy(bytes)))
-            .because("for a node see `xferctl node ls` and `xferctl node add`"))
+        Err(Error::new(Class::Usage, format!("there is no node {name:?}")).because(format!(
+            "`xferctl node ls` lists the known ones; a local file of that name is written ./{}",
+            String::from_utf8_lossy(bytes)
+        )))
     }
 
     /// The location with its file name joined, as messages show it.

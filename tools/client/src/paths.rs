@@ -213,9 +213,10 @@ fn chosen(
                 named
             }
             _ => {
-                let fit = |r: &&SocketAddr| {
-                    fits(choice.local, r.ip()) && routes.leaves_by_owner(choice.local, r.ip())
-                };
+                // All of 127/8 is loopback's, though it owns but one of it.
+                let leaves =
+                    |remote| choice.local.is_loopback() || routes.leaves_by_owner(choice.local, remote);
+                let fit = |r: &&SocketAddr| fits(choice.local, r.ip()) && leaves(r.ip());
                 remotes.iter().filter(fit).copied().collect()
             }
         };
@@ -386,6 +387,8 @@ mod tests {
         assert!(all.standby.is_empty());
         let crossed = pairs(&lab(), &BOTH, &["10.77.1.1=10.77.2.2"]).unwrap();
         assert_eq!(shown(&crossed.active), ["10.77.1.1=10.77.2.2"]);
+        let loopback = pairs(&lab(), &["127.0.0.1:1", "10.77.1.2:1"], &["127.0.0.2"]).unwrap();
+        assert_eq!(shown(&loopback.active), ["127.0.0.2=127.0.0.1"]);
         assert_eq!(pairs(&lab(), &BOTH, &["10.9.9.9"]).unwrap_err().class, Class::Usage);
         assert_eq!(pairs(&lab(), &BOTH, &["10.77.1.1=10.9.9.9"]).unwrap_err().class, Class::Usage);
         assert_eq!(pairs(&lab(), &["[fd77:1::2]:1"], &["10.77.1.1"]).unwrap_err().class, Class::Temporary);

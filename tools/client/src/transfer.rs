@@ -309,7 +309,8 @@ pub(crate) fn create_request(
     })
 }
 
-fn transfer_options(options: &CopyOptions) -> pb::TransferOptions {
+/// What holds for either direction.
+pub(crate) fn transfer_options(options: &CopyOptions) -> pb::TransferOptions {
     let Preserve { owner, xattr, acl, links } = options.preserve;
     let congestion = match options.congestion {
         CongestionControl::Bbr => pb::Congestion::Bbr,

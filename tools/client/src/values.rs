@@ -4,6 +4,6 @@ pub use xfer_engine::codec::Compression;
 pub use xfer_engine::io::error::IoError;
 pub use xfer_engine::sink::Action;
 pub use xfer_engine::{
-    Class, CongestionControl, Durability, EngineConfig, Error, FileEnd, PathPair, PathReport, Poll, Progress,
-    Side, Stage,
+    Class, CongestionControl, Durability, EngineConfig, EngineSize, Error, FileEnd, PathPair, PathReport,
+    Poll, Progress, Side, Stage, Suite,
 };

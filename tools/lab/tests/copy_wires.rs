@@ -60,6 +60,18 @@ fn equal_emulated_wires_share_the_bytes() {
     }
 }
 
+/// So slow a wire that it is what limits, however busy the processors are.
+#[test]
+fn a_slow_wire_is_named_by_either_end() {
+    let shape = WireShape { rate_bps: Some(50_000_000), delay_ns: 5_000_000, ..WireShape::default() };
+    let stage = Stage::up("named", Config::with_wires(1, shape), 8 * MIB);
+    for way in WAYS {
+        let copied = stage.copy(way, &[]).succeed();
+        let named = (&copied.summary["limited_by"], &copied.summary["limited_side"]);
+        assert_eq!((named.0.as_str(), named.1.as_str()), (Some("path"), None), "{}", copied.text);
+    }
+}
+
 /// Cuts one wire in mid-transfer; the rest must go over the other. Control was opened over wire 1.
 fn survives_a_cut(stage: &Stage, way: Way, wire: usize, cut: Cut, options: &[&str]) {
     let (a, other) = (stage.lab.host("a"), 3 - wire);

@@ -124,7 +124,7 @@ fn finish(record: &Record, outcome: Outcome, digests: &Digests) {
         skipped_bytes = progress.skipped_bytes,
         verified,
         durability = ?durability,
-        limited_by = ?progress.limited_by,
+        limited_by = progress.limited_by.name(),
         rtt_us_p50 = latency.rtt.p50.as_micros(),
         rtt_us_p99 = latency.rtt.p99.as_micros(),
         digest = digests.only(),

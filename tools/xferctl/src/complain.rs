@@ -34,7 +34,27 @@ pub(crate) fn render(error: &Error) -> String {
         text.push_str(": ");
         text.push_str(cause);
     }
+    let text = without_numbers(&text);
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+/// The text without the numbers that Rust puts behind the kernel's words: `(os error 2)`.
+fn without_numbers(text: &str) -> String {
+    const MARK: &str = " (os error ";
+    let mut rest = text;
+    let mut kept = String::with_capacity(text.len());
+    while let Some(at) = rest.find(MARK) {
+        let behind = &rest[at + MARK.len()..];
+        let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+        let (to, from) = if digits > 0 && behind[digits..].starts_with(')') {
+            (at, at + MARK.len() + digits + 1)
+        } else {
+            (at + MARK.len(), at + MARK.len())
+        };
+        kept.push_str(&rest[..to]);
+        rest = &rest[from..];
+    }
+    kept + rest
 }
 
 /// `4 MiB` where that is exact, else `4194305 bytes`.
@@ -57,6 +77,9 @@ fn hint(error: &Error) -> Option<&'static str> {
         }
         (_, Some(EADDRINUSE)) if !says("--listen") => {
             Some("end what uses the port, or choose another one with --listen IP:PORT and --data IP:PORT")
+        }
+        _ if says("Cannot assign requested address") => {
+            Some("no interface of this host has that address; `xferctl doctor` lists those that there are")
         }
         (Class::NoDestination, _) => Some("make the directory first"),
         (Class::Temporary, _) if says("cannot reach") => {
@@ -90,6 +113,9 @@ mod tests {
         let bare = Error::new(Class::Other, "x\ny").object(&b"\xff\x1b"[..]).at(5);
         assert_eq!(render(&bare), "x y \\xff\\u{1b} at byte 5");
         assert_eq!(render(&Error::new(Class::Other, "x").node("n").at(0)), "n: x at byte 0");
+        let numbered =
+            Error::new(Class::Other, "a (os error 2)").because("b (os error x) (os error 13): c (os error ");
+        assert_eq!(render(&numbered), "a: b (os error x): c (os error ");
     }
 
     #[test]
@@ -98,6 +124,9 @@ mod tests {
         assert_eq!(hint(&full), None);
         full.errno = Some(ENOSPC);
         assert!(hint(&full).unwrap().contains("make room"));
+        let foreign =
+            Error::new(Class::Fatal, "receive").because("bind 9.9.9.9:1: Cannot assign requested address");
+        assert!(hint(&foreign).unwrap().contains("doctor"));
         let away = Error::new(Class::Temporary, "cannot reach the node h:1");
         assert!(hint(&away).unwrap().contains("doctor"));
     }

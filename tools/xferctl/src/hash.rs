@@ -95,8 +95,8 @@ impl Lines {
         let asked = Client::of(node, CONNECT_TIMEOUT).and_then(|client| {
             client.hash(paths, &mut |hashed| {
                 let name = shown.next().unwrap_or_else(|| hashed.path.clone());
-                let digest = hashed.digest.map_err(|e| e.object(hashed.path));
-                self.take(&name, digest).inspect_err(|e| lost = Some(e.clone()))
+                // The node's message names the file.
+                self.take(&name, hashed.digest).inspect_err(|e| lost = Some(e.clone()))
             })
         });
         match (asked, lost) {

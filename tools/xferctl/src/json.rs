@@ -94,18 +94,9 @@ pub(crate) fn side(side: Side) -> &'static str {
     }
 }
 
-/// A stage as `limited_by` names it.
-pub(crate) fn stage(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Source => "source",
-        Stage::Hash => "hash",
-        Stage::SenderCpu => "sender_cpu",
-        Stage::Path => "path",
-        Stage::ReceiverCpu => "receiver_cpu",
-        Stage::Sink => "sink",
-        Stage::RateLimit => "rate_limit",
-        Stage::None => "none",
-    }
+/// A stage for people.
+pub(crate) fn stage_text(stage: Stage) -> String {
+    stage.name().replace('_', " ")
 }
 
 #[cfg(test)]

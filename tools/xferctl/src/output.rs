@@ -1,9 +1,9 @@
 //! Where the tool writes: data on stdout, everything else on stderr, there without tearing bars apart.
 
 use crate::args::ColorArg;
-use indicatif::MultiProgress;
+use crate::progress::screen::Screen;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use xfer_client::{Class, Error};
 
 /// Data on stdout.
@@ -51,12 +51,39 @@ pub(crate) fn is_closed_pipe(error: &Error) -> bool {
     error.causes.iter().any(|cause| cause == CLOSED_PIPE)
 }
 
-/// The bars on stderr, when there are some.
-static BARS: Mutex<Option<MultiProgress>> = Mutex::new(None);
+/// The lines at the bottom of the terminal on stderr.
+static SCREEN: Mutex<Screen> = Mutex::new(Screen::new());
 
-/// Shows bars on stderr; what is written with [`write_stderr`] appears above them.
-pub(crate) fn set_bars(bars: Option<MultiProgress>) {
-    *BARS.lock().unwrap_or_else(PoisonError::into_inner) = bars;
+/// Columns of the terminal on stderr.
+fn width() -> usize {
+    const USUAL: usize = 80;
+    terminal_size::terminal_size_of(io::stderr()).map_or(USUAL, |(width, _)| usize::from(width.0))
+}
+
+/// Shows lines at the bottom of the terminal, made for its number of columns; what is written with [`write_stderr`] appears above them.
+pub(crate) fn show_lines(lines: impl FnOnce(usize) -> Vec<String>) {
+    let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let width = width();
+    let text = screen.show(&lines(width), width);
+    // Without a terminal to draw on there is nothing to see.
+    io::stderr().write_all(text.as_bytes()).unwrap_or_default();
+}
+
+/// Takes the lines away.
+pub(crate) fn end_lines() {
+    end(SCREEN.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+/// The same for a process that ends now, unless another thread is drawing: it may never end to.
+pub(crate) fn abandon_lines() {
+    if let Ok(screen) = SCREEN.try_lock() {
+        end(screen);
+    }
+}
+
+fn end(mut screen: MutexGuard<'_, Screen>) {
+    let text = screen.end(width());
+    io::stderr().write_all(text.as_bytes()).unwrap_or_default();
 }
 
 /// Writes whole lines to stderr.
@@ -64,11 +91,12 @@ pub(crate) fn set_bars(bars: Option<MultiProgress>) {
 /// # Errors
 /// What the kernel says.
 pub(crate) fn write_stderr(bytes: &[u8]) -> io::Result<()> {
-    let bars = BARS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match bars {
-        Some(bars) => bars.suspend(|| io::stderr().write_all(bytes)),
-        None => io::stderr().write_all(bytes),
-    }
+    let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let width = width();
+    let mut text = screen.clear(width).into_bytes();
+    text.extend_from_slice(bytes);
+    text.extend_from_slice(screen.again(width).as_bytes());
+    io::stderr().write_all(&text)
 }
 
 /// Tells a person something on stderr: one line.

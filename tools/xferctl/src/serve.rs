@@ -23,9 +23,13 @@ struct Ready<'a> {
 pub(crate) fn run(args: ServeArgs) -> Result<u8, Error> {
     let config = config(&args)?;
     // Heard from here on, so that a signal during the start ends as one later does.
-    let asked = signals::watch(Class::Interrupted.exit_code(), || {
-        output::tell("xferctl: ending; running transfers sync their journals (once more: end at once)");
-    })?;
+    let asked = signals::watch(
+        Class::Interrupted.exit_code(),
+        || {
+            output::tell("xferctl: ending; running transfers sync their journals (once more: end at once)");
+        },
+        || {},
+    )?;
     let node = Node::start(config)?;
     announce(&args, &node)?;
     // The watching thread lives as long as the process: this ends by a signal.

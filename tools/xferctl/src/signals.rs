@@ -14,11 +14,15 @@ pub(crate) struct Asked {
     pub(crate) told: Receiver<()>,
 }
 
-/// Watches for both signals on a thread of its own. `first` runs there at the first one; the second one exits with `code`.
+/// Watches for both signals on a thread of its own. `first` runs there at the first one; the second one runs `last` and exits with `code`.
 ///
 /// # Errors
 /// The system gives no thread or no way to hear signals.
-pub(crate) fn watch(code: u8, first: impl Fn() + Send + 'static) -> Result<Asked, Error> {
+pub(crate) fn watch(
+    code: u8,
+    first: impl Fn() + Send + 'static,
+    last: impl Fn() + Send + 'static,
+) -> Result<Asked, Error> {
     let failed = |e: std::io::Error| Error::new(Class::Fatal, "watch for signals").because(e);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
     let (mut interrupt, mut terminate) = {
@@ -37,6 +41,7 @@ pub(crate) fn watch(code: u8, first: impl Fn() + Send + 'static) -> Result<Asked
             }
             times += 1;
             if times > 1 {
+                last();
                 std::process::exit(code.into());
             }
             flag.store(true, Ordering::Relaxed);

@@ -135,6 +135,15 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// `0.04s`, `1.2s`, and as [`show_duration`] from 10 s on.
+pub(crate) fn show_seconds(seconds: f64) -> String {
+    match seconds.max(0.0) {
+        seconds if seconds < 0.1 => format!("{seconds:.3}s"),
+        seconds if seconds < 9.95 => format!("{seconds:.1}s"),
+        seconds => show_duration(Duration::try_from_secs_f64(seconds.round()).unwrap_or(Duration::MAX)),
+    }
+}
+
 /// Number and unit.
 fn split(text: &str) -> Result<(f64, &str), String> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

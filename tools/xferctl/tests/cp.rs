@@ -329,6 +329,16 @@ fn nobody_there_is_temporary() {
     assert!(summary["error"]["message"].as_str().unwrap().contains("cannot reach"), "{summary}");
 }
 
+/// What is wrong shows when the node has made everything ready; the next try must not find that in its way.
+#[test]
+fn a_copy_that_did_not_begin_holds_nothing() {
+    let home = Home::new();
+    let node = home.serve(&home.directory("root"));
+    let file = home.file("f", "x").to_str().unwrap().to_owned();
+    cp(&home, &["--path", "127.0.0.1=10.255.255.1", &file, &node.at("")]).code(2);
+    cp(&home, &[&file, &node.at("")]).code(0);
+}
+
 #[test]
 fn limits_end_a_copy_that_can_go_on() {
     let home = Home::new();

@@ -17,11 +17,17 @@ struct Generator {
 }
 
 /// Every set of generated files; a new one is a line here.
-const GENERATORS: &[Generator] = &[Generator {
-    name: "lock file of the program without std",
-    outputs: &["engine/proto/tests/no_std/Cargo.lock"],
-    write: no_std_lock,
-}];
+const GENERATORS: &[Generator] = &[
+    Generator {
+        name: "lock file of the program without std",
+        outputs: &["engine/proto/tests/no_std/Cargo.lock"],
+        write: no_std_lock,
+    },
+    Generator { name: "manual pages", outputs: &[MANUAL], write: manual },
+];
+
+/// The manual pages: every command and option, readable where nothing is built yet.
+const MANUAL: &str = "tools/xferctl/man";
 
 /// Content of generated files by path.
 type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
@@ -86,7 +92,12 @@ fn changed(before: &Snapshot, after: &Snapshot) -> Vec<PathBuf> {
 fn restore(before: &Snapshot, after: &Snapshot) -> Outcome {
     for path in changed(before, after) {
         match before.get(&path) {
-            Some(content) => fs::write(&path, content).doing(format_args!("restore {}", path.display()))?,
+            Some(content) => {
+                let parent = path.parent().unwrap_or(&path);
+                fs::create_dir_all(parent)
+                    .and_then(|()| fs::write(&path, content))
+                    .doing(format_args!("restore {}", path.display()))?;
+            }
             None => fs::remove_file(&path).doing(format_args!("remove {}", path.display()))?,
         }
     }
@@ -102,6 +113,16 @@ fn no_std_lock() -> Outcome {
     Step::cargo("lock file", ["update", "--quiet", "--workspace"]).dir(&dir).run()
 }
 
+/// The tool writes its own pages; one of a command that is gone goes too.
+fn manual() -> Outcome {
+    let dir = workspace::root().join(MANUAL);
+    if dir.exists() {
+        fs::remove_dir_all(&dir).doing(format_args!("empty {}", dir.display()))?;
+    }
+    let words = ["run", "--quiet", "--locked", "--package", "xferctl", "--", "man", MANUAL];
+    Step::cargo("manual pages", words).run()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,17 +130,22 @@ mod tests {
     #[test]
     fn drift_is_found_and_taken_back() {
         let dir = std::env::temp_dir().join(format!("xtask-gen-{}", std::process::id()));
-        fs::create_dir_all(dir.join("sub")).unwrap();
-        for (name, content) in [("same", "1"), ("sub/edited", "2"), ("gone", "3")] {
+        for name in ["sub", "folder"] {
+            fs::create_dir_all(dir.join(name)).unwrap();
+        }
+        for (name, content) in [("same", "1"), ("sub/edited", "2"), ("folder/gone", "3")] {
             fs::write(dir.join(name), content).unwrap();
         }
         let outputs = [dir.clone()];
         let before = snapshot(&outputs).unwrap();
         fs::write(dir.join("sub/edited"), "x").unwrap();
         fs::write(dir.join("new"), "x").unwrap();
-        fs::remove_file(dir.join("gone")).unwrap();
+        fs::remove_dir_all(dir.join("folder")).unwrap();
         let after = snapshot(&outputs).unwrap();
-        assert_eq!(changed(&before, &after), [dir.join("gone"), dir.join("sub/edited"), dir.join("new")]);
+        assert_eq!(
+            changed(&before, &after),
+            [dir.join("folder/gone"), dir.join("sub/edited"), dir.join("new")]
+        );
         restore(&before, &after).unwrap();
         assert_eq!(snapshot(&outputs).unwrap(), before);
         assert!(changed(&before, &before).is_empty());

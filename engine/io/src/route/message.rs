@@ -13,6 +13,8 @@ const ROUTE_BYTES: usize = 12;
 const ATTRIBUTE_BYTES: usize = 4;
 
 const IFF_LOWER_UP: u32 = 1 << 16;
+/// `linux/rtnetlink.h`: the metric that is a route's own MTU.
+const RTAX_MTU: u16 = 2;
 /// `IFA_F_TENTATIVE` and `IFA_F_DADFAILED`.
 const UNUSABLE: u32 = 0x40 | 0x08;
 
@@ -193,16 +195,20 @@ pub(super) fn parse_route(message: &Message) -> Option<Way> {
     if message.kind != libc::RTM_NEWROUTE {
         return None;
     }
-    let (mut interface, mut gateway, mut source) = (None, None, None);
+    let (mut interface, mut gateway, mut source, mut mtu) = (None, None, None, None);
     for (kind, value) in attributes(message.body.get(ROUTE_BYTES..)?) {
         match kind {
             libc::RTA_OIF => interface = u32_at(value, 0),
             libc::RTA_GATEWAY => gateway = ip(value),
             libc::RTA_PREFSRC => source = ip(value),
+            libc::RTA_METRICS => {
+                let metric = attributes(value).find(|(kind, _)| *kind == RTAX_MTU);
+                mtu = metric.and_then(|(_, value)| u32_at(value, 0)).filter(|mtu| *mtu > 0);
+            }
             _ => {}
         }
     }
-    Some(Way { interface: interface?, gateway, source })
+    Some(Way { interface: interface?, gateway, source, mtu })
 }
 
 #[cfg(test)]

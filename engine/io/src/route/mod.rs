@@ -105,6 +105,8 @@ pub struct Way {
     pub gateway: Option<IpAddr>,
     /// Source address that the routing prefers for it.
     pub source: Option<IpAddr>,
+    /// Largest packet of the route in bytes, IP header included, where it has one of its own.
+    pub mtu: Option<u32>,
 }
 
 /// Asks the routing for the way from `local`, if given, to `remote`. Fails with `ENETUNREACH` and its like when there

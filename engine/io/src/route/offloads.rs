@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use crate::error::{IoError, check};
 
 /// Commands of `linux/ethtool.h`.
+const ETHTOOL_GSET: u32 = 0x01;
 const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GRXCSUM: u32 = 0x14;
 const ETHTOOL_GTXCSUM: u32 = 0x16;
@@ -30,6 +31,8 @@ pub struct Offloads {
     pub gso: bool,
     /// Coalescing of received packets.
     pub gro: bool,
+    /// Speed of the wire in Mbit/s, as the driver tells it; the drivers of devices without a wire make one up.
+    pub speed_mbit: Option<u32>,
 }
 
 /// `struct ethtool_value`.
@@ -48,6 +51,20 @@ struct DriverInfo {
 }
 
 const _: () = assert!(size_of::<DriverInfo>() == 196);
+
+/// `struct ethtool_cmd`: speed is in two halves.
+#[repr(C)]
+struct Settings {
+    command: u32,
+    supported: [u32; 2],
+    speed: u16,
+    port: [u8; 6],
+    packets: [u32; 2],
+    speed_high: u16,
+    rest: [u8; 14],
+}
+
+const _: () = assert!(size_of::<Settings>() == 44);
 
 /// Asks an interface. What it does not tell counts as off.
 ///
@@ -75,7 +92,24 @@ pub fn offloads(name: &str) -> Result<Offloads, IoError> {
         tso: on(ETHTOOL_GTSO),
         gso: on(ETHTOOL_GGSO),
         gro: on(ETHTOOL_GGRO),
+        speed_mbit: speed(&socket, name),
     })
+}
+
+fn speed(socket: &UdpSocket, name: &str) -> Option<u32> {
+    let mut settings = Settings {
+        command: ETHTOOL_GSET,
+        supported: [0; 2],
+        speed: 0,
+        port: [0; 6],
+        packets: [0; 2],
+        speed_high: 0,
+        rest: [0; 14],
+    };
+    ask(socket, name, (&raw mut settings).cast()).ok()?;
+    let mbit = u32::from(settings.speed_high) << 16 | u32::from(settings.speed);
+    // All ones and 0 mean that it is not known; 16 ones are what old drivers say for it.
+    (!matches!(mbit, 0 | 0xffff | u32::MAX)).then_some(mbit)
 }
 
 /// One request. `data` points to a whole structure that the command at its start names, alive for the call.
@@ -103,6 +137,7 @@ mod tests {
         let loopback = offloads("lo").unwrap();
         // Segmentation on loopback is on unless somebody switched it off; checksums cannot be.
         assert!(loopback.send_checksum, "{loopback:?}");
+        assert_eq!(loopback.speed_mbit, None);
         assert_eq!(offloads("nosuch0").unwrap_err().errno, libc::ENODEV);
         assert_eq!(offloads("a-name-that-is-too-long").unwrap_err().errno, libc::ENODEV);
     }

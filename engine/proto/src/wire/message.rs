@@ -151,6 +151,7 @@ pub enum Message {
     Complete(Complete),
     Cancel { transfer: TransferId, error: ErrorBody },
     End { transfer: TransferId, object: u32, size: u64 },
+    Limit { transfer: TransferId, now: u8, all: u8 },
 }
 
 impl Message {
@@ -200,6 +201,11 @@ impl Message {
                 out.put_u32(transfer.0);
                 out.put_u32(*object);
                 out.put_u64(*size);
+            }
+            Message::Limit { transfer, now, all } => {
+                out.put_u32(transfer.0);
+                out.put_u8(*now);
+                out.put_u8(*all);
             }
         }
         let len = out.len() - start - Self::HEAD_LEN;
@@ -265,6 +271,11 @@ impl Message {
                 object: r.u32("end object")?,
                 size: r.u64("end size")?,
             },
+            12 => Message::Limit {
+                transfer: TransferId(r.u32("limit transfer")?),
+                now: r.u8("limit now")?,
+                all: r.u8("limit in all")?,
+            },
             _ => return Err(Malformed::new("message type")),
         };
         r.finish("message with bytes left over")?;
@@ -284,7 +295,8 @@ impl Message {
             Message::Reject { transfer, .. }
             | Message::Withdraw { transfer, .. }
             | Message::Cancel { transfer, .. }
-            | Message::End { transfer, .. } => *transfer,
+            | Message::End { transfer, .. }
+            | Message::Limit { transfer, .. } => *transfer,
         }
     }
 
@@ -301,6 +313,7 @@ impl Message {
             Message::Complete(_) => 9,
             Message::Cancel { .. } => 10,
             Message::End { .. } => 11,
+            Message::Limit { .. } => 12,
         }
     }
 }

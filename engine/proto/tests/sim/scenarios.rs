@@ -123,6 +123,22 @@ fn a_cut_path_hands_over_at_once() {
     }
 }
 
+/// A path that is never answered is given up, so that another pair can take its place.
+#[test]
+fn a_path_that_nobody_answers_is_given_up() {
+    let mut plan = bulk(vec![wire(20, 20 * MS, 100); 2], 50 * MB);
+    plan.wires[1].iter_mut().for_each(|shape| shape.blackhole = true);
+    let world = run(&plan);
+    let downs: Vec<u64> = world.ends[0]
+        .events
+        .iter()
+        .filter(|(_, e)| matches!(e, Event::PathDown(_)))
+        .map(|(at, _)| at / MS)
+        .collect();
+    // Six challenges, 250 ms after the first, then twice as long each time.
+    assert!(downs.first().is_some_and(|at| (15_750..16_500).contains(at)), "{downs:?}");
+}
+
 #[test]
 fn a_restored_path_carries_again_within_a_second() {
     let mut plan = bulk(vec![wire(100, 20 * MS, 100); 2], 60 * MB);

@@ -234,6 +234,11 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
             object,
             size
         }),
+        (transfer(), any::<u8>(), any::<u8>()).prop_map(|(transfer, now, all)| Message::Limit {
+            transfer,
+            now,
+            all
+        }),
     ]
 }
 

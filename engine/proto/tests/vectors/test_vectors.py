@@ -246,6 +246,7 @@ MESSAGES = {
     "COMPLETE": lambda t, f: messages.Complete(t, f["status"], f["durability"]),
     "CANCEL": lambda t, f: messages.Cancel(t, error(f["error"])),
     "END": lambda t, f: messages.End(t, f["object"], f["size"]),
+    "LIMIT": lambda t, f: messages.Limit(t, f["now"], f["all"]),
 }
 
 

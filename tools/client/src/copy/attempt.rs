@@ -1,17 +1,19 @@
 //! One attempt of a copy: ticket, pairs of addresses, connection, events until the end.
 
 use super::digest::CopyDigest;
+use super::explain::{self, Explained};
 use super::options::{CopyEvent, CopyOptions, CopyRequest};
 use super::summary::Totals;
 use super::{Plan, connect};
 use crate::client::Client;
+use crate::forecast::Forecast;
 use crate::limits::{CANCEL_PATIENCE, DATA_TIMEOUT, TICK};
-use crate::paths::{self, HostRoutes, Pairs};
+use crate::offer;
+use crate::paths::Pairs;
 use crate::pb;
 use crate::retry::duration_exceeded;
 use crate::transfer::{self, LocalSink, LocalSource};
 use crossbeam::channel::RecvTimeoutError;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use xfer_engine::sink::Action;
@@ -46,6 +48,8 @@ pub(super) struct Ended {
     pub(super) durability: Option<Durability>,
     pub(super) digest: Option<[u8; 32]>,
     pub(super) first_failure: Option<Error>,
+    /// What was expected, when that was asked for.
+    pub(super) forecast: Option<Forecast>,
 }
 
 impl Ended {
@@ -69,6 +73,9 @@ pub(super) fn interrupted() -> Error {
 /// A transfer that was started.
 struct Started {
     transfer: Transfer,
+    /// Control, until the engines are connected.
+    client: Option<Client>,
+    forecast: Option<Forecast>,
     name: String,
     /// A single file was named.
     one_file: bool,
@@ -107,24 +114,35 @@ impl Attempt<'_> {
         tell(CopyEvent::Decision(format!("control over {}", client.remote())));
         let request = transfer::create_request(self.plan, self.options(), source.as_ref(), self.replaces)?;
         let answer = client.create_transfer(request)?;
-        match source {
+        match self.use_ticket(engine, &client, &answer, source, tell) {
+            Ok(started) => Ok(Started { client: Some(client), ..started }),
+            Err(error) => {
+                client.give_back(&answer.name, &error.message);
+                Err(error)
+            }
+        }
+    }
+
+    /// What the node answered becomes a transfer.
+    fn use_ticket(
+        &self,
+        engine: &Engine,
+        client: &Client,
+        answer: &pb::CreateTransferResponse,
+        source: Option<LocalSource>,
+        tell: &mut dyn FnMut(CopyEvent),
+    ) -> Result<Started, Error> {
+        let (role, one_file, renamed) = match source {
             Some(LocalSource { source, infos }) => {
-                let one_file = transfer::is_one_file(&infos);
-                let renamed = answer.renamed;
-                self.join(engine, &client, &answer, Role::Send(source), tell).map(|transfer| Started {
-                    transfer,
-                    name: answer.name,
-                    one_file,
-                    renamed,
-                })
+                (Role::Send(source), transfer::is_one_file(&infos), answer.renamed)
             }
             None => {
                 let LocalSink { sink, renamed } = transfer::sink(self.plan, self.options(), &answer.sources)?;
-                let one_file = transfer::is_one_file(&answer.sources);
-                let transfer = self.join(engine, &client, &answer, Role::Receive(sink), tell)?;
-                Ok(Started { transfer, name: answer.name, one_file, renamed })
+                (Role::Receive(sink), transfer::is_one_file(&answer.sources), renamed)
             }
-        }
+        };
+        let (transfer, forecast) = self.join(engine, client, answer, role, tell)?;
+        Ok(Started { transfer, client: None, forecast, name: answer.name.clone(), one_file, renamed })
     }
 
     /// Connects the engines.
@@ -135,49 +153,41 @@ impl Attempt<'_> {
         answer: &pb::CreateTransferResponse,
         role: Role,
         tell: &mut dyn FnMut(CopyEvent),
-    ) -> Result<Transfer, Error> {
-        let malformed = |what: &str| Error::new(Class::Other, format!("the node answered with no {what}"));
-        let Pairs { active, standby, reasons } = self.pairs(answer)?;
-        for reason in reasons {
+    ) -> Result<(Transfer, Option<Forecast>), Error> {
+        let pairs = explain::pairs(&offer::addresses(answer)?, self.options())?;
+        for reason in &pairs.reasons {
             tell(CopyEvent::Decision(format!("paths: {reason}")));
         }
-        for pair in &active {
-            tell(CopyEvent::Decision(format!("path {} to {}", pair.local, pair.remote)));
+        let suite = offer::suite(answer)?;
+        if suite == Suite::Plain && self.options().cipher != super::Cipher::None {
+            let text = format!("the node {} wants unencrypted data", client.node());
+            return Err(Error::new(Class::Refused, text));
         }
-        let suite = match answer.suite() {
-            pb::Suite::Aes128Gcm => Suite::Aes128Gcm,
-            pb::Suite::Chacha20Poly1305 => Suite::ChaCha20Poly1305,
-            pb::Suite::Plain if self.options().cipher == super::Cipher::None => Suite::Plain,
-            pb::Suite::Plain => {
-                return Err(Error::new(
-                    Class::Refused,
-                    format!("the node {} wants unencrypted data", client.node()),
-                ));
+        let mut forecast = None;
+        if self.options().explain {
+            let explained = Explained::of(self.plan, self.options(), client, &pairs, suite)?;
+            forecast = Some(explained.forecast.clone());
+            tell(CopyEvent::Explained(Box::new(explained)));
+        }
+        let Pairs { active, standby, .. } = pairs;
+        if forecast.is_none() {
+            for pair in &active {
+                tell(CopyEvent::Decision(format!("path {} to {}", pair.local, pair.remote)));
             }
-            pb::Suite::Unspecified => return Err(malformed("cipher")),
-        };
-        let secret = answer.secret[..].try_into().map_err(|_| malformed("ticket"))?;
+        }
+        let no_ticket = |_| Error::new(Class::Other, "the node answered with no ticket");
+        let secret = answer.secret[..].try_into().map_err(no_ticket)?;
         let direction = if self.plan.upload { Direction::OpenerSends } else { Direction::OpenerReceives };
         let config = transfer::config(self.options());
         let ticket = Ticket { secret, suite, direction };
-        engine.connect(Connect { ticket, paths: active, standby, role, config, timeout: DATA_TIMEOUT })
-    }
-
-    fn pairs(&self, answer: &pb::CreateTransferResponse) -> Result<Pairs, Error> {
-        let mut remotes = Vec::with_capacity(answer.addresses.len());
-        for address in &answer.addresses {
-            remotes.push(address.parse::<SocketAddr>().map_err(|_| {
-                Error::new(Class::Other, format!("the node answered with {address:?}, which is no address"))
-            })?);
-        }
-        let interfaces = xfer_engine::io::route::interfaces()
-            .map_err(|e| Error::new(Class::Other, "list this host's interfaces").because(e))?;
-        paths::select(&interfaces, &remotes, &HostRoutes(&interfaces), &self.options().paths)
+        let connect = Connect { ticket, paths: active, standby, role, config, timeout: DATA_TIMEOUT };
+        engine.connect(connect).map(|transfer| (transfer, forecast))
     }
 
     /// Reads events until the transfer ended, or until it should have.
-    fn follow(&self, started: Started, tell: &mut dyn FnMut(CopyEvent)) -> Ended {
+    fn follow(&self, mut started: Started, tell: &mut dyn FnMut(CopyEvent)) -> Ended {
         let mut follow = Following {
+            client: started.client.take(),
             attempt: self,
             digest: CopyDigest::new(started.renamed),
             ended: Ended { transfer: started.name.clone(), ..Ended::default() },
@@ -185,8 +195,11 @@ impl Attempt<'_> {
             started: &started,
         };
         let outcome = follow.until_the_end(tell);
-        let Following { digest, mut ended, stopping, .. } = follow;
+        let Following { digest, mut ended, stopping, client, .. } = follow;
         let Outcome { error, progress, verified, durability, .. } = outcome;
+        if let Some(client) = client {
+            client.give_back(&started.name, "no path to the node answered, or it was not waited for");
+        }
         // What was asked to end ended for that reason, unless it was done before it heard.
         ended.error = match (error, stopping) {
             (None, _) => None,
@@ -196,6 +209,7 @@ impl Attempt<'_> {
         ended.progress = progress;
         (ended.verified, ended.durability) = (verified, durability);
         ended.digest = digest.finish(started.one_file);
+        ended.forecast = started.forecast;
         ended
     }
 
@@ -219,6 +233,8 @@ impl Attempt<'_> {
 struct Following<'a> {
     attempt: &'a Attempt<'a>,
     started: &'a Started,
+    /// Control, until the engines are connected: a ticket that was not used is given back.
+    client: Option<Client>,
     digest: CopyDigest,
     ended: Ended,
     /// It was told to end: when, and why.
@@ -284,6 +300,7 @@ impl Following<'_> {
         match event {
             Event::Connected => {
                 self.ended.connected = true;
+                self.client = None;
                 tell(CopyEvent::Connected(self.started.name.clone()));
             }
             Event::PathUp(pair) => tell(CopyEvent::PathUp(pair)),

@@ -1,41 +1,72 @@
 //! What a copy would do: each object and where it would go. Nothing is changed on either end.
 
+use super::explain::{self, Compared, Explained};
 use super::options::{CopyEvent, CopyOptions};
 use super::{Here, Plan, connect};
 use crate::client::{Client, Kind, Listed};
+use crate::offer;
 use crate::pb;
 use crate::transfer::{self, LocalSource};
 use std::os::unix::ffi::OsStrExt;
 use xfer_engine::sink::{Ground, SourceInfo, Target};
 use xfer_engine::{Class, EntryKind, Error, Side};
 
-/// Tells the mapping of a plan.
+/// Tells the mapping of a plan and, when that is asked for, what to expect of it.
 ///
 /// # Errors
 /// Those that the copy itself would end with before it moved anything.
-pub(super) fn run(plan: &Plan, options: &CopyOptions, tell: &mut dyn FnMut(CopyEvent)) -> Result<(), Error> {
-    if plan.upload { upload(plan, options, tell) } else { download(plan, options, tell) }
+pub(super) fn run(
+    plan: &Plan,
+    options: &CopyOptions,
+    tell: &mut dyn FnMut(CopyEvent),
+) -> Result<Option<Compared>, Error> {
+    let source = if plan.upload { Some(transfer::source(plan, options)?) } else { None };
+    let client = connect(plan, options)?;
+    let mut mapped = Mapped { tell, bytes: Some(0) };
+    match source {
+        Some(_) if plan.here == Here::Stdio => mapped.add(b"-".to_vec(), plan.node.path.clone(), None),
+        Some(source) => upload(plan, &client, &source, &mut mapped)?,
+        None => download(plan, options, &client, &mut mapped)?,
+    }
+    let bytes = mapped.bytes;
+    if !options.explain {
+        return Ok(None);
+    }
+    let offer = offer::ask(&client, &transfer::transfer_options(options))?;
+    let pairs = explain::pairs(&offer.addresses, options)?;
+    let explained = Explained::of(plan, options, &client, &pairs, offer.suite)?;
+    let compared = bytes.and_then(|bytes| Compared::of(&explained.forecast, bytes));
+    tell(CopyEvent::Explained(Box::new(Explained { bytes, ..explained })));
+    Ok(compared)
 }
 
-fn upload(plan: &Plan, options: &CopyOptions, tell: &mut dyn FnMut(CopyEvent)) -> Result<(), Error> {
-    if plan.here == Here::Stdio {
-        let destination = plan.node.path.clone();
-        tell(CopyEvent::Mapping { source: b"-".to_vec(), destination, size: 0 });
-        return Ok(());
+/// Objects as they are told, and what they hold.
+struct Mapped<'a> {
+    tell: &'a mut dyn FnMut(CopyEvent),
+    /// `None` when the size of one is not known.
+    bytes: Option<u64>,
+}
+
+impl Mapped<'_> {
+    fn add(&mut self, source: Vec<u8>, destination: Vec<u8>, size: Option<u64>) {
+        self.bytes = self.bytes.zip(size).map(|(bytes, size)| bytes.saturating_add(size));
+        (self.tell)(CopyEvent::Mapping { source, destination, size: size.unwrap_or(0) });
     }
-    let LocalSource { source, infos } = transfer::source(plan, options)?;
-    let client = connect(plan, options)?;
-    let place = Place::on_node(&client, &plan.node.path, &infos)?;
+}
+
+fn upload(plan: &Plan, client: &Client, source: &LocalSource, mapped: &mut Mapped<'_>) -> Result<(), Error> {
+    let LocalSource { source, infos } = source;
+    let place = Place::on_node(client, &plan.node.path, infos)?;
     let mut first_object = 0;
     loop {
         let listing = source.list(first_object)?;
         first_object += u32::try_from(listing.entries.len()).unwrap_or(u32::MAX);
         for notice in listing.notices {
-            tell(CopyEvent::Warning { name: Some(notice.name), text: notice.text });
+            (mapped.tell)(CopyEvent::Warning { name: Some(notice.name), text: notice.text });
         }
         for entry in listing.entries {
             let destination = place.of(&entry.name);
-            tell(CopyEvent::Mapping { source: entry.name, destination, size: entry.size });
+            mapped.add(entry.name, destination, Some(entry.size));
         }
         if let Some(error) = listing.errors.into_iter().next() {
             return Err(error);
@@ -129,13 +160,19 @@ impl Place {
 struct RemoteSource<'a> {
     path: &'a [u8],
     info: SourceInfo,
+    /// Bytes of a regular file.
+    size: u64,
 }
 
-fn download(plan: &Plan, options: &CopyOptions, tell: &mut dyn FnMut(CopyEvent)) -> Result<(), Error> {
-    let client = connect(plan, options)?;
+fn download(
+    plan: &Plan,
+    options: &CopyOptions,
+    client: &Client,
+    mapped: &mut Mapped<'_>,
+) -> Result<(), Error> {
     let mut sources = Vec::new();
     for path in &plan.remote_sources {
-        sources.push(remote_source(&client, path, options)?);
+        sources.push(remote_source(client, path, options)?);
     }
     let infos: Vec<SourceInfo> = sources.iter().map(|source| source.info.clone()).collect();
     let target = match &plan.here {
@@ -147,9 +184,9 @@ fn download(plan: &Plan, options: &CopyOptions, tell: &mut dyn FnMut(CopyEvent))
     };
     let shown = |name: &[u8]| target.as_ref().map_or_else(|| b"-".to_vec(), |target| target.shown(name));
     let filter = transfer::filter(options)?;
-    for RemoteSource { path, info } in sources {
+    for RemoteSource { path, info, size } in sources {
         let own = if info.contents_only { b".".to_vec() } else { info.basename.clone() };
-        tell(CopyEvent::Mapping { source: path.to_vec(), destination: shown(&own), size: 0 });
+        mapped.add(path.to_vec(), shown(&own), Some(size));
         if info.kind != EntryKind::Directory {
             continue;
         }
@@ -171,7 +208,7 @@ fn download(plan: &Plan, options: &CopyOptions, tell: &mut dyn FnMut(CopyEvent))
             }
             let name = if info.contents_only { entry.path.clone() } else { joined(&own, &entry.path) };
             let source = joined(path, &entry.path);
-            tell(CopyEvent::Mapping { source, destination: shown(&name), size: entry.size });
+            mapped.add(source, shown(&name), Some(entry.size));
             Ok(())
         })?;
     }
@@ -203,7 +240,8 @@ fn remote_source<'a>(
     };
     let basename = entry.path.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec();
     let contents_only = basename.is_empty() || path.ends_with(b"/.") || path == b".";
-    Ok(RemoteSource { path, info: SourceInfo { basename, kind, contents_only } })
+    let size = if kind == EntryKind::File { entry.size } else { 0 };
+    Ok(RemoteSource { path, info: SourceInfo { basename, kind, contents_only }, size })
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@
 mod attempt;
 mod digest;
 mod dry;
+mod explain;
 mod options;
 mod summary;
 
+pub use explain::{Compared, Explained, PlannedPath};
 pub use options::{Backend, Cipher, Compare, CopyEvent, CopyOptions, CopyRequest, Filter, Overwrite};
 pub use summary::Summary;
 pub use xfer_engine::codec::Compression;
@@ -21,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use summary::Totals;
-use xfer_engine::{Class, Engine, EngineConfig, Error, Side};
+use xfer_engine::{Class, Engine, Error, Side};
 
 /// This machine's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +53,11 @@ pub fn copy(request: &CopyRequest, tell: &mut dyn FnMut(CopyEvent)) -> Result<Su
     let plan = Plan::of(request)?;
     request.options.check()?;
     if request.options.dry_run {
-        let error = dry::run(&plan, &request.options, tell).err();
-        return Ok(Summary::of_nothing(request.started.elapsed(), error));
+        let (expected, error) = match dry::run(&plan, &request.options, tell) {
+            Ok(expected) => (expected, None),
+            Err(error) => (None, Some(error)),
+        };
+        return Ok(Summary { expected, ..Summary::of_nothing(request.started.elapsed(), error) });
     }
     Ok(Copy { request, plan, tell, totals: Totals::default(), replaces: String::new() }.run())
 }
@@ -119,14 +124,7 @@ struct Copy<'a> {
 impl Copy<'_> {
     fn run(mut self) -> Summary {
         let options = &self.request.options;
-        let config = EngineConfig {
-            listen: Vec::new(),
-            workers: options.workers,
-            cores: options.cores.clone(),
-            poll: options.poll,
-            ..EngineConfig::default()
-        };
-        let engine = match Engine::start(config) {
+        let engine = match Engine::start(explain::engine_config(options)) {
             Ok(engine) => engine,
             Err(error) => return Summary::of_nothing(self.request.started.elapsed(), Some(error)),
         };

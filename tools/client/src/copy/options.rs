@@ -1,5 +1,6 @@
 //! What a user asks of a copy, and what they are told while it goes: values only.
 
+use super::explain::Explained;
 use crate::limits::CONNECT_TIMEOUT;
 use crate::location::Location;
 use crate::paths::PathChoice;
@@ -86,6 +87,8 @@ pub struct CopyOptions {
     pub preserve: Preserve,
     pub durability: Durability,
     pub dry_run: bool,
+    /// Whether a forecast is wanted ([`CopyEvent::Explained`]).
+    pub explain: bool,
     pub connect_timeout: Duration,
     /// `--retries` and `--max-duration`.
     pub patience: Patience,
@@ -118,6 +121,7 @@ impl Default for CopyOptions {
             preserve: Preserve::default(),
             durability: Durability::Batch,
             dry_run: false,
+            explain: false,
             connect_timeout: CONNECT_TIMEOUT,
             patience: Patience::default(),
             max_transfer: None,
@@ -186,6 +190,8 @@ impl CopyRequest {
 pub enum CopyEvent {
     /// A decision, for `--explain` and `-v`.
     Decision(String),
+    /// What is about to be done, and what to expect; only when asked for.
+    Explained(Box<Explained>),
     /// Dry run: what would go where.
     Mapping {
         /// As the source's end knows it.

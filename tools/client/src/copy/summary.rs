@@ -1,6 +1,7 @@
 //! What a copy came to (PRODUCT.md, "Summary"), over all of its attempts.
 
 use super::attempt::Ended;
+use super::explain::Compared;
 use std::time::Duration;
 use xfer_engine::{Class, Durability, Error, PathReport, Progress, Side, Stage};
 
@@ -41,6 +42,8 @@ pub struct Summary {
     pub limited_by: Stage,
     /// The end that this stage is on.
     pub limited_side: Option<Side>,
+    /// What was expected of it, when it was asked to explain itself and knew.
+    pub expected: Option<Compared>,
     /// Why it failed.
     pub error: Option<Error>,
 }
@@ -72,6 +75,7 @@ impl Summary {
             durability: ended.durability.filter(|_| error.is_none()),
             limited_by: progress.limited_by,
             limited_side: side_of(progress.limited_by),
+            expected: ended.forecast.and_then(|forecast| Compared::of(&forecast, progress.bytes)),
             error,
         }
     }

@@ -20,7 +20,7 @@ pub(crate) struct CopyArgs {
     /// Show what would be copied to where, and copy nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
-    /// Tell which paths and settings were chosen, and why
+    /// Tell which paths and settings were chosen and how fast that can be; with --dry-run without copying
     #[arg(long)]
     pub(crate) explain: bool,
     /// Print JSON lines; the last one is of type `summary`
@@ -59,7 +59,7 @@ pub(crate) struct SelectionArgs {
     /// Leave out what matches the glob
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
-    /// Take only the paths listed in this file, one a line, relative to the only source; `-` is standard input
+    /// Take only the paths listed in this file, one a line, relative to the only source, directories with what is in them; `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) files_from: Option<PathBuf>,
 }
@@ -121,7 +121,7 @@ pub(crate) struct LimitArgs {
     /// End after this time, as 1h30m
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub(crate) max_duration: Option<Duration>,
-    /// End before more than this is copied, as 10MiB or 1G
+    /// End once this much is copied, as 10MiB or 1G
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_transfer: Option<u64>,
     /// Exit with 9 when there was nothing to copy

@@ -1,5 +1,6 @@
 //! `cp`: from the command line to a request, and from what happens to what is shown.
 
+mod explain;
 mod report;
 mod request;
 mod summary;
@@ -42,9 +43,8 @@ fn copied(
     reporter: &mut Reporter,
 ) -> Result<Summary, Error> {
     let mut request = request::of(args, matches, started)?;
-    let asked = signals::watch(Class::Interrupted.exit_code(), || {
-        output::tell("xferctl: ending, what arrived is kept (once more: end at once)");
-    })?;
+    let first = || output::tell("xferctl: ending, what arrived is kept (once more: end at once)");
+    let asked = signals::watch(Class::Interrupted.exit_code(), first, output::abandon_lines)?;
     request.cancel = asked.cancel;
     copy(&request, &mut |event| reporter.take(event))
 }

@@ -1,5 +1,6 @@
 //! What happens in a copy, told as it happens: JSON lines, the log, progress.
 
+use super::explain::{self, PlanLine};
 use super::summary::{self, SummaryLine};
 use crate::args::{CopyArgs, GlobalArgs};
 use crate::complain;
@@ -10,6 +11,7 @@ use crate::progress::Shown;
 use crate::units::show_size;
 use serde::Serialize;
 use std::time::Duration;
+use xfer_client::copy::Explained;
 use xfer_client::{Action, CopyEvent, Error, FileEnd, Summary};
 
 /// An object that ended.
@@ -78,6 +80,7 @@ impl Reporter {
     pub(super) fn take(&mut self, event: CopyEvent) {
         match event {
             CopyEvent::Decision(text) => self.decision(&text),
+            CopyEvent::Explained(explained) => self.explained(&explained),
             CopyEvent::Mapping { source, destination, size } => self.mapping(&source, &destination, size),
             CopyEvent::Connected(transfer) => tracing::info!(transfer, "connected"),
             CopyEvent::PathUp(pair) => {
@@ -109,6 +112,14 @@ impl Reporter {
             }
         } else {
             tracing::info!("{text}");
+        }
+    }
+
+    fn explained(&mut self, explained: &Explained) {
+        if self.json {
+            self.print(&json::line("plan", &PlanLine::new(explained)));
+        } else {
+            explain::lines(explained).iter().for_each(|line| output::tell(&format!("xferctl: {line}")));
         }
     }
 
@@ -180,7 +191,10 @@ impl Reporter {
         if self.json && (!usage || self.stdout.wrote()) {
             self.print(&json::line("summary", &SummaryLine::new(summary)));
         }
-        if !self.json && !self.quiet && !self.dry_run && !usage {
+        // An error that came before anything moved says all by itself.
+        let nothing =
+            summary.error.is_some() && summary.total_bytes == 0 && summary.files + summary.failed == 0;
+        if !self.json && !self.quiet && !self.dry_run && !usage && !nothing {
             output::tell(&summary::text(summary));
         }
         match self.lost {

@@ -42,6 +42,8 @@ pub(super) fn of(args: &CopyArgs, matches: &ArgMatches, started: Instant) -> Res
             return Err(Error::new(Class::Usage, "standard input is what is copied, not a list of files"));
         }
         request.options.files_from = files_listed(path)?;
+        // The source is a directory, and what is listed of it is wanted.
+        request.options.recursive = true;
     }
     Ok(request)
 }
@@ -86,6 +88,7 @@ fn options(args: &CopyArgs, matches: &ArgMatches) -> Result<CopyOptions, Error> 
             DurabilityArg::File => Durability::File,
         },
         dry_run: args.dry_run,
+        explain: args.explain,
         connect_timeout: network.connect_timeout,
         patience: Patience { retries, duration_max: limits.max_duration },
         max_transfer: limits.max_transfer,

@@ -2,10 +2,9 @@
 
 use crate::json::{self, Failure};
 use crate::names;
-use crate::units::{show_duration, show_rate, show_size};
+use crate::units::{show_rate, show_seconds, show_size};
 use serde::Serialize;
-use std::time::Duration;
-use xfer_client::{Durability, PathReport, Summary};
+use xfer_client::{Durability, PathReport, Stage, Summary};
 
 /// What `type: summary` holds (PRODUCT.md, "Summary").
 #[derive(Serialize)]
@@ -27,6 +26,7 @@ pub(super) struct SummaryLine {
     durability: Option<&'static str>,
     limited_by: &'static str,
     limited_side: Option<&'static str>,
+    predicted_seconds: Option<f64>,
     exit: u8,
     error: Option<Failure>,
 }
@@ -73,8 +73,9 @@ impl SummaryLine {
             digest: summary.digest.map(|digest| names::hex(&digest)),
             verified: summary.verified,
             durability: summary.durability.map(durability),
-            limited_by: json::stage(summary.limited_by),
+            limited_by: summary.limited_by.name(),
             limited_side: summary.limited_side.map(json::side),
+            predicted_seconds: summary.expected.map(|expected| expected.seconds),
             exit: summary.exit_code(),
             error: summary.error.as_ref().map(Failure::new),
         }
@@ -91,20 +92,18 @@ fn durability(durability: Durability) -> &'static str {
 
 /// The summary for people, in one or two lines.
 pub(super) fn text(summary: &Summary) -> String {
-    let mut parts = vec![format!("{} files, {} copied", summary.files, show_size(summary.bytes))];
+    let mut parts = vec![format!("{}, {} copied", files(summary.files), show_size(summary.bytes))];
     if summary.reused_bytes > 0 {
         parts.push(format!("{} taken over from before", show_size(summary.reused_bytes)));
     }
     if summary.skipped > 0 {
-        parts.push(format!("{} files ({}) there already", summary.skipped, show_size(summary.skipped_bytes)));
+        let (skipped, size) = (files(summary.skipped), show_size(summary.skipped_bytes));
+        parts.push(format!("{skipped} ({size}) there already"));
     }
     if summary.failed > 0 {
-        parts.push(format!("{} files failed", summary.failed));
+        parts.push(format!("{} failed", files(summary.failed)));
     }
-    let time = Duration::from_secs_f64(summary.seconds.max(0.0));
-    let time =
-        if time < Duration::from_secs(10) { format!("{:.1}s", summary.seconds) } else { show_duration(time) };
-    parts.push(format!("{time}, {}", show_rate(summary.gbps * 1e9)));
+    parts.push(format!("{}, {}", show_seconds(summary.seconds), show_rate(summary.gbps * 1e9)));
     if summary.error.is_none() {
         parts.push(if summary.verified { "verified".to_owned() } else { "not verified".to_owned() });
         parts.extend(summary.durability.map(|d| match d {
@@ -112,6 +111,11 @@ pub(super) fn text(summary: &Summary) -> String {
             Durability::Batch | Durability::File => "durable".to_owned(),
         }));
     }
+    if summary.limited_by != Stage::None {
+        let side = summary.limited_side.map(|side| format!(" ({})", json::side(side))).unwrap_or_default();
+        parts.push(format!("limited by {}{side}", json::stage_text(summary.limited_by)));
+    }
+    parts.extend(compared(summary));
     let mut text = parts.join("; ");
     if let Some(digest) = summary.digest {
         text.push_str(&format!("\nblake3 {}", names::hex(&digest)));
@@ -119,17 +123,33 @@ pub(super) fn text(summary: &Summary) -> String {
     text
 }
 
+fn files(count: u64) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
+/// How the forecast compares: `predicted 1.0s by path, took 1.2 times that`.
+fn compared(summary: &Summary) -> Option<String> {
+    let expected = summary.expected.filter(|expected| expected.seconds > 0.0 && summary.error.is_none())?;
+    let times = summary.seconds / expected.seconds;
+    let took = if times < 10.0 { format!("{times:.1}") } else { format!("{times:.0}") };
+    let by = match expected.limited_by {
+        Stage::None => String::new(),
+        stage => format!(" by {}", json::stage_text(stage)),
+    };
+    Some(format!("predicted {}{by}, took {took} times that", show_seconds(expected.seconds)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xfer_client::{Class, Error};
+    use xfer_client::{Class, Error, Side};
 
     #[test]
     fn the_summary_has_every_field() {
         let error = Some(Error::new(Class::Temporary, "x"));
         let line = serde_json::to_value(SummaryLine::new(&Summary { error, ..Summary::default() })).unwrap();
         for key in "bytes reused_bytes skipped_bytes total_bytes files skipped seconds gbps wire_bytes \
-                    retransmitted_bytes paths digest verified durability limited_by limited_side exit error"
+                    retransmitted_bytes paths digest verified durability limited_by limited_side predicted_seconds exit error"
             .split_whitespace()
         {
             assert!(line.get(key).is_some(), "{key}");
@@ -151,11 +171,13 @@ mod tests {
             gbps: 0.02,
             verified: true,
             durability: Some(Durability::Batch),
+            limited_by: Stage::RateLimit,
+            limited_side: Some(Side::Source),
             ..Summary::default()
         };
         assert_eq!(
             text(&summary),
-            "2 files, 3 MiB copied; 1 files (7 B) there already; 1.2s, 20 Mbit/s; verified; durable"
+            "2 files, 3 MiB copied; 1 file (7 B) there already; 1.2s, 20 Mbit/s; verified; durable; limited by rate limit (src)"
         );
     }
 }

@@ -3,6 +3,7 @@
 mod bars;
 mod line;
 mod meter;
+pub(crate) mod screen;
 
 use crate::args::{GlobalArgs, ProgressArg};
 use crate::json;
@@ -16,7 +17,7 @@ use xfer_client::Progress;
 
 /// What is shown, and where.
 enum Way {
-    Bars(Box<Bars>),
+    Bars(Bars),
     Lines,
     JsonOnStderr,
     JsonOnStdout,
@@ -38,11 +39,10 @@ impl Shown {
             ProgressArg::Json => Way::JsonOnStderr,
             ProgressArg::Auto if json => Way::JsonOnStdout,
             _ if global.quiet => Way::Nothing,
-            ProgressArg::Bar => Way::Bars(Box::new(Bars::new(output::colors(global.color)))),
-            ProgressArg::Auto if io::stderr().is_terminal() => {
-                Way::Bars(Box::new(Bars::new(output::colors(global.color))))
+            ProgressArg::Auto | ProgressArg::Bar if takes_bars() => {
+                Way::Bars(Bars::new(output::colors(global.color)))
             }
-            ProgressArg::Auto | ProgressArg::Line => Way::Lines,
+            ProgressArg::Auto | ProgressArg::Bar | ProgressArg::Line => Way::Lines,
         };
         let now = Instant::now();
         let next = match way {
@@ -77,6 +77,11 @@ impl Shown {
             bars.end();
         }
     }
+}
+
+/// Whether stderr is a terminal that can move its cursor.
+fn takes_bars() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|name| name != "dumb")
 }
 
 fn interval(way: &Way) -> Duration {

@@ -10,7 +10,7 @@ from .limits import (
 )
 from .wire import Reader, WireError
 
-OPEN, ACCEPT, PAGE, DECISION, CHUNK, REJECT, WITHDRAW, DONE, COMPLETE, CANCEL, END = range(1, 12)
+OPEN, ACCEPT, PAGE, DECISION, CHUNK, REJECT, WITHDRAW, DONE, COMPLETE, CANCEL, END, LIMIT = range(1, 13)
 FILE, DIRECTORY, SYMLINK = 1, 2, 3
 NEED, SKIP, RESUME, FAIL = range(4)
 COPIED, RESUMED, FAILED = range(3)
@@ -425,9 +425,25 @@ class End:
         return End(*read.take("IIQ"))
 
 
+@dataclass
+class Limit:
+    transfer: int
+    now: int
+    all: int
+
+    type = LIMIT
+
+    def body(self):
+        return struct.pack("<IBB", self.transfer, self.now, self.all)
+
+    @staticmethod
+    def decode(read):
+        return Limit(*read.take("IBB"))
+
+
 _TYPES = {
     kind.type: kind
-    for kind in (Open, Accept, Page, Decision, Chunk, Reject, Withdraw, Done, Complete, Cancel, End)
+    for kind in (Open, Accept, Page, Decision, Chunk, Reject, Withdraw, Done, Complete, Cancel, End, Limit)
 }
 
 

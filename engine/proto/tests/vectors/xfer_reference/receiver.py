@@ -96,6 +96,7 @@ class Receiver:
         handlers = {
             messages.Accept: self._on_accept, messages.Page: self._on_page, messages.Chunk: self._on_chunk,
             messages.Withdraw: self._on_withdraw, messages.Cancel: self._on_cancel,
+            messages.Limit: self._on_limit,
         }
         handler = handlers.get(type(message))
         if handler is None:
@@ -118,6 +119,9 @@ class Receiver:
             raise WireError("a second ACCEPT")
         self.accepted_open = True
         self._announce()
+
+    def _on_limit(self, message):
+        pass
 
     def _on_cancel(self, message):
         raise Refused(f"the sender cancelled: {message.error.text}", told=True)

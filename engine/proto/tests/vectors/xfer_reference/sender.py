@@ -84,6 +84,7 @@ class Sender:
         handlers = {
             messages.Open: self._on_open, messages.Decision: self._on_decision, messages.Reject: self._on_reject,
             messages.Done: self._on_done, messages.Complete: self._on_complete, messages.Cancel: self._on_cancel,
+            messages.Limit: self._on_limit,
         }
         if type(message) not in handlers:
             raise WireError(f"{type(message).__name__} from the receiver of content")
@@ -170,6 +171,9 @@ class Sender:
             if number in self.done:
                 raise WireError(f"object {number} ended twice")
             self.done[number] = status
+
+    def _on_limit(self, message):
+        pass
 
     def _on_complete(self, message):
         self.complete = message
