@@ -1,11 +1,12 @@
 //! The engine's handle: starts workers and I/O threads, takes admissions and connections, hands out transfers.
 
 use crate::api::{
-    Admission, Connect, Direction, EngineConfig, Event, HandedOver, Progress, Role, Suite, Ticket,
-    TransferConfig,
+    Admission, Connect, Direction, EngineConfig, Event, HandedOver, Progress, QueueReport, Role, Suite,
+    Ticket, TransferConfig,
 };
 use crate::error::{Class, Error};
 use crate::limits;
+use crate::queues::{QueueOptions, QueueReports};
 use crate::report::Shared;
 use crate::storage::Storage;
 use crate::worker::{Admitted, Counters, DialStart, Mail, Mailbox, Registry, Worker, WorkerStart, post};
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use xfer_io::memory::Backing;
 use xfer_io::pool::ChunkPool;
 use xfer_io::queue::Queue;
-use xfer_io::udp::{UdpConfig, UdpQueue, steer};
+use xfer_io::udp::{UdpQueue, steer};
 use xfer_io::wake::Poller;
 use xfer_proto::cc::Algorithm;
 use xfer_proto::connection::Config;
@@ -30,6 +31,7 @@ pub struct Engine {
     workers: Vec<JoinHandle<Option<()>>>,
     mailboxes: Arc<Vec<Mailbox>>,
     counters: Vec<Arc<Counters>>,
+    queues: QueueReports,
     next_worker: AtomicUsize,
     memory_max: u64,
     /// Ends after the workers.
@@ -64,6 +66,7 @@ impl Engine {
         let mailboxes = Arc::new(mailboxes);
         let next_worker = Arc::new(AtomicUsize::new(0));
         let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
+        let reports = QueueReports::default();
         let mut threads = Vec::new();
         for (index, ((poller, mail), queues)) in posts.into_iter().zip(queues).enumerate() {
             let registry = Registry::default();
@@ -74,7 +77,8 @@ impl Engine {
                 poller,
                 storage: storage.handle(mailboxes[index].clone()),
                 poll: config.poll,
-                offloads: config.offloads,
+                options: QueueOptions::of(&config),
+                reports: reports.clone(),
                 peers: mailboxes.clone(),
                 next_worker: next_worker.clone(),
                 registry: registry.clone(),
@@ -92,6 +96,7 @@ impl Engine {
             workers: threads,
             mailboxes,
             counters,
+            queues: reports,
             next_worker: AtomicUsize::new(0),
             memory_max: config.memory_max,
             _storage: storage,
@@ -101,6 +106,11 @@ impl Engine {
     /// Addresses that the engine receives on, ports filled in.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What the queues opened so far obtained of the kernel, in the order they were opened.
+    pub fn queues(&self) -> Vec<QueueReport> {
+        self.queues.all()
     }
 
     /// What each worker handed over to others because its queue got it, in the order of their numbers.
@@ -255,13 +265,12 @@ fn open_queues(
 ) -> Result<(Vec<Vec<UdpQueue>>, Vec<SocketAddr>), Error> {
     let mut queues: Vec<Vec<UdpQueue>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
+    let options = QueueOptions::of(config);
     for address in &config.listen {
         let mut local = *address;
         for of_worker in &mut queues {
-            let mut udp = UdpConfig::new(local);
+            let mut udp = options.socket(local);
             udp.reuse_port = workers > 1;
-            udp.gso = config.offloads;
-            udp.gro = config.offloads;
             let queue = UdpQueue::open(&udp).map_err(fatal("receive on a UDP address"))?;
             local = queue.local_addr();
             of_worker.push(queue);

@@ -11,6 +11,7 @@ mod sockets;
 use crate::api::Poll;
 use crate::crypto::AwsCrypto;
 use crate::limits;
+use crate::queues::{QueueOptions, QueueReports};
 use crate::report::Shared;
 use crate::storage::StorageHandle;
 use crate::transfer::Driver;
@@ -49,7 +50,8 @@ pub(crate) struct WorkerStart {
     pub(crate) poller: Poller,
     pub(crate) storage: StorageHandle,
     pub(crate) poll: Poll,
-    pub(crate) offloads: bool,
+    pub(crate) options: QueueOptions,
+    pub(crate) reports: QueueReports,
     pub(crate) peers: Arc<Vec<Mailbox>>,
     pub(crate) next_worker: Arc<AtomicUsize>,
     pub(crate) registry: Registry,
@@ -116,7 +118,7 @@ struct Handshake {
 
 impl Worker {
     pub(crate) fn new(start: WorkerStart) -> Result<Self, xfer_io::error::IoError> {
-        let sockets = Sockets::new(start.queues, &start.poller, start.offloads)?;
+        let sockets = Sockets::new(start.index, start.queues, &start.poller, start.options, start.reports)?;
         let watch = LinkWatch::open().ok();
         if let Some(watch) = &watch {
             start.poller.add(watch, WATCH_TOKEN, Interest::Read)?;
@@ -357,8 +359,9 @@ impl Worker {
     /// Lets drivers do what is due, and sends what they have.
     fn drive(&mut self, now: Time) -> Result<bool, xfer_io::error::IoError> {
         let mut worked = false;
+        let unblocked = self.sockets.take_unblocked();
         for (key, seat) in &mut self.seats {
-            if !seat.dirty && now < seat.driver.next_timeout() {
+            if !seat.dirty && !unblocked && now < seat.driver.next_timeout() {
                 continue;
             }
             seat.dirty = false;
