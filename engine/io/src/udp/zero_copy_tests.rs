@@ -140,11 +140,34 @@ fn frames_that_wait_in_the_kernel_are_not_reused() {
     });
 }
 
-/// A refused train may use up a number of the kernel's; frames are still told apart.
+/// The word about a message that was refused frees no other message's frame.
+#[test]
+fn a_number_that_was_used_up_is_nobodys() {
+    let (mut sender, mut kernel) = (sender(), Withholding::default());
+    (kernel.refuse, kernel.numbers_refused) = (Some(libc::EIO), true);
+    let send = |sender: &mut Sender, kernel: &mut Withholding| {
+        sender.reserve().unwrap();
+        sender.commit(train("192.0.2.2:9".parse().unwrap()));
+        sender.flush(kernel, &mut Counters::default()).unwrap();
+        sender.reclaim(kernel, &mut Counters::default()).unwrap();
+    };
+    send(&mut sender, &mut kernel);
+    assert_eq!((sender.lent(), sender.free(), kernel.words.len()), (0, SEND_FRAMES_HELD, 0));
+    kernel.refuse = None;
+    send(&mut sender, &mut kernel);
+    assert_eq!((sender.lent(), sender.free()), (1, SEND_FRAMES_HELD - 1));
+    kernel.words.push_back(Completion { first: 1, last: 1, copied: false });
+    sender.reclaim(&mut kernel, &mut Counters::default()).unwrap();
+    assert_eq!((sender.lent(), sender.free()), (0, SEND_FRAMES_HELD));
+}
+
+/// A refused train may use up a number of the kernel's; frames are still told apart, and nothing is left to wake for.
 #[test]
 fn a_refused_train_goes_copied_and_the_numbers_stay_in_step() {
     let config = UdpConfig::new("127.0.0.1:0".parse().unwrap());
     let (mut a, b) = (UdpQueue::open(&config).unwrap(), UdpQueue::open(&config).unwrap());
+    let mut poller = Poller::new().unwrap();
+    poller.add(&a, 0, Interest::Read).unwrap();
     for round in 0..3 {
         // On a socket that sends no checksums the kernel refuses trains after it numbered them.
         let refuse = i32::from(round == 1);
@@ -153,6 +176,7 @@ fn a_refused_train_goes_copied_and_the_numbers_stay_in_step() {
         let flushed = a.flush().unwrap();
         assert_eq!((flushed.bytes, flushed.failures, flushed.gso_lost), (TRAIN, 0, round == 1));
         until_all_are_back(&mut a);
+        assert!(poller.wait(Some(0)).unwrap().is_empty(), "round {round}: a word was left unread");
         a.sender.allow_gso();
     }
 }
@@ -162,8 +186,9 @@ fn a_refused_train_goes_copied_and_the_numbers_stay_in_step() {
 struct Withholding {
     taken: u32,
     words: VecDeque<Completion>,
-    /// What it answers to messages that are not to be copied.
+    /// What it answers to messages that are not to be copied, and whether it numbers them all the same.
     refuse: Option<i32>,
+    numbers_refused: bool,
     copies: usize,
 }
 
@@ -172,6 +197,10 @@ impl Outlet for Withholding {
         if flags & libc::MSG_ZEROCOPY == 0 {
             self.copies += messages.len();
         } else if let Some(errno) = self.refuse {
+            if self.numbers_refused {
+                self.words.push_back(Completion { first: self.taken, last: self.taken, copied: true });
+                self.taken += 1;
+            }
             return Err(io::Error::from_raw_os_error(errno));
         } else {
             self.taken += messages.len() as u32;
