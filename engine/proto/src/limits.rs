@@ -90,6 +90,8 @@ pub const DEAD_PROBE_EVERY_LATER: Duration = Duration::from_secs(2);
 pub const CHALLENGE_RESEND: Duration = Duration::from_millis(250);
 /// Challenges sent for one path before it is given up for a while.
 pub const CHALLENGES_MAX: u32 = 6;
+/// What an address that proved nothing gets, as a multiple of what came from it.
+pub const UNPROVEN_FACTOR: u64 = 3;
 /// An end with nothing to send sends PING this often.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// A peer that was silent for this long is lost.
@@ -110,6 +112,8 @@ pub const CHUNK_LOG2_MAX: u8 = 26;
 pub const GRID: u64 = 16;
 /// Bytes of a transfer's address space.
 pub const SPACE_MAX: u64 = 1 << 48;
+/// Chunks of a transfer's address space: their numbers are below this.
+pub const CHUNKS_END: u32 = u32::MAX;
 
 /// Versions that a handshake may name; the header has room for seven.
 pub const VERSIONS_MAX: usize = 7;
@@ -149,4 +153,4 @@ const _: () = assert!(CHUNK_DIGESTS_MAX * 32 + 64 <= MESSAGE_LEN_MAX);
 const _: () =
     assert!(NAME_LEN_MAX + TARGET_LEN_MAX + EXTRAS_LEN_MAX + INLINE_LEN_MAX + 256 <= MESSAGE_LEN_MAX);
 const _: () = assert!(DATAGRAM_MIN <= HELLO_LEN_MAX && HELLO_LEN_MAX <= DATAGRAM_MAX);
-const _: () = assert!(SPACE_MAX >> CHUNK_LOG2_MIN <= 1 << 32);
+const _: () = assert!(SPACE_MAX >> CHUNK_LOG2_MIN <= CHUNKS_END as u64 + 1);

@@ -56,6 +56,14 @@ pub(crate) struct Challenge {
     pub(crate) address: Address,
 }
 
+impl Challenge {
+    /// Notes an attempt at `now`, also one that had to be left out.
+    pub(crate) fn count(&mut self, now: Time) {
+        self.resend_at = now + limits::CHALLENGE_RESEND * (1 << self.sent.min(6));
+        self.sent += 1;
+    }
+}
+
 /// Counters of a path, for reports.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs, reason = "the names say it")]

@@ -85,9 +85,9 @@ impl Space {
         let chunk = self.chunk_bytes();
         let large = entry.open || entry.size > chunk / 4;
         let start = if large { self.chunk_aligned() } else { self.packed_start(entry.size) };
-        let size = if entry.open { limits::SPACE_MAX - start } else { entry.size };
+        let size = if entry.open { self.end_max().saturating_sub(start) } else { entry.size };
         let end = start.checked_add(size).ok_or(Malformed::new("space"))?;
-        if end > limits::SPACE_MAX {
+        if end > self.end_max() {
             return Err(Malformed::new("space"));
         }
         self.cursor = if large { end.next_multiple_of(chunk) } else { end };
@@ -164,6 +164,11 @@ impl Space {
     fn chunk_range(&self, chunk: u32) -> Range<u64> {
         let start = u64::from(chunk) << self.chunk_log2;
         start..start + self.chunk_bytes()
+    }
+
+    /// Where the space ends: chunk numbers have 32 bits, and the highest is none.
+    fn end_max(&self) -> u64 {
+        limits::SPACE_MAX.min(u64::from(limits::CHUNKS_END) << self.chunk_log2)
     }
 
     const fn chunk_aligned(&self) -> u64 {
@@ -275,7 +280,16 @@ mod tests {
     #[test]
     fn a_full_space_refuses() {
         let mut space = Space::new(16);
-        assert!(space.place(0, &file(limits::SPACE_MAX), &Decision::Need).is_ok());
+        let most = u64::from(u32::MAX) * CHUNK;
+        assert!(space.place(0, &file(most + 1), &Decision::Need).is_err());
+        let placed = space.place(0, &file(most), &Decision::Need).expect("fits").expect("takes space");
+        assert_eq!((space.chunks_of(&placed), space.chunks()), (0..u32::MAX, u32::MAX));
         assert!(space.place(1, &file(1), &Decision::Need).is_err());
+        let open = Entry { open: true, ..file(0) };
+        let placed = Space::new(16).place(0, &open, &Decision::Need).expect("fits").expect("takes space");
+        assert_eq!(placed.size, most);
+        let mut large = Space::new(26);
+        assert!(large.place(0, &file(limits::SPACE_MAX), &Decision::Need).is_ok());
+        assert!(large.place(1, &file(1), &Decision::Need).is_err());
     }
 }

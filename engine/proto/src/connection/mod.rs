@@ -5,6 +5,8 @@ mod fate;
 mod paths;
 mod receive;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod transmit;
 

@@ -60,6 +60,23 @@ impl<C: Crypto> Connection<C> {
         if header.number >= limits::NUMBER_END {
             return Err(Dropped::Number);
         }
+        let taken = self.take(now, from, ce, header, datagram, memory);
+        if self.counters.failed_opens >= self.suite.failed_opens_max() {
+            self.fail(now, CloseCode::AeadLimit, "too many packets did not open");
+        }
+        taken
+    }
+
+    /// Takes a datagram of the right length.
+    fn take(
+        &mut self,
+        now: Time,
+        from: Address,
+        ce: bool,
+        header: &Header,
+        datagram: &[u8],
+        memory: &mut impl ChunkMemory,
+    ) -> Result<(), Dropped> {
         match self.path_index(header.path) {
             Some(i) => {
                 let plain = header.kind == Kind::Data && !self.suite.seals_data();
@@ -289,7 +306,7 @@ impl<C: Crypto> Connection<C> {
             Frame::Stream { offset, bytes } => match self.recv_stream.receive(*offset, bytes) {
                 Ok(held) => return held,
                 Err(StreamError::Flow) => {
-                    self.fail(now, CloseCode::Flow, "control stream beyond its credit");
+                    self.fail(now, CloseCode::Flow, "control stream beyond its credit or changed");
                 }
                 Err(StreamError::Malformed(bad)) => self.fail(now, CloseCode::Protocol, bad.what),
             },

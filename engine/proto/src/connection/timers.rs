@@ -29,7 +29,8 @@ impl<C: Crypto> Connection<C> {
 
     fn path_timeout(&self, i: usize) -> Time {
         let path = &self.paths[i];
-        let mut next = path.received.due(path.rtt.smoothed()).unwrap_or(Time::NEVER);
+        let ack_due = path.received.due(path.rtt.smoothed()).filter(|_| self.may_answer(i));
+        let mut next = ack_due.unwrap_or(Time::NEVER);
         let mut sooner = |time: Option<Time>| next = next.min(time.unwrap_or(Time::NEVER));
         sooner(path.challenge.map(|c| c.resend_at));
         match path.state {

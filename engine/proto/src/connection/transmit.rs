@@ -1,6 +1,6 @@
 //! What goes out: control packets first, then trains of content.
 
-use super::{ChunkBytes, Connection, State};
+use super::{ChunkBytes, Connection, Side, State};
 use crate::crypto::Crypto;
 use crate::limits;
 use crate::path::{Address, Path, PathState};
@@ -190,6 +190,12 @@ impl<C: Crypto> Connection<C> {
         if !self.control_due(now, i) {
             return None;
         }
+        if !self.may_answer(i) {
+            if self.challenge_due(now, i) {
+                self.paths[i].challenge.iter_mut().for_each(|challenge| challenge.count(now));
+            }
+            return None;
+        }
         let challenge_due = self.challenge_due(now, i);
         let (address, padded) = self.control_address(i, challenge_due);
         let path = &mut self.paths[i];
@@ -228,6 +234,15 @@ impl<C: Crypto> Connection<C> {
             || self.incoming.iter().any(|x| x.is_dirty())
             || self.paths.iter().any(|p| p.ack_copy_owed && p.id != path.id)
             || (self.send_stream.has_something() && self.paths[i].send_budget(now) > 0)
+    }
+
+    /// Whether path `i` takes a padded packet: an address that proved nothing gets a few times what came from it.
+    pub(super) fn may_answer(&self, i: usize) -> bool {
+        let path = &self.paths[i];
+        let proven = self.side == Side::Opener || path.state != PathState::Unproven;
+        let counters = &path.counters;
+        let received = counters.bytes_received + counters.packets_received * (HEADER_LEN + TAG_LEN) as u64;
+        proven || counters.bytes_sent + limits::DATAGRAM_MIN as u64 <= limits::UNPROVEN_FACTOR * received
     }
 
     fn challenge_due(&self, now: Time, i: usize) -> bool {
@@ -276,8 +291,7 @@ impl<C: Crypto> Connection<C> {
         if challenge_due && let Some(challenge) = &mut path.challenge {
             Frame::PathChallenge { token: challenge.token, connection }.encode(w);
             challenge.first_sent.get_or_insert(now);
-            challenge.resend_at = now + limits::CHALLENGE_RESEND * (1 << challenge.sent.min(6));
-            challenge.sent += 1;
+            challenge.count(now);
             eliciting = true;
         }
         eliciting
