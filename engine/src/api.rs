@@ -7,6 +7,7 @@ use crate::source::Source;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+pub use xfer_io::queue::Capabilities;
 use xfer_proto::wire::Durability;
 
 /// Ciphers of a connection (PROTOCOL.md#tickets).
@@ -56,7 +57,7 @@ pub enum Poll {
     /// Spin a short bounded time, then sleep until something is due.
     #[default]
     Adaptive,
-    /// Spin while a connection lives.
+    /// Spin while a connection lives, and let the kernel poll the device in receive calls where it may.
     Busy,
 }
 
@@ -75,6 +76,8 @@ pub struct EngineConfig {
     pub memory_max: u64,
     /// Segmented sends (GSO) and coalesced receives (GRO), where the kernel has them.
     pub offloads: bool,
+    /// Sending without copying, to destinations for which the kernel reports that it does not copy.
+    pub zero_copy: bool,
     /// Let the kernel give each packet to the worker that its connection belongs to. Without, workers hand them over.
     pub steering: bool,
 }
@@ -88,6 +91,17 @@ pub struct EngineSize {
     pub workers: usize,
     /// Threads that read, hash and write.
     pub io_threads: usize,
+}
+
+/// What a queue of the engine obtained of the kernel.
+#[derive(Clone, Debug)]
+pub struct QueueReport {
+    /// The worker that owns it.
+    pub worker: usize,
+    /// Address that it receives on.
+    pub local: SocketAddr,
+    /// What it can do, by now.
+    pub capabilities: Capabilities,
 }
 
 /// What one worker did since it started.
@@ -112,6 +126,7 @@ impl Default for EngineConfig {
             poll: Poll::Adaptive,
             memory_max: 64 << 20,
             offloads: true,
+            zero_copy: true,
             steering: true,
         }
     }

@@ -1,11 +1,12 @@
 //! The engine's handle: starts workers and I/O threads, takes admissions and connections, hands out transfers.
 
 use crate::api::{
-    Admission, Connect, Direction, EngineConfig, EngineSize, Event, Progress, Role, Suite, Ticket,
-    TransferConfig, WorkerReport,
+    Admission, Connect, Direction, EngineConfig, EngineSize, Event, Progress, QueueReport, Role, Suite,
+    Ticket, TransferConfig, WorkerReport,
 };
 use crate::error::{Class, Error};
 use crate::limits;
+use crate::queues::{QueueOptions, QueueReports};
 use crate::report::Shared;
 use crate::storage::Storage;
 use crate::worker::{Admitted, Counters, DialStart, Mail, Mailbox, Registry, Worker, WorkerStart, post};
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use xfer_io::memory::Backing;
 use xfer_io::pool::ChunkPool;
 use xfer_io::queue::Queue;
-use xfer_io::udp::{UdpConfig, UdpQueue, steer};
+use xfer_io::udp::{UdpQueue, steer};
 use xfer_io::wake::Poller;
 use xfer_proto::cc::Algorithm;
 use xfer_proto::connection::Config;
@@ -30,10 +31,11 @@ pub struct Engine {
     workers: Vec<JoinHandle<Option<()>>>,
     mailboxes: Arc<Vec<Mailbox>>,
     counters: Vec<Arc<Counters>>,
+    queues: QueueReports,
     next_worker: AtomicUsize,
     /// Local addresses that every worker has a queue on.
     opened: Mutex<Vec<IpAddr>>,
-    offloads: bool,
+    options: QueueOptions,
     memory_max: u64,
     /// Ends after the workers.
     _storage: Storage,
@@ -69,6 +71,7 @@ impl Engine {
         let mailboxes = Arc::new(mailboxes);
         let next_worker = Arc::new(AtomicUsize::new(0));
         let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
+        let reports = QueueReports::default();
         let mut threads = Vec::new();
         for (index, ((poller, mail), queues)) in posts.into_iter().zip(queues).enumerate() {
             let registry = Registry::default();
@@ -79,7 +82,8 @@ impl Engine {
                 poller,
                 storage: storage.handle(mailboxes[index].clone()),
                 poll: config.poll,
-                offloads: config.offloads,
+                options: QueueOptions::of(&config),
+                reports: reports.clone(),
                 peers: mailboxes.clone(),
                 spread,
                 next_worker: next_worker.clone(),
@@ -98,9 +102,10 @@ impl Engine {
             workers: threads,
             mailboxes,
             counters,
+            queues: reports,
             next_worker: AtomicUsize::new(0),
             opened: Mutex::new(config.listen.iter().map(SocketAddr::ip).collect()),
-            offloads: config.offloads,
+            options: QueueOptions::of(&config),
             memory_max: config.memory_max,
             _storage: storage,
         })
@@ -109,6 +114,11 @@ impl Engine {
     /// Addresses that the engine receives on, ports filled in.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What the queues opened so far obtained of the kernel, in the order they were opened.
+    pub fn queues(&self) -> Vec<QueueReport> {
+        self.queues.all()
     }
 
     /// What each worker did, in the order of their numbers.
@@ -201,9 +211,8 @@ impl Engine {
             if opened.contains(&pair.local) {
                 continue;
             }
-            let offloads = self.offloads;
             let Ok((queues, _)) =
-                open_group(SocketAddr::new(pair.local, 0), self.mailboxes.len(), offloads, true)
+                open_group(SocketAddr::new(pair.local, 0), self.mailboxes.len(), &self.options, true)
             else {
                 continue;
             };
@@ -313,8 +322,9 @@ fn open_queues(
 ) -> Result<(Vec<Vec<UdpQueue>>, Vec<SocketAddr>), Error> {
     let mut queues: Vec<Vec<UdpQueue>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
+    let options = QueueOptions::of(config);
     for address in &config.listen {
-        let (group, local) = open_group(*address, workers, config.offloads, config.steering)?;
+        let (group, local) = open_group(*address, workers, &options, config.steering)?;
         queues.iter_mut().zip(group).for_each(|(of_worker, queue)| of_worker.push(queue));
         addresses.push(local);
     }
@@ -325,15 +335,13 @@ fn open_queues(
 fn open_group(
     mut local: SocketAddr,
     workers: usize,
-    offloads: bool,
+    options: &QueueOptions,
     steering: bool,
 ) -> Result<(Vec<UdpQueue>, SocketAddr), Error> {
     let mut queues = Vec::new();
     for _ in 0..workers {
-        let mut udp = UdpConfig::new(local);
+        let mut udp = options.socket(local);
         udp.reuse_port = workers > 1;
-        udp.gso = offloads;
-        udp.gro = offloads;
         let queue = UdpQueue::open(&udp).map_err(fatal("receive on a UDP address"))?;
         local = queue.local_addr();
         queues.push(queue);

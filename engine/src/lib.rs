@@ -9,6 +9,7 @@ pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod limits;
+mod queues;
 mod report;
 pub mod sink;
 pub mod source;

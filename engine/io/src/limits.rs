@@ -8,6 +8,8 @@ pub const TRAIN_BYTES_MAX: usize = 65_507;
 pub const TRAIN_SEGMENTS_MAX: usize = 64;
 /// Frames of one transmit burst.
 pub const SEND_FRAMES: usize = 16;
+/// Frames of one transmit side: those of a burst, and as many again three times that the kernel may still send from.
+pub const SEND_FRAMES_HELD: usize = 4 * SEND_FRAMES;
 /// Messages handed to one `sendmmsg`; more than the frames because a train may have to go as singles.
 pub const SEND_MESSAGES: usize = 64;
 /// Buffers of one receive burst when trains may arrive (GRO), each of [`FRAME_BYTES`].
@@ -16,6 +18,20 @@ pub const RECEIVE_TRAINS: usize = 16;
 pub const RECEIVE_SINGLES: usize = 64;
 /// Longest single datagram that is received without GRO; jumbo frames fit, longer ones are dropped and counted.
 pub const SINGLE_BYTES_MAX: usize = 16_384;
+/// Shortest message that is sent without copying: below, pinning pages and being told of it cost more than the copy.
+pub const ZERO_COPY_BYTES_MIN: usize = 16_384;
+/// Messages of which the kernel has not yet told that it is done with them.
+pub const ZERO_COPY_PENDING_MAX: usize = SEND_FRAMES_HELD * (FRAME_BYTES / ZERO_COPY_BYTES_MIN);
+/// Messages by which a way proves that the kernel does not copy there, and of which at most half may be copied.
+pub const ZERO_COPY_TRIALS: u32 = 32;
+/// Messages that are copied on a way that failed its trial, before it gets another: about 64 GiB.
+pub const ZERO_COPY_RETRY: u32 = 1 << 20;
+/// Ways, each a pair of local and remote address, that are judged; frames on others are copied.
+pub const ZERO_COPY_WAYS_MAX: usize = 32;
+/// Completions read at one time.
+pub const COMPLETION_READS: usize = 64;
+/// Microseconds that a receive call polls the device for a worker that never sleeps.
+pub const BUSY_POLL_US: u32 = 50;
 /// Bytes for the control messages of one datagram, either direction.
 pub const CONTROL_BYTES: usize = 192;
 /// Calls repeated after an error of an earlier datagram was reported by a receive call.
@@ -63,6 +79,11 @@ pub const CORES_MAX: usize = libc::CPU_SETSIZE as usize;
 const _: () = {
     assert!(TRAIN_BYTES_MAX <= FRAME_BYTES);
     assert!(SEND_MESSAGES >= SEND_FRAMES);
+    // Their numbers are bytes.
+    assert!(SEND_FRAMES_HELD <= 1 << 8);
+    assert!(ZERO_COPY_WAYS_MAX <= 1 << 8);
+    // A frame is held once by the queue and once by each of its messages.
+    assert!(FRAME_BYTES / ZERO_COPY_BYTES_MIN < u8::MAX as usize);
     assert!(SEND_MESSAGES <= libc::UIO_MAXIOV as usize);
     assert!(RECEIVE_SINGLES * SINGLE_BYTES_MAX == RECEIVE_TRAINS * FRAME_BYTES);
     assert!(CHUNK_BYTES_MIN.is_power_of_two() && CHUNK_BYTES_MAX.is_power_of_two());

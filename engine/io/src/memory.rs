@@ -93,6 +93,33 @@ impl Drop for Mapping {
     }
 }
 
+/// Memory of one owner. It is never given to another user of this process after it: the kernel may still send from
+/// its pages when it is dropped.
+pub(crate) struct OwnBytes(Mapping);
+
+impl OwnBytes {
+    /// Maps `len` zeroed bytes, backed by pages only as they are touched.
+    pub(crate) fn new(len: usize) -> Result<Self, IoError> {
+        Mapping::new(len, Backing::default()).map(OwnBytes)
+    }
+}
+
+impl Deref for OwnBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the whole of a live mapping, always initialised; writers go through `&mut self`.
+        unsafe { slice::from_raw_parts(self.0.start.as_ptr(), self.0.len) }
+    }
+}
+
+impl DerefMut for OwnBytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the whole of a live mapping, always initialised; `&mut self` keeps all others out.
+        unsafe { slice::from_raw_parts_mut(self.0.start.as_ptr(), self.0.len) }
+    }
+}
+
 /// Part of a mapping with its table: what ranges are borrowed from.
 #[derive(Clone, Copy)]
 pub(crate) struct Region<'a> {

@@ -1,6 +1,7 @@
 //! The contract of a backend: bursts of frames between the engine and a wire (stages 5 and 6).
 //!
-//! Transmit: [`Queue::reserve`] a frame, fill it, [`Queue::commit`] it, and [`Queue::flush`] once per burst.
+//! Transmit: [`Queue::reserve`] a frame, fill it, [`Queue::commit`] it, and [`Queue::flush`] once per burst. From the
+//! commit on the frame is the backend's, beyond the flush too where it is sent without copying.
 //! Receive: [`Queue::receive`] a burst, use [`Queue::received`] for each, which stays valid until the next call.
 //! A frame holds one datagram or one *train*: datagrams of equal length, the last may be shorter, all to one
 //! address. What a backend can do is data ([`Capabilities`]); a backend that lacks trains splits them itself.
@@ -99,6 +100,31 @@ pub struct Meta {
     pub ecn: Option<Ecn>,
 }
 
+/// What became of sending frames without copying them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroCopy {
+    /// Not asked for, or the kernel cannot; frames are copied.
+    Absent,
+    /// To be tried with the first long trains to each destination.
+    Untried,
+    /// To at least one destination.
+    Used,
+    /// The kernel copied most frames all the same, wherever it was tried, so they are copied at once.
+    Refused,
+}
+
+impl ZeroCopy {
+    /// Its name for people and programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            ZeroCopy::Absent => "absent",
+            ZeroCopy::Untried => "untried",
+            ZeroCopy::Used => "used",
+            ZeroCopy::Refused => "refused",
+        }
+    }
+}
+
 /// What was obtained, as opposed to what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
@@ -108,10 +134,14 @@ pub struct Capabilities {
     pub gso_segments_max: usize,
     /// Trains may arrive.
     pub gro: bool,
-    /// Marks are set and read.
+    /// Marks are read; they are always set.
     pub ecn: bool,
-    /// Frames are sent without copying.
-    pub zero_copy: bool,
+    /// The address and interface that a frame came in by are told.
+    pub arrival: bool,
+    /// Whether frames are sent without copying; what is found about a destination changes it.
+    pub zero_copy: ZeroCopy,
+    /// Microseconds that a receive call polls the device; 0 when it does not.
+    pub busy_poll_us: u32,
     /// The socket's receive limit in bytes as the kernel counts it, overhead included (`SO_RCVBUF` reads twice what was set).
     pub receive_buffer: usize,
     /// The same for sending.
@@ -135,6 +165,8 @@ pub struct Counters {
     pub send_calls: u64,
     /// System calls for receiving.
     pub receive_calls: u64,
+    /// System calls that asked which frames sent without copying the kernel is done with.
+    pub completion_calls: u64,
 }
 
 /// One receive and transmit pair of one wire, owned by one worker. The descriptor is for sleeping on.
@@ -145,7 +177,7 @@ pub trait Queue: AsFd + Send {
     fn capabilities(&self) -> &Capabilities;
     /// Drops counted so far.
     fn counters(&self) -> Counters;
-    /// The next free frame of [`crate::limits::FRAME_BYTES`], or `None` when the burst is full. Reserving again without a commit gives the same frame; a flush in between gives it up.
+    /// The next free frame of [`crate::limits::FRAME_BYTES`], or `None` when the burst is full or the backend still has all frames: then flush, and receive, until one is back. Reserving again without a commit gives the same frame; a flush in between gives it up.
     fn reserve(&mut self) -> Option<&mut [u8]>;
     /// Queues the reserved frame. Panics when the burst is full or the length is out of bounds.
     fn commit(&mut self, transmit: Transmit);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use xfer_io::clock::monotonic_ns;
 use xfer_io::limits::{SEND_FRAMES, TRAIN_BYTES_MAX};
-use xfer_io::queue::{Ecn, Flushed, Meta, Queue, Transmit};
+use xfer_io::queue::{Ecn, Flushed, Meta, Queue, Transmit, ZeroCopy};
 use xfer_io::udp::{UdpConfig, UdpQueue, steer};
 use xfer_io::wake::{Interest, Poller};
 
@@ -126,8 +126,8 @@ fn trains_without_gro() {
 fn this_kernel_has_trains() {
     let queue = open("127.0.0.1:0");
     let can = queue.capabilities();
-    assert!(can.gso_segments_max == 64 && can.gro && can.ecn && !can.zero_copy, "{can:?}");
-    assert_eq!(can.backend, "udp");
+    assert!(can.gso_segments_max == 64 && can.gro && can.ecn && can.arrival, "{can:?}");
+    assert_eq!((can.backend, can.zero_copy, can.busy_poll_us), ("udp", ZeroCopy::Untried, 0));
 }
 
 #[test]

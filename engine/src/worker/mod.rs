@@ -12,6 +12,7 @@ mod sockets;
 use crate::api::Poll;
 use crate::crypto::AwsCrypto;
 use crate::limits;
+use crate::queues::{QueueOptions, QueueReports};
 use crate::report::Shared;
 use crate::storage::{Answer, StorageHandle};
 use crate::transfer::Driver;
@@ -52,7 +53,8 @@ pub(crate) struct WorkerStart {
     pub(crate) poller: Poller,
     pub(crate) storage: StorageHandle,
     pub(crate) poll: Poll,
-    pub(crate) offloads: bool,
+    pub(crate) options: QueueOptions,
+    pub(crate) reports: QueueReports,
     pub(crate) peers: Arc<Vec<Mailbox>>,
     /// Workers that may carry paths of one connection.
     pub(crate) spread: usize,
@@ -126,7 +128,7 @@ struct Handshake {
 
 impl Worker {
     pub(crate) fn new(start: WorkerStart) -> Result<Self, xfer_io::error::IoError> {
-        let sockets = Sockets::new(start.queues, &start.poller, start.offloads)?;
+        let sockets = Sockets::new(start.index, start.queues, &start.poller, start.options, start.reports)?;
         let watch = LinkWatch::open().ok();
         if let Some(watch) = &watch {
             start.poller.add(watch, WATCH_TOKEN, Interest::Read)?;
@@ -420,8 +422,10 @@ impl Worker {
     fn drive(&mut self, now: Time) -> Result<bool, xfer_io::error::IoError> {
         let mut worked = false;
         let mut replies = Vec::new();
+        let unblocked = self.sockets.take_unblocked();
         for (key, seat) in &mut self.seats {
-            if !seat.dirty && !seat.driver.has_news() && now < seat.driver.next_timeout() {
+            let waits = !seat.dirty && !unblocked && !seat.driver.has_news();
+            if waits && now < seat.driver.next_timeout() {
                 continue;
             }
             seat.dirty = false;

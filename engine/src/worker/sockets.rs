@@ -1,11 +1,12 @@
 //! The worker's queues: which one a path's packets leave by, and bursts in both directions.
 
 use crate::limits;
+use crate::queues::{QueueOptions, QueueReports};
 use crate::transfer::Driver;
 use std::net::{IpAddr, SocketAddr};
 use xfer_io::error::IoError;
-use xfer_io::queue::{Ecn, Meta, Queue, Transmit};
-use xfer_io::udp::{UdpConfig, UdpQueue};
+use xfer_io::queue::{Ecn, Meta, Queue, Transmit, ZeroCopy};
+use xfer_io::udp::UdpQueue;
 use xfer_io::wake::{Interest, Poller};
 use xfer_proto::connection::Transmit as Train;
 use xfer_proto::time::Time;
@@ -24,12 +25,19 @@ struct Socket {
     queue: UdpQueue,
     /// The address it is bound to; `None` when it serves every address of its family.
     local: Option<IpAddr>,
+    /// Where its report is, and what that says of sending without copying.
+    report: usize,
+    zero_copy: ZeroCopy,
 }
 
 /// The queues of one worker.
 pub(crate) struct Sockets {
+    worker: usize,
     sockets: Vec<Socket>,
-    offloads: bool,
+    options: QueueOptions,
+    reports: QueueReports,
+    /// A queue had no frame for a driver that had something to send.
+    blocked: Option<usize>,
     oversized: Vec<(SocketAddr, usize)>,
     trains: u64,
     /// The local addresses of the driver at hand; kept for its memory.
@@ -37,9 +45,23 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    pub(crate) fn new(queues: Vec<UdpQueue>, poller: &Poller, offloads: bool) -> Result<Self, IoError> {
-        let mut sockets =
-            Sockets { sockets: Vec::new(), offloads, oversized: Vec::new(), trains: 0, locals: Vec::new() };
+    pub(crate) fn new(
+        worker: usize,
+        queues: Vec<UdpQueue>,
+        poller: &Poller,
+        options: QueueOptions,
+        reports: QueueReports,
+    ) -> Result<Self, IoError> {
+        let mut sockets = Sockets {
+            worker,
+            sockets: Vec::new(),
+            options,
+            reports,
+            blocked: None,
+            oversized: Vec::new(),
+            trains: 0,
+            locals: Vec::new(),
+        };
         for queue in queues {
             sockets.add(queue, poller)?;
         }
@@ -51,7 +73,9 @@ impl Sockets {
         let index = self.sockets.len();
         poller.add(&queue, index as u64, Interest::Read)?;
         let ip = queue.local_addr().ip();
-        self.sockets.push(Socket { queue, local: (!ip.is_unspecified()).then_some(ip) });
+        let local = (!ip.is_unspecified()).then_some(ip);
+        let (report, zero_copy) = (self.reports.add(self.worker, &queue), queue.capabilities().zero_copy);
+        self.sockets.push(Socket { queue, local, report, zero_copy });
         Ok(index)
     }
 
@@ -80,9 +104,7 @@ impl Sockets {
         if let Some(found) = self.find(local) {
             return Ok(found);
         }
-        let mut config = UdpConfig::new(SocketAddr::new(local, 0));
-        config.gso = self.offloads;
-        config.gro = self.offloads;
+        let config = self.options.socket(SocketAddr::new(local, 0));
         self.add(UdpQueue::open(&config)?, poller)
     }
 
@@ -113,6 +135,15 @@ impl Sockets {
     /// Whether a queue holds frames that the wire did not take yet.
     pub(crate) fn has_queued(&self) -> bool {
         self.sockets.iter().any(|s| s.queue.queued() > 0)
+    }
+
+    /// Whether a queue that had no frame for a driver has one again; told once.
+    pub(crate) fn take_unblocked(&mut self) -> bool {
+        let free = self.blocked.is_some_and(|queue| self.sockets[queue].queue.reserve().is_some());
+        if free {
+            self.blocked = None;
+        }
+        free
     }
 
     /// Sends what the driver has, a bounded number of trains. Returns how many.
@@ -181,7 +212,10 @@ impl Sockets {
         if self.sockets[queue].queue.reserve().is_none() {
             self.flush_queue(queue)?;
         }
-        let Some(frame) = self.sockets[queue].queue.reserve() else { return Ok(Filled::NoRoom) };
+        let Some(frame) = self.sockets[queue].queue.reserve() else {
+            self.blocked = Some(queue);
+            return Ok(Filled::NoRoom);
+        };
         let Some(train) = fill(frame) else { return Ok(Filled::Nothing) };
         self.sockets[queue].queue.commit(Transmit {
             destination: train.address.remote,
@@ -221,11 +255,16 @@ impl Sockets {
     }
 
     fn flush_queue(&mut self, queue: usize) -> Result<(), IoError> {
-        let queue = &mut self.sockets[queue].queue;
+        let Socket { queue, report, zero_copy, .. } = &mut self.sockets[queue];
         if queue.queued() == 0 {
             return Ok(());
         }
         let flushed = queue.flush()?;
+        let found = queue.capabilities().zero_copy;
+        if flushed.gso_lost || *zero_copy != found {
+            *zero_copy = found;
+            self.reports.renew(*report, queue);
+        }
         if flushed.gso_lost {
             tracing::warn!(socket = %queue.local_addr(), "segmented sends do not work here; trains are split");
         }

@@ -12,13 +12,14 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use xfer_engine::io::file::Root;
+use xfer_engine::io::limits::BUSY_POLL_US;
 use xfer_engine::io::queue::Queue as _;
 use xfer_engine::io::route::{self, Interface, Offloads};
 use xfer_engine::io::thread;
 use xfer_engine::io::udp::{UdpConfig, UdpQueue};
 use xfer_engine::{Class, Error, PathPair};
 
-pub use xfer_engine::io::queue::Capabilities;
+pub use xfer_engine::io::queue::{Capabilities, ZeroCopy};
 
 /// A network interface.
 #[derive(Clone, Debug)]
@@ -64,7 +65,9 @@ pub fn udp(ipv6: bool) -> Result<Capabilities, Error> {
     } else {
         SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
     };
-    let queue = UdpQueue::open(&UdpConfig::new(local));
+    // What `--poll busy` would ask, so that it is told whether that is granted.
+    let config = UdpConfig { busy_poll_us: Some(BUSY_POLL_US), ..UdpConfig::new(local) };
+    let queue = UdpQueue::open(&config);
     let queue = queue.map_err(|e| Error::new(Class::Fatal, "open a UDP socket").because(e))?;
     Ok(queue.capabilities().clone())
 }

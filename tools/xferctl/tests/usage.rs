@@ -212,6 +212,8 @@ fn this_host_is_looked_at() {
     assert!(!find("cores")["facts"]["affinity"].as_array().unwrap().is_empty());
     assert!(lines.iter().any(|line| line["check"] == "nic" && line["facts"]["name"] == "lo"));
     assert!(find("udp")["facts"]["gso_segments"].as_u64().unwrap() >= 1);
+    assert!(["untried", "absent"].contains(&find("udp")["facts"]["zero_copy"].as_str().unwrap()));
+    assert!(find("udp")["facts"]["busy_poll_us"].is_u64());
     assert_eq!(find("xdp")["facts"]["available"], false);
     assert!(home.run(&["doctor"]).code(0).text().contains("rmem_max"));
 }

@@ -54,6 +54,43 @@ pub(crate) fn set_loopback(up: bool, mtu: u32) {
     tell(libc::RTM_NEWLINK, 0, &body);
 }
 
+/// Makes an interface, on, that takes every frame as it lies and drops it. Returns its index, or says that the kernel has
+/// no such interfaces.
+pub(crate) fn add_sink(name: &str) -> Option<u32> {
+    let info = attribute(libc::IFLA_INFO_KIND, b"ifb");
+    let name_attribute = attribute(libc::IFLA_IFNAME, name.as_bytes());
+    let body = [link(0, true), name_attribute, attribute(libc::IFLA_LINKINFO, &info)].concat();
+    let request = message::request(libc::RTM_NEWLINK, libc::NLM_F_ACK | libc::NLM_F_CREATE, &body);
+    if let Err(error) = netlink::ask(&request) {
+        assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP), "{error}");
+        eprintln!("skipped: this kernel has no ifb interfaces");
+        return None;
+    }
+    let made = super::interfaces().unwrap();
+    made.iter().find(|interface| interface.name == name).map(|interface| interface.index)
+}
+
+/// Lets an interface send `bytes_per_second` and keep the rest queued, up to 16 MiB (tc-tbf(8)).
+pub(crate) fn slow_down(index: u32, bytes_per_second: u32) {
+    const PARMS: u16 = 1;
+    const BURST: u16 = 6;
+    let mut body = vec![0; 4];
+    body.extend(index.to_ne_bytes());
+    body.extend(0u32.to_ne_bytes());
+    body.extend(0xffff_ffffu32.to_ne_bytes());
+    body.extend(0u32.to_ne_bytes());
+    // tc_tbf_qopt: rate and peak rate of 12 bytes each, then limit, buffer, mtu.
+    let mut options = vec![0, 1, 0, 0, 0, 0, 0, 0];
+    options.extend(bytes_per_second.to_ne_bytes());
+    options.extend([0; 12]);
+    options.extend((16u32 << 20).to_ne_bytes());
+    options.extend([0; 8]);
+    let options = [attribute(PARMS, &options), attribute(BURST, &(1u32 << 17).to_ne_bytes())].concat();
+    body.extend(attribute(libc::TCA_KIND, b"tbf\0"));
+    body.extend(attribute(libc::TCA_OPTIONS, &options));
+    tell(libc::RTM_NEWQDISC, libc::NLM_F_CREATE | libc::NLM_F_REPLACE, &body);
+}
+
 /// Makes an interface `name` and the other end of its wire, both on. Returns the index of the first.
 pub(crate) fn add_wire(name: &str, other: &str) -> u32 {
     const VETH_INFO_PEER: u16 = 1;

@@ -4,10 +4,15 @@ use std::mem::offset_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::address;
+use super::pending::Completion;
 use crate::limits::CONTROL_BYTES;
 use crate::queue::Ecn;
 
 const HEADER_BYTES: usize = align(size_of::<libc::cmsghdr>());
+
+/// linux/errqueue.h.
+const SO_EE_ORIGIN_ZEROCOPY: u8 = 5;
+const SO_EE_CODE_ZEROCOPY_COPIED: u8 = 1;
 
 const fn align(len: usize) -> usize {
     len.next_multiple_of(size_of::<usize>())
@@ -78,6 +83,27 @@ impl Control {
     /// Reads what the kernel said of a received datagram; unknown and malformed messages are passed over.
     pub(super) fn read(&self, len: usize) -> Incoming {
         let mut incoming = Incoming::default();
+        self.each(len, |level, kind, data| incoming.note(level, kind, data));
+        incoming
+    }
+
+    /// Reads a word of the error queue, if it is of messages sent without copying: `sock_extended_err` of ip(7).
+    pub(super) fn completion(&self, len: usize) -> Option<Completion> {
+        let mut completion = None;
+        self.each(len, |level, kind, data| {
+            let is_word = matches!(
+                (level, kind),
+                (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+            );
+            if is_word && data.len() >= size_of::<libc::sock_extended_err>() {
+                completion = completion.or(read_completion(data));
+            }
+        });
+        completion
+    }
+
+    /// Visits the messages in the first `len` bytes up to the first that is malformed.
+    fn each(&self, len: usize, mut visit: impl FnMut(i32, i32, &[u8])) {
         let mut rest = &self.bytes[..len.min(CONTROL_BYTES)];
         while rest.len() >= HEADER_BYTES {
             let message_len = usize::from_ne_bytes(take(rest, offset_of!(libc::cmsghdr, cmsg_len)));
@@ -86,11 +112,26 @@ impl Control {
             }
             let level = i32::from_ne_bytes(take(rest, offset_of!(libc::cmsghdr, cmsg_level)));
             let kind = i32::from_ne_bytes(take(rest, offset_of!(libc::cmsghdr, cmsg_type)));
-            incoming.note(level, kind, &rest[HEADER_BYTES..message_len]);
+            visit(level, kind, &rest[HEADER_BYTES..message_len]);
             rest = &rest[align(message_len).min(rest.len())..];
         }
-        incoming
     }
+}
+
+/// A range of messages that the kernel is done with (`SO_EE_ORIGIN_ZEROCOPY`), errno 0.
+fn read_completion(data: &[u8]) -> Option<Completion> {
+    let field = |at| u32::from_ne_bytes(take(data, at));
+    let errno = field(offset_of!(libc::sock_extended_err, ee_errno));
+    let origin = data[offset_of!(libc::sock_extended_err, ee_origin)];
+    if errno != 0 || origin != SO_EE_ORIGIN_ZEROCOPY {
+        return None;
+    }
+    let code = data[offset_of!(libc::sock_extended_err, ee_code)];
+    Some(Completion {
+        first: field(offset_of!(libc::sock_extended_err, ee_info)),
+        last: field(offset_of!(libc::sock_extended_err, ee_data)),
+        copied: code & SO_EE_CODE_ZEROCOPY_COPIED != 0,
+    })
 }
 
 fn put(to: &mut [u8], at: usize, bytes: &[u8]) {
@@ -207,6 +248,46 @@ mod tests {
         assert_eq!(control.read(len), Incoming::default());
     }
 
+    /// Words of the error queue as Linux 6.18 writes them on x86-64: header, `sock_extended_err`, address of nobody.
+    const WORD_V4: [u8; 48] = [
+        48, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, // cmsg_len, IPPROTO_IP, IP_RECVERR
+        0, 0, 0, 0, 5, 0, 1, 0, 0, 0, 0, 0, 17, 0, 0, 0, // no error, origin zero-copy, copied, 0 to 17
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    const WORD_V6: [u8; 60] = [
+        60, 0, 0, 0, 0, 0, 0, 0, 41, 0, 0, 0, 25, 0, 0, 0, // cmsg_len, IPPROTO_IPV6, IPV6_RECVERR
+        0, 0, 0, 0, 5, 0, 0, 0, 254, 255, 255, 255, 1, 0, 0, 0, // not copied, 2^32 - 2 to 1
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+
+    fn word(bytes: &[u8]) -> Control {
+        let mut control = Control::EMPTY;
+        control.bytes[..bytes.len()].copy_from_slice(bytes);
+        control
+    }
+
+    #[test]
+    #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+    fn words_of_the_error_queue_are_read() {
+        let copied = Completion { first: 0, last: 17, copied: true };
+        assert_eq!(word(&WORD_V4).completion(WORD_V4.len()), Some(copied));
+        let sent = Completion { first: u32::MAX - 1, last: 1, copied: false };
+        assert_eq!(word(&WORD_V6).completion(WORD_V6.len()), Some(sent));
+        for cut in 0..HEADER_BYTES + size_of::<libc::sock_extended_err>() {
+            assert_eq!(word(&WORD_V4).completion(cut), None, "{cut}");
+        }
+    }
+
+    #[test]
+    #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+    fn words_about_other_things_are_none() {
+        for (at, value) in [(12, 10), (16, 111), (20, 2)] {
+            let mut other = word(&WORD_V4);
+            other.bytes[at] = value;
+            assert_eq!(other.completion(WORD_V4.len()), None, "byte {at}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(
@@ -218,6 +299,7 @@ mod tests {
             control.bytes.copy_from_slice(&bytes);
             control.bytes[..8].copy_from_slice(&first_len.to_ne_bytes());
             control.read(len);
+            control.completion(len);
         }
     }
 }

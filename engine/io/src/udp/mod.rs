@@ -1,16 +1,24 @@
 //! Kernel UDP backend: trains out by `UDP_SEGMENT`, trains in by `UDP_GRO`, batched calls (stages 5 and 6).
 //!
 //! One socket per worker and local address, unprivileged, IPv4 and IPv6. A socket bound to the IPv6 wildcard takes
-//! both families. Nothing is fragmented and the kernel's path MTU is not used: the engine probes its own. Sending
-//! always copies into the kernel; there is no zero-copy mode here.
+//! both families. Nothing is fragmented and the kernel's path MTU is not used: the engine probes its own. Long trains are
+//! sent without copying where the kernel reports that it really does not copy, see `ways`.
 
 mod address;
 mod control;
+mod frames;
+#[cfg(test)]
+mod lacking_tests;
 mod option;
+mod outlet;
+mod pending;
 mod receive;
 mod send;
 mod socket;
 pub mod steer;
+mod ways;
+#[cfg(test)]
+mod zero_copy_tests;
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,7 +27,7 @@ use socket2::Socket;
 
 use crate::error::IoError;
 use crate::limits::CAPABILITY_NOTES_MAX;
-use crate::queue::{Capabilities, Counters, Flushed, Meta, Queue, SendFailure, Transmit};
+use crate::queue::{Capabilities, Counters, Flushed, Meta, Queue, SendFailure, Transmit, ZeroCopy};
 use receive::Receiver;
 use send::Sender;
 
@@ -42,6 +50,8 @@ pub struct UdpConfig {
     pub gso: bool,
     /// Allow trains in.
     pub gro: bool,
+    /// Allow sending without copying, where the kernel reports that it does not copy.
+    pub zero_copy: bool,
 }
 
 impl UdpConfig {
@@ -56,6 +66,7 @@ impl UdpConfig {
             reuse_port: false,
             gso: true,
             gro: true,
+            zero_copy: true,
         }
     }
 }
@@ -75,18 +86,38 @@ impl UdpQueue {
     /// address that cannot be bound or a kernel without UDP for its family.
     pub fn open(config: &UdpConfig) -> Result<Self, IoError> {
         let (socket, local, capabilities) = socket::open(config)?;
-        let sender = Sender::new(local, capabilities.gso_segments_max > 1, config.interface);
+        let gso = capabilities.gso_segments_max > 1;
+        let zero_copy = capabilities.zero_copy != ZeroCopy::Absent;
+        let sender = Sender::new(local, gso, zero_copy, config.interface)?;
         let receiver = Receiver::new(capabilities.gro);
         Ok(UdpQueue { socket, local, capabilities, counters: Counters::default(), sender, receiver })
     }
 
     fn gso_is_lost(&mut self, errno: i32) {
         self.capabilities.gso_segments_max = 1;
+        let cause = crate::error::text(&errno);
+        self.note(format!("trains are split: the route refused UDP_SEGMENT ({cause})"));
+    }
+
+    fn note(&mut self, note: String) {
         if self.capabilities.notes.len() < CAPABILITY_NOTES_MAX {
-            let cause = crate::error::text(&errno);
-            self.capabilities
-                .notes
-                .push(format!("trains are split: the route refused UDP_SEGMENT ({cause})"));
+            self.capabilities.notes.push(note);
+        }
+    }
+
+    /// Takes back frames that the kernel is done with, and notes what that says of sending without copying.
+    fn reclaim(&mut self) -> Result<(), IoError> {
+        self.sender
+            .reclaim(&mut self.socket.as_fd(), &mut self.counters)
+            .map_err(|error| IoError::new("take back frames sent from", self.local, &error))?;
+        self.hear_zero_copy_news();
+        Ok(())
+    }
+
+    fn hear_zero_copy_news(&mut self) {
+        while let Some((found, note)) = self.sender.take_zero_copy_news() {
+            self.capabilities.zero_copy = found;
+            note.into_iter().for_each(|note| self.note(note));
         }
     }
 }
@@ -123,12 +154,13 @@ impl Queue for UdpQueue {
     }
 
     fn flush(&mut self) -> Result<Flushed, IoError> {
-        let result = self.sender.flush(self.socket.as_fd(), &mut self.counters);
+        let result = self.sender.flush(&mut self.socket.as_fd(), &mut self.counters);
         let mut flushed = result.map_err(|error| IoError::new("send from", self.local, &error))?;
         if let Some(errno) = self.sender.take_gso_refusal() {
             self.gso_is_lost(errno);
             flushed.gso_lost = true;
         }
+        self.hear_zero_copy_news();
         Ok(flushed)
     }
 
@@ -137,6 +169,7 @@ impl Queue for UdpQueue {
     }
 
     fn receive(&mut self) -> Result<usize, IoError> {
+        self.reclaim()?;
         self.receiver
             .receive(self.socket.as_fd(), &mut self.counters)
             .map_err(|error| IoError::new("receive on", self.local, &error))

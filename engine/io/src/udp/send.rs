@@ -1,18 +1,25 @@
-//! Transmit burst: a ring of frames handed to `sendmmsg`, trains whole where the kernel takes them.
+//! Transmit burst: frames handed to `sendmmsg`, trains whole where the kernel takes them (stage 5).
 //!
 //! Frames leave in order. The cursor is (first queued frame, bytes of it already sent); every call to the kernel
-//! starts from there, cut into *pieces*: a train of at most 64 segments, or single datagrams without GSO.
+//! starts from there, cut into *pieces*: a train of at most 64 segments, or single datagrams without GSO. The pieces of
+//! one call are all copied by the kernel or all sent from where they lie; those frames stay the kernel's until it tells
+//! that it is done ([`Sender::reclaim`]). What it refuses to send so is copied.
 
 use std::io;
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::address::{self, Name};
 use super::control::{Control, Outgoing};
-use crate::error::{check, restart};
-use crate::limits::{FRAME_BYTES, SEND_FRAMES, SEND_MESSAGES, TRAIN_BYTES_MAX, TRAIN_SEGMENTS_MAX};
-use crate::queue::{Counters, Flushed, SendFailure, Transmit};
+use super::frames::Frames;
+use super::outlet::Outlet;
+use super::pending::{Lent, Pending};
+use super::ways::Ways;
+use crate::error::{IoError, restart};
+use crate::limits::{
+    COMPLETION_READS, SEND_FRAMES, SEND_MESSAGES, TRAIN_BYTES_MAX, TRAIN_SEGMENTS_MAX, ZERO_COPY_BYTES_MIN,
+};
+use crate::queue::{Counters, Flushed, SendFailure, Transmit, ZeroCopy};
 
 /// A part of a frame that goes as one message.
 #[derive(Clone, Copy, Default)]
@@ -22,18 +29,23 @@ struct Piece {
     segments: usize,
     /// It is the last of its frame.
     ends_frame: bool,
+    /// It is sent without copying, by this way.
+    way: Option<u8>,
 }
 
 #[derive(Clone, Copy)]
 struct Queued {
+    frame: u8,
     transmit: Transmit,
     /// The kernel refused this frame as a train; it goes as singles.
     split: bool,
+    /// The kernel refused to send this frame without copying it.
+    copied: bool,
 }
 
 /// Frames on their way out.
 pub(super) struct Sender {
-    frames: Box<[u8]>,
+    frames: Frames,
     queued: [Option<Queued>; SEND_FRAMES],
     head: usize,
     len: usize,
@@ -46,15 +58,25 @@ pub(super) struct Sender {
     /// Refusal of a train that has not yet proved to be one of GSO itself, or that was not yet reported.
     gso_suspect: Option<i32>,
     gso_refused: Option<i32>,
+    /// Where frames are sent without copying; `None` where the kernel cannot.
+    ways: Option<Ways>,
+    pending: Pending,
+    /// A refused message may have used up a number, which only the kernel's word tells.
+    out_of_step: bool,
     names: Box<[Name]>,
     controls: Box<[Control]>,
     failures: Vec<SendFailure>,
 }
 
 impl Sender {
-    pub(super) fn new(local: SocketAddr, gso: bool, interface: Option<u32>) -> Self {
-        Sender {
-            frames: vec![0; SEND_FRAMES * FRAME_BYTES].into_boxed_slice(),
+    pub(super) fn new(
+        local: SocketAddr,
+        gso: bool,
+        zero_copy: bool,
+        interface: Option<u32>,
+    ) -> Result<Self, IoError> {
+        Ok(Sender {
+            frames: Frames::new()?,
             queued: [None; SEND_FRAMES],
             head: 0,
             len: 0,
@@ -64,14 +86,29 @@ impl Sender {
             gso,
             gso_suspect: None,
             gso_refused: None,
+            ways: zero_copy.then(Ways::new),
+            pending: Pending::new(),
+            out_of_step: false,
             names: vec![Name::default(); SEND_MESSAGES].into_boxed_slice(),
             controls: vec![Control::EMPTY; SEND_MESSAGES].into_boxed_slice(),
             failures: Vec::with_capacity(SEND_FRAMES),
-        }
+        })
     }
 
     pub(super) fn queued(&self) -> usize {
         self.len
+    }
+
+    /// Messages that the kernel sends from where they lie, for now.
+    #[cfg(test)]
+    pub(super) fn lent(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Frames that nobody holds.
+    #[cfg(test)]
+    pub(super) fn free(&self) -> usize {
+        self.frames.free()
     }
 
     pub(super) fn failures(&self) -> &[SendFailure] {
@@ -83,6 +120,13 @@ impl Sender {
         self.gso_refused.take()
     }
 
+    /// What was newly found about sending without copying, and what there is to note of it.
+    pub(super) fn take_zero_copy_news(&mut self) -> Option<(ZeroCopy, Option<String>)> {
+        let ways = self.ways.as_mut()?;
+        let note = ways.take_news()?;
+        Some((ways.found(), note))
+    }
+
     fn slot(&self, nth: usize) -> usize {
         (self.head + nth) % SEND_FRAMES
     }
@@ -91,15 +135,15 @@ impl Sender {
         if self.len == SEND_FRAMES {
             return None;
         }
-        let start = self.slot(self.len) * FRAME_BYTES;
-        Some(&mut self.frames[start..start + FRAME_BYTES])
+        self.frames.next()
     }
 
     pub(super) fn commit(&mut self, transmit: Transmit) {
         assert!(self.len < SEND_FRAMES, "a frame was committed that was not reserved");
         assert!((1..=TRAIN_BYTES_MAX).contains(&transmit.len), "frame of {} bytes", transmit.len);
         assert!(transmit.segment <= transmit.len, "segments longer than the frame");
-        self.queued[self.slot(self.len)] = Some(Queued { transmit, split: false });
+        let frame = self.frames.take();
+        self.queued[self.slot(self.len)] = Some(Queued { frame, transmit, split: false, copied: false });
         self.len += 1;
     }
 
@@ -108,67 +152,120 @@ impl Sender {
     }
 
     fn drop_first(&mut self) {
-        self.queued[self.head] = None;
+        if let Some(queued) = self.queued[self.head].take() {
+            self.frames.release(queued.frame);
+        }
         self.head = self.slot(1);
         self.len -= 1;
         self.offset = 0;
-        if self.len == 0 {
-            self.head = 0;
-        }
     }
 
-    pub(super) fn flush(&mut self, fd: BorrowedFd<'_>, counters: &mut Counters) -> io::Result<Flushed> {
+    pub(super) fn flush(&mut self, outlet: &mut impl Outlet, counters: &mut Counters) -> io::Result<Flushed> {
         self.failures.clear();
+        self.reclaim(outlet, counters)?;
         let mut flushed = Flushed::default();
         while self.len > 0 {
             counters.send_calls += 1;
             let mut pieces = [Piece::default(); SEND_MESSAGES];
-            match restart(|| self.send(fd, &mut pieces)) {
-                Ok(sent) => self.advance(&pieces[..sent], &mut flushed),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let mut count = 0;
+            let result = restart(|| {
+                count = 0;
+                self.send(outlet, &mut pieces, &mut count)
+            });
+            let lent = pieces[0].way;
+            let sent = *result.as_ref().unwrap_or(&0);
+            self.advance(&pieces[..sent], &mut flushed);
+            if lent.is_some() && sent < count {
+                self.out_of_step = true;
+                self.reclaim(outlet, counters)?;
+            }
+            match (result, lent) {
+                (Ok(_), _) => {}
+                (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => {
                     flushed.would_block = true;
                     break;
                 }
-                Err(error) => self.refused(error)?,
+                (Err(_), Some(way)) => self.copy_first(way),
+                (Err(error), None) => self.refused(error)?,
             }
         }
         flushed.failures = self.failures.len();
         Ok(flushed)
     }
 
-    /// One call to the kernel. Returns how many of `pieces` it took, at least one.
-    fn send(&mut self, fd: BorrowedFd<'_>, pieces: &mut [Piece; SEND_MESSAGES]) -> io::Result<usize> {
+    /// Trains are sent whole again, as if none had been refused.
+    #[cfg(test)]
+    pub(super) fn allow_gso(&mut self) {
+        self.gso = true;
+    }
+
+    /// Takes back the frames that the kernel is done with.
+    pub(super) fn reclaim(&mut self, outlet: &mut impl Outlet, counters: &mut Counters) -> io::Result<()> {
+        let Sender { pending, frames, ways: Some(ways), out_of_step, .. } = self else { return Ok(()) };
+        for _ in 0..COMPLETION_READS {
+            if pending.is_empty() && !*out_of_step {
+                break;
+            }
+            counters.completion_calls += 1;
+            let Some(completion) = restart(|| outlet.completed())? else {
+                *out_of_step = false;
+                break;
+            };
+            pending.complete(completion, |lent| {
+                frames.release(lent.frame);
+                ways.completed(lent.way, completion.copied);
+            });
+        }
+        Ok(())
+    }
+
+    /// One call to the kernel of `count` pieces. Returns how many of them it took, at least one.
+    fn send(
+        &mut self,
+        outlet: &mut impl Outlet,
+        pieces: &mut [Piece; SEND_MESSAGES],
+        count: &mut usize,
+    ) -> io::Result<usize> {
         // SAFETY: all zeroes is a valid iovec: no buffer.
         let mut iovecs: [libc::iovec; SEND_MESSAGES] = unsafe { mem::zeroed() };
         // SAFETY: all zeroes is a valid mmsghdr: no name, no buffer, no control.
         let mut messages: [libc::mmsghdr; SEND_MESSAGES] = unsafe { mem::zeroed() };
-        let (mut count, mut nth, mut offset) = (0, 0, self.offset);
-        while count < SEND_MESSAGES && nth < self.len {
-            let slot = self.slot(nth);
-            let Some(queued) = self.queued[slot] else { break };
-            let piece = cut(&queued, offset, self.gso);
+        let (mut nth, mut offset) = (0, self.offset);
+        while *count < SEND_MESSAGES && nth < self.len {
+            let Some(queued) = self.queued[self.slot(nth)] else { break };
+            let mut piece = cut(&queued, offset, self.gso);
+            piece.way = self.way(&queued, &piece, *count);
+            if *count > 0 && piece.way.is_some() != pieces[0].way.is_some() {
+                break;
+            }
             let outgoing = self.outgoing(&queued.transmit, piece);
-            let (name, control) = (&mut self.names[count], &mut self.controls[count]);
-            let start = slot * FRAME_BYTES + offset;
-            let bytes = &mut self.frames[start..start + piece.len];
-            iovecs[count] = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-            let header = &mut messages[count].msg_hdr;
+            let (name, control) = (&mut self.names[*count], &mut self.controls[*count]);
+            let bytes = self.frames.bytes(queued.frame, offset, piece.len);
+            iovecs[*count] = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+            let header = &mut messages[*count].msg_hdr;
             header.msg_namelen = name.write(queued.transmit.destination, self.family_v6) as libc::socklen_t;
             header.msg_name = (&raw mut *name).cast();
-            header.msg_iov = &mut iovecs[count];
+            header.msg_iov = &mut iovecs[*count];
             header.msg_iovlen = 1;
             header.msg_controllen = control.write(&outgoing) as _;
             if header.msg_controllen > 0 {
                 header.msg_control = control.bytes.as_mut_ptr().cast();
             }
-            pieces[count] = piece;
-            count += 1;
+            pieces[*count] = piece;
+            *count += 1;
             (nth, offset) = if piece.ends_frame { (nth + 1, 0) } else { (nth, offset + piece.len) };
         }
-        let (from, wait) = (messages.as_mut_ptr(), libc::MSG_DONTWAIT);
-        // SAFETY: the first `count` messages point into frames, names and controls of `self` and into `iovecs`, each with its own length; all outlive the call and nothing else uses them during it.
-        let returned = unsafe { libc::sendmmsg(fd.as_raw_fd(), from, count as libc::c_uint, wait as _) };
-        check(returned).map(|sent| sent as usize)
+        let flags = if pieces[0].way.is_some() { libc::MSG_ZEROCOPY } else { 0 };
+        // SAFETY: the messages point into frames, names and controls of `self` and into `iovecs`, each with its own length; all outlive the call and nothing else uses them during it. A frame sent without copying is neither written nor lent before the kernel is done with it: `advance` makes the kernel its holder, and its memory is never given to another user.
+        unsafe { outlet.send(&mut messages[..*count], flags) }
+    }
+
+    /// The way by which a piece is sent without copying, when it is worth that; `before` pieces are of the same call.
+    fn way(&mut self, queued: &Queued, piece: &Piece, before: usize) -> Option<u8> {
+        if queued.split || queued.copied || piece.len < ZERO_COPY_BYTES_MIN || self.pending.room() <= before {
+            return None;
+        }
+        self.ways.as_mut()?.choose(&queued.transmit)
     }
 
     fn outgoing(&self, transmit: &Transmit, piece: Piece) -> Outgoing {
@@ -182,14 +279,30 @@ impl Sender {
         for piece in sent {
             flushed.datagrams += piece.segments;
             flushed.bytes += piece.len;
-            if self.first().is_some_and(|queued| queued.split) && self.gso {
+            let Some(queued) = self.first() else { return };
+            if queued.split && self.gso {
                 self.gso = false;
                 self.gso_refused = self.gso_suspect.take();
+            }
+            if let (Some(way), Some(ways)) = (piece.way, &mut self.ways) {
+                self.frames.hold(queued.frame);
+                self.pending.push(Lent { frame: queued.frame, way });
+                ways.lent(way);
             }
             self.offset += piece.len;
             if piece.ends_frame {
                 self.drop_first();
             }
+        }
+    }
+
+    /// The first queued frame is to be copied: whatever is wrong with it otherwise shows then.
+    fn copy_first(&mut self, way: u8) {
+        if let Some(queued) = &mut self.queued[self.head] {
+            queued.copied = true;
+        }
+        if let Some(ways) = &mut self.ways {
+            ways.turned_away(way);
         }
     }
 
@@ -223,7 +336,7 @@ fn cut(queued: &Queued, offset: usize, gso: bool) -> Piece {
     let segment = if segment == 0 { len } else { segment };
     let segments_max = if gso && !queued.split { TRAIN_SEGMENTS_MAX } else { 1 };
     let take = rest.min(segment * segments_max);
-    Piece { len: take, segments: take.div_ceil(segment), ends_frame: take == rest }
+    Piece { len: take, segments: take.div_ceil(segment), ends_frame: take == rest, way: None }
 }
 
 /// Errors of one destination or one packet; the socket itself is sound.
@@ -256,7 +369,8 @@ mod tests {
 
     fn frame(len: usize, segment: usize) -> Queued {
         let destination = "127.0.0.1:9".parse().unwrap();
-        Queued { transmit: Transmit { destination, source: None, len, segment, ecn: None }, split: false }
+        let transmit = Transmit { destination, source: None, len, segment, ecn: None };
+        Queued { frame: 0, transmit, split: false, copied: false }
     }
 
     fn pieces(queued: &Queued, gso: bool) -> Vec<(usize, usize)> {
@@ -270,6 +384,10 @@ mod tests {
                 return out;
             }
         }
+    }
+
+    fn sender() -> Sender {
+        Sender::new("127.0.0.1:0".parse().unwrap(), true, false, None).unwrap()
     }
 
     #[test]
@@ -296,7 +414,7 @@ mod tests {
 
     #[test]
     fn the_burst_is_full_at_its_limit_and_a_ring_afterwards() {
-        let mut sender = Sender::new("127.0.0.1:0".parse().unwrap(), true, None);
+        let mut sender = sender();
         for _ in 0..SEND_FRAMES {
             assert!(sender.reserve().is_some());
             sender.commit(frame(1, 0).transmit);
@@ -311,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_train_refused_for_its_size_does_not_end_trains() {
-        let mut sender = Sender::new("127.0.0.1:0".parse().unwrap(), true, None);
+        let mut sender = sender();
         sender.commit(frame(4_000, 2_000).transmit);
         sender.refused(io::Error::from_raw_os_error(libc::EINVAL)).unwrap();
         assert_eq!(sender.queued(), 1);
@@ -322,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_train_that_passes_in_pieces_ends_trains_once() {
-        let mut sender = Sender::new("127.0.0.1:0".parse().unwrap(), true, None);
+        let mut sender = sender();
         sender.commit(frame(4_000, 2_000).transmit);
         sender.refused(io::Error::from_raw_os_error(libc::EIO)).unwrap();
         let piece = cut(&sender.first().unwrap(), 0, sender.gso);

@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{UdpConfig, option};
 use crate::error::IoError;
 use crate::limits::TRAIN_SEGMENTS_MAX;
-use crate::queue::Capabilities;
+use crate::queue::{Capabilities, ZeroCopy};
 
 const ON: i32 = 1;
 
@@ -79,24 +79,29 @@ fn obtain(
         && wish(&mut notes, "trains out (UDP_SEGMENT)", option::set(fd, libc::SOL_UDP, libc::UDP_SEGMENT, 0));
     let gro = config.gro
         && wish(&mut notes, "trains in (UDP_GRO)", option::set(fd, libc::SOL_UDP, libc::UDP_GRO, ON));
-    let told = tell_arrival(fd, config.local);
-    let ecn = wish(&mut notes, "address, interface and ECN mark of packets", told);
+    let arrival = wish(&mut notes, "address and interface of packets", tell_arrival(fd, config.local));
+    let ecn = wish(&mut notes, "ECN marks of packets", tell_marks(fd, config.local));
     let counted = option::set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, ON);
     wish(&mut notes, "count of overflows (SO_RXQ_OVFL)", counted);
-    if let Some(us) = config.busy_poll_us {
-        let value = i32::try_from(us).unwrap_or(i32::MAX);
-        wish(
+    let zero_copy = config.zero_copy
+        && wish(
             &mut notes,
-            "busy polling (SO_BUSY_POLL)",
-            option::set(fd, libc::SOL_SOCKET, libc::SO_BUSY_POLL, value),
+            "sending without copying (SO_ZEROCOPY)",
+            option::set(fd, libc::SOL_SOCKET, libc::SO_ZEROCOPY, ON),
         );
-    }
+    let busy_poll_us = config.busy_poll_us.filter(|us| {
+        let value = i32::try_from(*us).unwrap_or(i32::MAX);
+        let set = option::set(fd, libc::SOL_SOCKET, libc::SO_BUSY_POLL, value);
+        wish(&mut notes, "busy polling (SO_BUSY_POLL)", set)
+    });
     Ok(Capabilities {
         backend: "udp",
         gso_segments_max: if gso { TRAIN_SEGMENTS_MAX } else { 1 },
         gro,
         ecn,
-        zero_copy: false,
+        arrival,
+        zero_copy: if zero_copy { ZeroCopy::Untried } else { ZeroCopy::Absent },
+        busy_poll_us: busy_poll_us.unwrap_or(0),
         receive_buffer,
         send_buffer,
         bound_interface,
@@ -112,14 +117,23 @@ fn wish(notes: &mut Vec<String>, what: &str, result: io::Result<()>) -> bool {
     result.is_ok()
 }
 
-/// Asks the kernel to tell destination address, interface and traffic class with every datagram.
+/// Asks the kernel to tell destination address and interface with every datagram.
 fn tell_arrival(fd: BorrowedFd<'_>, local: SocketAddr) -> io::Result<()> {
     if local.is_ipv6() {
         option::set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, ON)?;
-        option::set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, ON)?;
     }
     if takes_v4(local) {
         option::set(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, ON)?;
+    }
+    Ok(())
+}
+
+/// Asks the kernel to tell the traffic class, which holds the mark, with every datagram.
+fn tell_marks(fd: BorrowedFd<'_>, local: SocketAddr) -> io::Result<()> {
+    if local.is_ipv6() {
+        option::set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, ON)?;
+    }
+    if takes_v4(local) {
         option::set(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, ON)?;
     }
     Ok(())

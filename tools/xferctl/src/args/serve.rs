@@ -57,7 +57,7 @@ pub(crate) type Cores = std::vec::Vec<usize>;
 /// How workers wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PollArg {
-    /// Spin while a transfer runs
+    /// Spin while a transfer runs, and let the kernel poll the device where it may
     Busy,
     /// Spin a short time, then sleep
     Adaptive,

@@ -5,7 +5,7 @@ use crate::units::show_size;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
-use xfer_client::doctor::{self, Capabilities, Nic};
+use xfer_client::doctor::{self, Capabilities, Nic, ZeroCopy};
 
 /// Receive buffer that takes in what comes while a chunk is hashed and written, at 10 Gbit/s.
 const RMEM_WANTED: u64 = 4 << 20;
@@ -197,13 +197,25 @@ fn udp(ipv6: bool) -> Option<Finding> {
     }
 }
 
+/// What sending without copying is worth depends on the way out, so a socket that sent nothing yet has not tried it.
+fn zero_copy_text(zero_copy: ZeroCopy) -> &'static str {
+    match zero_copy {
+        ZeroCopy::Absent => "no",
+        ZeroCopy::Untried => "to be tried with each destination",
+        ZeroCopy::Used => "yes",
+        ZeroCopy::Refused => "no, the kernel copies",
+    }
+}
+
 fn udp_socket(check: &'static str, capabilities: &Capabilities) -> Finding {
     let trains = capabilities.gso_segments_max > 1;
     let text = format!(
-        "trains out (GSO) {}, trains in (GRO) {}, ECN {}, socket buffers {} in and {} out",
+        "trains out (GSO) {}, trains in (GRO) {}, ECN {}, sending without copying {}, busy polling {}, socket buffers {} in and {} out",
         if trains { format!("up to {} datagrams", capabilities.gso_segments_max) } else { "no".to_owned() },
         if capabilities.gro { "yes" } else { "no" },
         if capabilities.ecn { "yes" } else { "no" },
+        zero_copy_text(capabilities.zero_copy),
+        if capabilities.busy_poll_us > 0 { "yes" } else { "no" },
         show_size(capabilities.receive_buffer as u64),
         show_size(capabilities.send_buffer as u64),
     );
@@ -213,6 +225,9 @@ fn udp_socket(check: &'static str, capabilities: &Capabilities) -> Finding {
         .fact("gso_segments", capabilities.gso_segments_max)
         .fact("gro", capabilities.gro)
         .fact("ecn", capabilities.ecn)
+        .fact("arrival", capabilities.arrival)
+        .fact("zero_copy", capabilities.zero_copy.name())
+        .fact("busy_poll_us", capabilities.busy_poll_us)
         .fact("receive_buffer", capabilities.receive_buffer)
         .fact("send_buffer", capabilities.send_buffer)
         .fact("notes", json!(capabilities.notes));
@@ -243,7 +258,9 @@ mod tests {
             gso_segments_max: 1,
             gro: false,
             ecn: true,
-            zero_copy: false,
+            arrival: true,
+            zero_copy: ZeroCopy::Untried,
+            busy_poll_us: 0,
             receive_buffer: 425_984,
             send_buffer: 425_984,
             bound_interface: None,
