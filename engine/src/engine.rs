@@ -313,6 +313,7 @@ impl TransferConfig {
             datagram_max: peer.datagram_max.min(limits::DATAGRAM_MAX),
             peer_buffer: peer.receive_buffer,
             idle: xfer_proto::limits::IDLE,
+            rekey_after: None,
         }
     }
 }

@@ -123,6 +123,8 @@ impl SendStream {
 pub enum StreamError {
     /// More than the credit.
     Flow,
+    /// Bytes that are held already came again and differ.
+    Changed,
     /// A message that is none.
     Malformed(Malformed),
 }
@@ -159,7 +161,7 @@ impl RecvStream {
     /// Takes a piece. `Ok(false)`: it cannot be held now (too many holes) and must not be acknowledged.
     ///
     /// # Errors
-    /// [`StreamError::Flow`] beyond the credit.
+    /// [`StreamError::Flow`] beyond the credit, [`StreamError::Changed`] when it differs from what is held of it.
     pub fn receive(&mut self, offset: u64, bytes: &[u8]) -> Result<bool, StreamError> {
         let end = offset.saturating_add(bytes.len() as u64);
         if end > self.told {
@@ -169,6 +171,9 @@ impl RecvStream {
             return Ok(true);
         }
         let from = offset.max(self.base);
+        if self.differs(from, &bytes[(from - offset) as usize..]) {
+            return Err(StreamError::Changed);
+        }
         if !self.have.insert(from..end, limits::STREAM_RANGES_MAX) {
             return Ok(false);
         }
@@ -179,6 +184,17 @@ impl RecvStream {
         }
         self.bytes[at..to].copy_from_slice(&bytes[(from - offset) as usize..]);
         Ok(true)
+    }
+
+    /// Whether `bytes` from stream offset `from` on are not what is held of them.
+    fn differs(&self, from: u64, bytes: &[u8]) -> bool {
+        let end = from + bytes.len() as u64;
+        let overlaps = self.have.iter().map(|held| held.start.max(from)..held.end.min(end));
+        overlaps.filter(|both| !both.is_empty()).any(|both| {
+            let held = (both.start - self.base) as usize..(both.end - self.base) as usize;
+            let again = (both.start - from) as usize..(both.end - from) as usize;
+            self.bytes[held] != bytes[again]
+        })
     }
 
     /// The next whole message.
@@ -279,6 +295,25 @@ mod tests {
         let mut receive = RecvStream::new();
         assert_eq!(receive.receive(limits::STREAM_WINDOW, &[0]), Err(StreamError::Flow));
         assert_eq!(receive.receive(limits::STREAM_WINDOW - 1, &[0]), Ok(true));
+    }
+
+    #[test]
+    fn bytes_that_come_again_must_not_differ() {
+        for (offset, bytes, same) in [
+            (0, &[9, 9, 1, 2][..], true),
+            (3, &[2, 3, 9], true),
+            (1, &[9], true),
+            (5, &[9], true),
+            (0, &[9, 9, 0], false),
+            (3, &[7], false),
+            (4, &[7, 9], false),
+            (1, &[9, 1, 2, 7, 9], false),
+        ] {
+            let mut receive = RecvStream::new();
+            assert_eq!(receive.receive(2, &[1, 2, 3]), Ok(true));
+            let expected = if same { Ok(true) } else { Err(StreamError::Changed) };
+            assert_eq!(receive.receive(offset, bytes), expected, "{offset} {bytes:?}");
+        }
     }
 
     #[test]

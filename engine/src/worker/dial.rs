@@ -193,7 +193,7 @@ impl Worker {
     fn send_hello(&mut self, now: Time, i: usize) {
         let Worker { dials, sockets, .. } = self;
         let dial = &mut dials[i];
-        dial.resend_at = now + limits::HELLO_RESEND * (1 << dial.sends.min(5));
+        dial.resend_at = now + limits::HELLO_RESEND * (1 << dial.sends.min(2));
         if dial.sends == 0 {
             dial.first_sent = now;
         }

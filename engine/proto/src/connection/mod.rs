@@ -3,6 +3,7 @@
 
 mod fate;
 mod paths;
+mod proving;
 mod receive;
 mod tail;
 mod timers;
@@ -15,7 +16,7 @@ use crate::limits;
 use crate::outgoing::Outgoing;
 use crate::pacing::Pacer;
 use crate::path::{Address, Path, PathStart, PathState, mix};
-use crate::stream::{RecvStream, SendStream};
+use crate::stream::{RecvStream, SendStream, StreamError};
 use crate::time::Time;
 use crate::wire::{CloseCode, ConnectionId, Message, PathId, TransferId, Window, WindowWords};
 use alloc::collections::VecDeque;
@@ -50,6 +51,9 @@ pub struct Config {
     pub peer_buffer: u32,
     /// How long a silent peer is waited for.
     pub idle: Duration,
+    /// Packets of a path after which it changes its keys, by leaving out numbers of the epoch when nothing is in flight; `None` uses all
+    /// (PROTOCOL.md#keys). Only where DATA is sealed.
+    pub rekey_after: Option<u32>,
 }
 
 /// What a handshake hands over to a connection.
@@ -346,7 +350,10 @@ impl<C: Crypto> Connection<C> {
 
     /// Closes; the peer is told, and told again, for three probe timeouts. No event follows but what waits already.
     pub fn close(&mut self, now: Time, code: CloseCode, text: &str) {
-        if self.is_running() {
+        if matches!(self.state, State::Unconfirmed) {
+            // Nothing but a REPLY goes to an address that proved nothing (PROTOCOL.md#reply).
+            self.state = State::Over;
+        } else if self.is_running() {
             let mut end = text.len().min(limits::CLOSE_TEXT_LEN_MAX);
             while !text.is_char_boundary(end) {
                 end -= 1;
@@ -378,10 +385,10 @@ impl<C: Crypto> Connection<C> {
                     }
                     self.events.push_back(Event::Message(message));
                 }
-                Err(crate::stream::StreamError::Flow) => {
+                Err(StreamError::Flow | StreamError::Changed) => {
                     return self.fail(now, CloseCode::Flow, "control stream beyond its credit");
                 }
-                Err(crate::stream::StreamError::Malformed(bad)) => {
+                Err(StreamError::Malformed(bad)) => {
                     let code =
                         if bad.what.starts_with("name") { CloseCode::Name } else { CloseCode::Protocol };
                     return self.fail(now, code, bad.what);
@@ -439,6 +446,7 @@ impl<C: Crypto> Connection<C> {
             algorithm: self.config.algorithm,
             datagram_max: self.config.datagram_max,
             peer_buffer: self.config.peer_buffer,
+            rekey_after: self.config.rekey_after,
             rtt,
             seed: mix(self.seed ^ u64::from(id.0)),
         };

@@ -32,6 +32,17 @@ pub enum Dropped {
     Closed,
 }
 
+/// One received datagram.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    now: Time,
+    from: Address,
+    /// It carries a congestion mark.
+    ce: bool,
+    header: &'a Header,
+    datagram: &'a [u8],
+}
+
 impl<C: Crypto> Connection<C> {
     /// Takes a DATA or CONTROL datagram with this connection's id; `header` is its decoded header.
     ///
@@ -60,6 +71,7 @@ impl<C: Crypto> Connection<C> {
         if header.number >= limits::NUMBER_END {
             return Err(Dropped::Number);
         }
+        let arrival = Arrival { now, from, ce, header, datagram };
         match self.path_index(header.path) {
             Some(i) => {
                 let plain = header.kind == Kind::Data && !self.suite.seals_data();
@@ -71,23 +83,17 @@ impl<C: Crypto> Connection<C> {
                     return Err(Dropped::Number);
                 }
                 match header.kind {
-                    Kind::Data => self.receive_data(now, i, from, ce, header, datagram, memory),
-                    Kind::Control => self.receive_control(now, i, from, ce, header, datagram),
+                    Kind::Data => self.receive_data(i, &arrival, memory),
+                    Kind::Control => self.receive_control(i, &arrival),
                     _ => Err(Dropped::Length),
                 }
             }
-            None => self.receive_new_path(now, from, ce, header, datagram),
+            None => self.receive_new_path(&arrival),
         }
     }
 
-    fn receive_new_path(
-        &mut self,
-        now: Time,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        datagram: &[u8],
-    ) -> Result<(), Dropped> {
+    fn receive_new_path(&mut self, arrival: &Arrival<'_>) -> Result<(), Dropped> {
+        let Arrival { now, from, header, .. } = *arrival;
         if !self.may_open(now, header) {
             return Err(Dropped::UnknownPath);
         }
@@ -95,7 +101,7 @@ impl<C: Crypto> Connection<C> {
         let path = self.new_path(now, header.path, from, PathState::Unproven, None);
         self.paths.push(path);
         let i = self.paths.len() - 1;
-        let taken = self.receive_control(now, i, from, ce, header, datagram);
+        let taken = self.receive_control(i, arrival);
         if taken.is_err() {
             self.paths.truncate(i);
         }
@@ -126,20 +132,15 @@ impl<C: Crypto> Connection<C> {
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
     fn receive_data(
         &mut self,
-        now: Time,
         i: usize,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        datagram: &[u8],
+        arrival: &Arrival<'_>,
         memory: &mut impl ChunkMemory,
     ) -> Result<(), Dropped> {
-        let bytes = self.place(i, header, datagram, memory)?;
+        let bytes = self.place(i, arrival.header, arrival.datagram, memory)?;
         self.paths[i].counters.content_received += u64::from(bytes);
-        self.authenticated(now, i, from, header, true, true, ce);
+        self.authenticated(i, arrival, true, true);
         self.collect_full();
         Ok(())
     }
@@ -223,15 +224,8 @@ impl<C: Crypto> Connection<C> {
         Ok(filled)
     }
 
-    fn receive_control(
-        &mut self,
-        now: Time,
-        i: usize,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        datagram: &[u8],
-    ) -> Result<(), Dropped> {
+    fn receive_control(&mut self, i: usize, arrival: &Arrival<'_>) -> Result<(), Dropped> {
+        let Arrival { header, datagram, .. } = *arrival;
         let mut payload = core::mem::take(&mut self.scratch);
         let length = usize::from(header.length);
         let opener = Opener {
@@ -243,21 +237,14 @@ impl<C: Crypto> Connection<C> {
         };
         let opened = opener.open(&mut payload[..length], &mut self.counters);
         if opened.is_ok() {
-            self.take_payload(now, i, from, ce, header, &payload[..length]);
+            self.take_payload(i, arrival, &payload[..length]);
         }
         self.scratch = payload;
         opened
     }
 
-    fn take_payload(
-        &mut self,
-        now: Time,
-        i: usize,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        payload: &[u8],
-    ) {
+    fn take_payload(&mut self, i: usize, arrival: &Arrival<'_>, payload: &[u8]) {
+        let Arrival { now, from, .. } = *arrival;
         let mut eliciting = false;
         let mut held = true;
         for frame in Frames::new(payload) {
@@ -272,7 +259,7 @@ impl<C: Crypto> Connection<C> {
                 return;
             }
         }
-        self.authenticated(now, i, from, header, held, eliciting, ce);
+        self.authenticated(i, arrival, held, eliciting);
         self.take_messages(now);
         for frame in Frames::new(payload) {
             if let Ok(Frame::PathAbandon(path)) = frame {
@@ -290,6 +277,9 @@ impl<C: Crypto> Connection<C> {
                 Ok(held) => return held,
                 Err(StreamError::Flow) => {
                     self.fail(now, CloseCode::Flow, "control stream beyond its credit");
+                }
+                Err(StreamError::Changed) => {
+                    self.fail(now, CloseCode::Flow, "control stream bytes changed");
                 }
                 Err(StreamError::Malformed(bad)) => self.fail(now, CloseCode::Protocol, bad.what),
             },
@@ -357,20 +347,12 @@ impl<C: Crypto> Connection<C> {
     }
 
     /// Bookkeeping for a packet that opened; plain DATA, which anybody may have sent, proves nothing. `held`: it may be acknowledged.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
-    fn authenticated(
-        &mut self,
-        now: Time,
-        i: usize,
-        from: Address,
-        header: &Header,
-        held: bool,
-        eliciting: bool,
-        ce: bool,
-    ) {
+    fn authenticated(&mut self, i: usize, arrival: &Arrival<'_>, held: bool, eliciting: bool) {
+        let Arrival { now, from, ce, header, datagram } = *arrival;
         let highest = self.paths[i].received.is_highest(header.number);
         let path = &mut self.paths[i];
         path.counters.packets_received += 1;
+        path.counters.marks_received += u64::from(ce && held);
         path.counters.bytes_received += u64::from(header.length);
         if held {
             path.received.accept(now, header.number, header.stamp, eliciting, header.ask, ce);
@@ -385,9 +367,7 @@ impl<C: Crypto> Connection<C> {
             self.confirm_carried();
             self.events.push_back(Event::Established);
         }
-        if highest && self.paths[i].address.differs(&from) {
-            self.address_changed(now, i, from);
-        }
+        self.heard_from(now, i, from, datagram.len() as u64, highest);
     }
 }
 

@@ -191,16 +191,20 @@ impl<C: Crypto> Connection<C> {
             return None;
         }
         let challenge_due = self.challenge_due(now, i);
-        let (address, padded) = self.control_address(i, challenge_due);
+        let route = self.route(i, challenge_due);
         let path = &mut self.paths[i];
         path.skip_number_if_due(now);
-        let room = usize::from(path.mtu.current()) - HEADER_LEN - TAG_LEN;
+        let room = route.most.saturating_sub(HEADER_LEN + TAG_LEN);
         let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
         let mut w = Writer::new(&mut payload[..room]);
-        let (control, eliciting) = self.write_frames(now, i, challenge_due, &mut w);
+        let (control, eliciting) = if route.elsewhere {
+            (ControlContent::default(), self.write_path_frames(now, i, challenge_due, &mut w))
+        } else {
+            self.write_frames(now, i, challenge_due, &mut w)
+        };
         let mut len = w.written();
         let padded_len = limits::DATAGRAM_MIN - HEADER_LEN - TAG_LEN;
-        if padded && len < padded_len {
+        if route.padded && len < padded_len {
             w.zeros(padded_len - len);
             len = padded_len;
         }
@@ -208,13 +212,21 @@ impl<C: Crypto> Connection<C> {
             return None;
         }
         let content = Content::Control(control, eliciting);
-        Some(self.seal_control(now, i, address, content, &payload[..len], head))
+        let transmit = self.seal_control(now, i, route.address, content, &payload[..len], head);
+        self.spoke_to(i, route.address, transmit.len as u64);
+        Some(transmit)
     }
 
     /// Whether path `i` has to say something that is not content.
     fn control_due(&mut self, now: Time, i: usize) -> bool {
         let path = &self.paths[i];
-        if path.response.is_some() || path.ping_owed || self.challenge_due(now, i) {
+        if self.challenge_due(now, i) {
+            return true;
+        }
+        if !self.may_speak(i) {
+            return false;
+        }
+        if path.response.is_some() || path.ping_owed {
             return true;
         }
         if path.received.due(path.rtt.smoothed()).is_some_and(|due| due <= now) {
@@ -228,20 +240,6 @@ impl<C: Crypto> Connection<C> {
             || self.incoming.iter().any(|x| x.is_dirty())
             || self.paths.iter().any(|p| p.ack_copy_owed && p.id != path.id)
             || (self.send_stream.has_something() && self.paths[i].send_budget(now) > 0)
-    }
-
-    fn challenge_due(&self, now: Time, i: usize) -> bool {
-        self.paths[i].challenge.is_some_and(|c| c.resend_at <= now && c.sent < limits::CHALLENGES_MAX)
-    }
-
-    /// Where the next control packet of path `i` goes, and whether it must be padded.
-    fn control_address(&self, i: usize, challenge_due: bool) -> (Address, bool) {
-        let path = &self.paths[i];
-        match (&path.challenge, &path.response) {
-            (Some(challenge), _) if challenge_due => (challenge.address, true),
-            (_, Some((_, from))) => (*from, true),
-            _ => (path.address, false),
-        }
     }
 
     fn write_frames(
@@ -275,9 +273,7 @@ impl<C: Crypto> Connection<C> {
         }
         if challenge_due && let Some(challenge) = &mut path.challenge {
             Frame::PathChallenge { token: challenge.token, connection }.encode(w);
-            challenge.first_sent.get_or_insert(now);
-            challenge.resend_at = now + limits::CHALLENGE_RESEND * (1 << challenge.sent.min(6));
-            challenge.sent += 1;
+            challenge.on_sent(now);
             eliciting = true;
         }
         eliciting
@@ -342,10 +338,7 @@ impl<C: Crypto> Connection<C> {
 
     fn transmit_mtu_probe(&mut self, now: Time, i: usize, frame: &mut [u8]) -> Option<Transmit> {
         let path = &mut self.paths[i];
-        if path.send_budget(now) == 0 {
-            return None;
-        }
-        let size = path.mtu.probe_due(now)?;
+        let size = path.mtu_probe_due(now)?;
         path.skip_number_if_due(now);
         path.mtu.on_probe_sent(now, size, path.sent.next_number());
         let address = path.address;
