@@ -116,6 +116,8 @@ pub const CHUNK_LOG2_MAX: u8 = 26;
 pub const GRID: u64 = 16;
 /// Bytes of a transfer's address space.
 pub const SPACE_MAX: u64 = 1 << 48;
+/// Chunks of a transfer's address space: their numbers are below this.
+pub const CHUNKS_END: u32 = u32::MAX;
 
 /// Versions that a handshake may name; the header has room for seven.
 pub const VERSIONS_MAX: usize = 7;
@@ -157,4 +159,4 @@ const _: () =
 // A PING, the smallest packet, earns an answer.
 const _: () = assert!(PATH_FRAMES_DATAGRAM as u64 <= UNPROVEN_FACTOR * (32 + 1 + 16));
 const _: () = assert!(DATAGRAM_MIN <= HELLO_LEN_MAX && HELLO_LEN_MAX <= DATAGRAM_MAX);
-const _: () = assert!(SPACE_MAX >> CHUNK_LOG2_MIN <= 1 << 32);
+const _: () = assert!(SPACE_MAX >> CHUNK_LOG2_MIN <= CHUNKS_END as u64 + 1);

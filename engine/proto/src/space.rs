@@ -85,20 +85,15 @@ impl Space {
         let chunk = self.chunk_bytes();
         let large = entry.open || entry.size > chunk / 4;
         let start = if large { self.chunk_aligned() } else { self.packed_start(entry.size) };
-        let size = if entry.open { self.bytes_max().saturating_sub(start) } else { entry.size };
+        let size = if entry.open { self.end_max().saturating_sub(start) } else { entry.size };
         let end = start.checked_add(size).ok_or(Malformed::new("space"))?;
-        if end > self.bytes_max() {
+        if end > self.end_max() {
             return Err(Malformed::new("space"));
         }
         self.cursor = if large { end.next_multiple_of(chunk) } else { end };
         let placed = Placed { object, start, size, open: entry.open };
         self.placed.push_back(placed);
         Ok(Some(placed))
-    }
-
-    /// Bytes that the space may have: chunk numbers end before `u32::MAX`.
-    fn bytes_max(&self) -> u64 {
-        limits::SPACE_MAX.min(u64::from(u32::MAX) << self.chunk_log2)
     }
 
     /// Closes the page's last packed chunk.
@@ -169,6 +164,11 @@ impl Space {
     fn chunk_range(&self, chunk: u32) -> Range<u64> {
         let start = u64::from(chunk) << self.chunk_log2;
         start..start + self.chunk_bytes()
+    }
+
+    /// Where the space ends: chunk numbers have 32 bits, and the highest is none.
+    fn end_max(&self) -> u64 {
+        limits::SPACE_MAX.min(u64::from(limits::CHUNKS_END) << self.chunk_log2)
     }
 
     const fn chunk_aligned(&self) -> u64 {
@@ -279,19 +279,17 @@ mod tests {
 
     #[test]
     fn a_full_space_refuses() {
-        let mut space = Space::new(17);
-        assert!(space.place(0, &file(limits::SPACE_MAX), &Decision::Need).is_ok());
+        let mut space = Space::new(16);
+        let most = u64::from(u32::MAX) * CHUNK;
+        assert!(space.place(0, &file(most + 1), &Decision::Need).is_err());
+        let placed = space.place(0, &file(most), &Decision::Need).expect("fits").expect("takes space");
+        assert_eq!((space.chunks_of(&placed), space.chunks()), (0..u32::MAX, u32::MAX));
         assert!(space.place(1, &file(1), &Decision::Need).is_err());
-    }
-
-    #[test]
-    fn an_open_object_takes_all_chunks_that_have_numbers() {
-        for log2 in [16, 17] {
-            let mut space = Space::new(log2);
-            let open = Entry { open: true, size: 0, ..file(0) };
-            assert!(space.place(0, &open, &Decision::Need).is_ok());
-            assert_eq!(space.chunks(), if log2 == 16 { u32::MAX } else { 1 << 31 });
-        }
-        assert!(Space::new(16).place(0, &file(limits::SPACE_MAX), &Decision::Need).is_err());
+        let open = Entry { open: true, ..file(0) };
+        let placed = Space::new(16).place(0, &open, &Decision::Need).expect("fits").expect("takes space");
+        assert_eq!(placed.size, most);
+        let mut large = Space::new(26);
+        assert!(large.place(0, &file(limits::SPACE_MAX), &Decision::Need).is_ok());
+        assert!(large.place(1, &file(1), &Decision::Need).is_err());
     }
 }

@@ -388,9 +388,10 @@ impl Receiving {
         Ok(())
     }
 
+    /// Answers a page, in as many messages as that takes; one without entries by one message all the same.
     fn send_decisions(&mut self, cx: &mut Context<'_>, page: u32, decisions: &[Decision]) {
         let mut first = 0;
-        while first < decisions.len() {
+        loop {
             let mut bytes = 0;
             let count = decisions[first..].iter().take_while(|d| {
                 let fits = bytes < limits::DECISIONS_BYTES;
@@ -402,15 +403,18 @@ impl Receiving {
                 fits
             });
             let count = count.count();
-            let decisions = decisions[first..first + count].to_vec();
+            let part = decisions[first..first + count].to_vec();
             let first_entry = first as u16;
             cx.connection.send(&Message::Decision(Decisions {
                 transfer: TRANSFER,
                 page,
                 first_entry,
-                decisions,
+                decisions: part,
             }));
             first += count;
+            if first == decisions.len() {
+                return;
+            }
         }
     }
 

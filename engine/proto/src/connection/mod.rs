@@ -6,6 +6,8 @@ mod paths;
 mod proving;
 mod receive;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod transmit;
 
@@ -385,7 +387,7 @@ impl<C: Crypto> Connection<C> {
                     }
                     self.events.push_back(Event::Message(message));
                 }
-                Err(StreamError::Flow | StreamError::Changed) => {
+                Err(StreamError::Flow) => {
                     return self.fail(now, CloseCode::Flow, "control stream beyond its credit");
                 }
                 Err(StreamError::Malformed(bad)) => {

@@ -72,6 +72,16 @@ impl<C: Crypto> Connection<C> {
             return Err(Dropped::Number);
         }
         let arrival = Arrival { now, from, ce, header, datagram };
+        let taken = self.take(&arrival, memory);
+        if self.counters.failed_opens >= self.suite.failed_opens_max() {
+            self.fail(now, CloseCode::AeadLimit, "too many packets did not open");
+        }
+        taken
+    }
+
+    /// Takes a datagram of the right length.
+    fn take(&mut self, arrival: &Arrival<'_>, memory: &mut impl ChunkMemory) -> Result<(), Dropped> {
+        let header = arrival.header;
         match self.path_index(header.path) {
             Some(i) => {
                 let plain = header.kind == Kind::Data && !self.suite.seals_data();
@@ -83,12 +93,12 @@ impl<C: Crypto> Connection<C> {
                     return Err(Dropped::Number);
                 }
                 match header.kind {
-                    Kind::Data => self.receive_data(i, &arrival, memory),
-                    Kind::Control => self.receive_control(i, &arrival),
+                    Kind::Data => self.receive_data(i, arrival, memory),
+                    Kind::Control => self.receive_control(i, arrival),
                     _ => Err(Dropped::Length),
                 }
             }
-            None => self.receive_new_path(&arrival),
+            None => self.receive_new_path(arrival),
         }
     }
 
@@ -276,10 +286,7 @@ impl<C: Crypto> Connection<C> {
             Frame::Stream { offset, bytes } => match self.recv_stream.receive(*offset, bytes) {
                 Ok(held) => return held,
                 Err(StreamError::Flow) => {
-                    self.fail(now, CloseCode::Flow, "control stream beyond its credit");
-                }
-                Err(StreamError::Changed) => {
-                    self.fail(now, CloseCode::Flow, "control stream bytes changed");
+                    self.fail(now, CloseCode::Flow, "control stream beyond its credit or changed");
                 }
                 Err(StreamError::Malformed(bad)) => self.fail(now, CloseCode::Protocol, bad.what),
             },

@@ -305,8 +305,11 @@ impl Attribute {
                 4 => all.push(Attribute::AclDefault(body.rest().to_vec())),
                 5 => all.push(Attribute::HardLink(body.u32("hard link")?)),
                 6 => all.push(Attribute::Digest(body.array("digest attribute")?)),
-                _ => {}
+                _ => {
+                    body.rest();
+                }
             }
+            body.finish("attribute")?;
         }
         Ok(all)
     }

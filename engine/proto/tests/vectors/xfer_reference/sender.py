@@ -99,7 +99,7 @@ class Sender:
         self._go_on()
 
     def on_data(self, header, payload):
-        raise WireError("DATA from the receiver of content")
+        return False
 
     def next_data(self):
         while self.pieces:

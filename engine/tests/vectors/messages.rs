@@ -70,6 +70,7 @@ fn entries() -> Vec<Entry> {
         Attribute::AclAccess(vec![2, 0, 0, 0]),
         Attribute::AclDefault(vec![]),
         Attribute::HardLink(3),
+        Attribute::Digest([0xd6; 32]),
     ];
     vec![
         directory(b"."),
