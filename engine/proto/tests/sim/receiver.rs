@@ -150,6 +150,7 @@ impl Receiver {
             }
             let decision = self.decision(object, entry.size);
             if let Some(placed) = self.space.place(object, entry, &decision).unwrap() {
+                assert!(entry.inline.is_none(), "what came with its page takes no space");
                 let chunks = self.space.chunks_of(&placed);
                 let mut missing = if placed.open { u32::MAX } else { chunks.end - chunks.start };
                 if placed.open {

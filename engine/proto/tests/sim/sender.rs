@@ -75,7 +75,8 @@ impl Sender {
                 if self.is_void(*chunk) {
                     return;
                 }
-                if current > 0 && self.plan.withdraw_ppm > 0 {
+                // A later attempt that is under way may have been accepted by now.
+                if current > 0 && *attempt == current && self.plan.withdraw_ppm > 0 {
                     let objects: Vec<u32> = self.space.pieces(*chunk).map(|p| p.object).collect();
                     objects.into_iter().for_each(|object| self.withdraw(object, connection, source));
                     return;
