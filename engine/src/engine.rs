@@ -388,6 +388,7 @@ impl TransferConfig {
             datagram_max: peer.datagram_max.min(limits::DATAGRAM_MAX),
             peer_buffer: peer.receive_buffer,
             idle: xfer_proto::limits::IDLE,
+            rekey_after: None,
         }
     }
 }

@@ -65,7 +65,7 @@ pub const BUSY_PERCENT: u32 = 90;
 pub const VERDICT_MIN: Duration = Duration::from_millis(100);
 /// Longer latencies count as this.
 pub const LATENCY_MAX: Duration = Duration::from_secs(60);
-/// A HELLO is repeated after this, doubling.
+/// A HELLO is repeated after this, doubling twice.
 pub const HELLO_RESEND: Duration = Duration::from_millis(250);
 /// A HELLO waits this long for the first page of what is sent, so that it can carry it.
 pub const HELLO_HOLD: Duration = Duration::from_millis(20);

@@ -31,6 +31,8 @@ pub struct Delivery {
     pub at_ns: u64,
     /// The packet is damaged: pass this to [`flip_bit`].
     pub corrupt: Option<u64>,
+    /// It carries a congestion mark.
+    pub marked: bool,
 }
 
 /// What becomes of an offered packet.
@@ -75,6 +77,8 @@ pub struct Stats {
     pub corrupted: u64,
     /// Packets held back.
     pub reordered: u64,
+    /// Packets marked, duplicates not counted.
+    pub marked: u64,
     /// Dropped by [`DropReason::Blackhole`].
     pub dropped_blackhole: u64,
     /// Dropped by [`DropReason::Mtu`].
@@ -197,12 +201,13 @@ impl Link {
         assert!(len <= PACKET_BYTES_MAX, "a packet of {len} bytes");
         self.stats.offered += 1;
         self.stats.offered_bytes += u64::from(len);
+        let marked = self.shape.mark_bytes.is_some_and(|mark| self.backlog_bytes(now_ns) > mark);
         match self.admit(now_ns, len) {
             Err(reason) => {
                 self.stats.count_drop(reason);
                 Verdict::Drop(reason)
             }
-            Ok(sent_ns) => self.carry(sent_ns, len),
+            Ok(sent_ns) => self.carry(sent_ns, len, marked),
         }
     }
 
@@ -251,7 +256,7 @@ impl Link {
     }
 
     /// Delay, reorder, duplicate and corrupt for a packet that gets through.
-    fn carry(&mut self, sent_ns: u64, len: u32) -> Verdict {
+    fn carry(&mut self, sent_ns: u64, len: u32, marked: bool) -> Verdict {
         let delay_ns = self.shape.delay_ns.saturating_add_signed(self.jitter.offset_ns(sent_ns));
         let mut at_ns = sent_ns.saturating_add(delay_ns);
         if self.shape.reorder.draw(&mut self.reorder_rng) {
@@ -260,16 +265,17 @@ impl Link {
         }
         self.stats.passed += 1;
         self.stats.passed_bytes += u64::from(len);
-        let first = self.arrive(at_ns);
-        let second = self.shape.duplicate.draw(&mut self.duplicate_rng).then(|| self.arrive(at_ns));
+        self.stats.marked += u64::from(marked);
+        let first = self.arrive(at_ns, marked);
+        let second = self.shape.duplicate.draw(&mut self.duplicate_rng).then(|| self.arrive(at_ns, marked));
         self.stats.duplicated += u64::from(second.is_some());
         Verdict::Deliver { first, second }
     }
 
-    fn arrive(&mut self, at_ns: u64) -> Delivery {
+    fn arrive(&mut self, at_ns: u64, marked: bool) -> Delivery {
         let corrupt = self.shape.corrupt.draw(&mut self.corrupt_rng).then(|| self.corrupt_rng.next_u64());
         self.stats.corrupted += u64::from(corrupt.is_some());
-        Delivery { at_ns, corrupt }
+        Delivery { at_ns, corrupt, marked }
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Shape {
     /// Bytes that may wait for the wire, the packet being sent included, overhead too; `None` is
     /// without limit. An idle wire takes one packet of any size. Without a rate nothing waits.
     pub queue_bytes: Option<u64>,
+    /// A packet before which more bytes than this wait for the wire arrives with a mark (ECN CE, RFC 3168), overhead included; `None` marks none.
+    pub mark_bytes: Option<u64>,
     /// Time from the last bit sent to arrival, ns.
     pub delay_ns: u64,
     /// The delay wanders within plus and minus this, ns, slowly enough to keep the order of packets.

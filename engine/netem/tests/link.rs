@@ -160,7 +160,8 @@ prop_compose! {
         mtu in proptest::option::of(1000u32..9000),
     ) -> Shape {
         Shape {
-            rate_bps, queue_bytes, delay_ns, jitter_ns, overhead_bytes, loss, reorder,
+            rate_bps, queue_bytes, mark_bytes: None,
+            delay_ns, jitter_ns, overhead_bytes, loss, reorder,
             reorder_ns: MS, duplicate, corrupt, mtu, blackhole: false,
             burst: burst.map(|(enter, leave, loss)| Burst { enter, leave, loss }),
         }
@@ -234,4 +235,15 @@ proptest! {
             prop_assert!(link.backlog_bytes(now) <= shape.queue_bytes.unwrap_or(u64::MAX).max(10_038));
         }
     }
+}
+
+#[test]
+fn packets_that_meet_a_queue_are_marked() {
+    let shape = Shape { rate_bps: Some(GBIT), mark_bytes: Some(2_000), ..Shape::default() };
+    let mut link = Link::new(shape, 0);
+    let marks: Vec<bool> = (0..4)
+        .flat_map(|_| link.offer(0, 1_000).deliveries().map(|d| d.marked).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(marks, [false, false, false, true], "0, 1000, 2000 and 3000 bytes wait");
+    assert_eq!(link.stats().marked, 1);
 }

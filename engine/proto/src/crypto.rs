@@ -17,6 +17,8 @@ use sha2::Sha256;
 
 /// Packets of one key: the epoch of a packet is its number shifted right by this.
 pub const EPOCH_SHIFT: u32 = 22;
+/// Packets of an epoch.
+pub(crate) const EPOCH_PACKETS: u64 = 1 << EPOCH_SHIFT;
 
 const KEY_LEN_MAX: usize = 32;
 const IV_LEN: usize = 12;
@@ -141,6 +143,11 @@ pub fn nonce(iv: [u8; 12], number: u64) -> [u8; 12] {
 /// The epoch that packet `number` belongs to.
 pub const fn epoch(number: u64) -> u64 {
     number >> EPOCH_SHIFT
+}
+
+/// The first packet number of the epoch after that of `number`.
+pub(crate) const fn next_epoch(number: u64) -> u64 {
+    (epoch(number) + 1) << EPOCH_SHIFT
 }
 
 /// The key of one direction (its secret), path and epoch (PROTOCOL.md#keys).

@@ -10,7 +10,8 @@ extern crate alloc;
 
 pub mod ack;
 pub mod cc;
-pub mod claim;
+pub mod challenge;
+mod claim;
 pub mod connection;
 pub mod crypto;
 pub mod handshake;

@@ -74,6 +74,8 @@ pub const INITIAL_RTT: Duration = Duration::from_millis(100);
 pub const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 /// Numbers between two that are left out, on average.
 pub const SKIP_EVERY: u64 = 4_096;
+/// Numbers of an epoch that are used before its end when keys change early.
+pub const REKEY_RUN: u64 = 32;
 /// The reordering window in eighths of the RTT grows up to this.
 pub const REORDER_EIGHTHS_MAX: u32 = 8;
 /// Doublings of the probe timeout.
@@ -90,9 +92,11 @@ pub const DEAD_PROBE_EVERY_LATER: Duration = Duration::from_secs(2);
 pub const CHALLENGE_RESEND: Duration = Duration::from_millis(250);
 /// Challenges sent for one path before it is given up for a while.
 pub const CHALLENGES_MAX: u32 = 6;
-/// What an address that proved nothing gets, as a multiple of what came from it.
+/// An address that proved nothing is sent at most so many times the bytes that came from it.
 pub const UNPROVEN_FACTOR: u64 = 3;
-/// An end with nothing to send sends PING this often.
+/// Bytes of a datagram with PATH_RESPONSE and PATH_CHALLENGE and nothing else.
+pub const PATH_FRAMES_DATAGRAM: usize = 32 + 2 * (1 + 8 + 4) + 16;
+/// A path on which nothing was sent that is to be acknowledged for this long sends PING.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// A peer that was silent for this long is lost.
 pub const IDLE: Duration = Duration::from_secs(10);
@@ -167,4 +171,6 @@ const _: () =
 const _: () = assert!(DATAGRAM_MIN <= HELLO_LEN_FULL && HELLO_LEN_FULL <= HELLO_LEN_MAX);
 const _: () = assert!(HELLO_LEN_MAX <= DATAGRAM_MAX);
 const _: () = assert!(PAGES_FIRST as usize * MESSAGE_LEN_MAX <= STREAM_WINDOW as usize);
+// A PING, the smallest packet, earns an answer.
+const _: () = assert!(PATH_FRAMES_DATAGRAM as u64 <= UNPROVEN_FACTOR * (32 + 1 + 16));
 const _: () = assert!(SPACE_MAX >> CHUNK_LOG2_MIN <= CHUNKS_END as u64 + 1);

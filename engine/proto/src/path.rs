@@ -3,7 +3,8 @@
 
 use crate::ack::AckRecorder;
 use crate::cc::{self, AckSample, Algorithm, Controller};
-use crate::crypto::{Crypto, OpenRing, SealRing, Suite};
+use crate::challenge::Challenge;
+use crate::crypto::{Crypto, EPOCH_PACKETS, OpenRing, SealRing, Suite, next_epoch};
 use crate::limits;
 use crate::mtu::MtuSearch;
 use crate::outgoing::Lease;
@@ -45,25 +46,6 @@ pub enum PathState {
     Suspect,
 }
 
-/// A challenge that waits for its answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Challenge {
-    pub(crate) token: [u8; 8],
-    pub(crate) first_sent: Option<Time>,
-    pub(crate) sent: u32,
-    pub(crate) resend_at: Time,
-    /// The address to prove, when it is not the path's own.
-    pub(crate) address: Address,
-}
-
-impl Challenge {
-    /// Notes an attempt at `now`, also one that had to be left out.
-    pub(crate) fn count(&mut self, now: Time) {
-        self.resend_at = now + limits::CHALLENGE_RESEND * (1 << self.sent.min(6));
-        self.sent += 1;
-    }
-}
-
 /// Counters of a path, for reports.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -71,6 +53,10 @@ pub struct PathCounters {
     pub packets_sent: u64,
     pub packets_received: u64,
     pub packets_lost: u64,
+    /// Packets received with a congestion mark.
+    pub marks_received: u64,
+    /// Congestion marks that the peer told of.
+    pub marks_told: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,
     /// Content bytes acknowledged.
@@ -94,6 +80,7 @@ pub(crate) struct PathStart<'a> {
     pub(crate) algorithm: Algorithm,
     pub(crate) datagram_max: u16,
     pub(crate) peer_buffer: u32,
+    pub(crate) rekey_after: Option<u32>,
     pub(crate) rtt: Option<Duration>,
     pub(crate) seed: u64,
 }
@@ -155,6 +142,8 @@ pub(crate) struct Path<C: Crypto> {
     algorithm: Algorithm,
     seed: u64,
     last_progress: Time,
+    /// When something left on it that is to be acknowledged.
+    pub(crate) last_eliciting: Time,
     /// When a probe timeout made the path send last.
     pub(crate) last_probe: Time,
     reorder_eighths: u32,
@@ -163,6 +152,7 @@ pub(crate) struct Path<C: Crypto> {
     peer_ce: u32,
     first_lag: Option<u32>,
     peer_buffer: u32,
+    rekey_after: Option<u32>,
     flow: Flow,
     /// Live paths, which may all lead to one receive buffer.
     pub(crate) sharers: u64,
@@ -212,6 +202,7 @@ impl<C: Crypto> Path<C> {
             algorithm: start.algorithm,
             seed: start.seed,
             last_progress: now,
+            last_eliciting: now,
             last_probe: now,
             reorder_eighths: 1,
             skip_at: 0,
@@ -219,6 +210,7 @@ impl<C: Crypto> Path<C> {
             peer_ce: 0,
             first_lag: None,
             peer_buffer: start.peer_buffer,
+            rekey_after: start.rekey_after.filter(|_| start.suite.seals_data()),
             flow: Flow::default(),
             sharers: 1,
             turn: 0,
@@ -233,11 +225,24 @@ impl<C: Crypto> Path<C> {
         self.shard.is_some_and(|shard| shard > 0)
     }
 
-    /// Whether the next number is to be left out (PROTOCOL.md#ack); then it is logged as such.
+    /// Whether the next number is to be left out (PROTOCOL.md#ack); then it is logged as such. Changes keys first, if that is due.
     pub(crate) fn skip_number_if_due(&mut self, now: Time) {
+        self.rekey_if_due();
         if self.sent.next_number() >= self.skip_at {
             self.sent.push(Train::new(self.sent.next_number(), 1, now, (0, 0), Content::Skipped));
             self.plan_skip();
+        }
+    }
+
+    /// Leaves out most of what remains of the epoch's numbers. Only while nothing is in flight, since the peer remembers numbers for no more
+    /// than [`limits::NUMBERS_REMEMBERED`]; and the peer must have followed into this epoch, or it could lose sight of the next.
+    fn rekey_if_due(&mut self) {
+        let Some(packets) = self.rekey_after.filter(|_| self.sent.in_flight() == 0) else { return };
+        let number = self.sent.next_number();
+        let end = next_epoch(number);
+        let (start, last) = (end - EPOCH_PACKETS, end - limits::REKEY_RUN);
+        if number - start >= u64::from(packets) && number < last && self.sent.acked_end() > start {
+            self.sent.leap(last);
         }
     }
 
@@ -266,6 +271,24 @@ impl<C: Crypto> Path<C> {
         self.controller.window().min(bound.max(cc::INITIAL_WINDOW_PACKETS * u64::from(self.mtu.current())))
     }
 
+    /// Size of the MTU probe that should go now, if any. Probes count as in flight, so that one that does not fit beside the rest would
+    /// hold up content until it is lost.
+    pub(crate) fn mtu_probe_due(&mut self, now: Time) -> Option<u16> {
+        let budget = self.send_budget(now);
+        self.mtu.probe_due(now).filter(|size| budget > 0 && self.has_window_for(*size))
+    }
+
+    fn has_window_for(&self, size: u16) -> bool {
+        self.sent.in_flight() + u64::from(size) <= self.window()
+    }
+
+    /// When the next MTU probe is due; `None` also while there is no room for it.
+    pub(crate) fn mtu_timer(&self) -> Option<Time> {
+        let at = self.mtu.next_timer()?;
+        let fits = self.mtu.probe_due(at).is_some_and(|size| self.has_window_for(size));
+        fits.then_some(at)
+    }
+
     /// Whether window and log let something go, if the pacer did.
     pub(crate) fn window_open(&self) -> bool {
         self.state == PathState::Live && self.sent.in_flight() < self.window() && self.sent.has_room()
@@ -283,6 +306,7 @@ impl<C: Crypto> Path<C> {
             if self.sent.in_flight() == 0 {
                 self.last_progress = now;
             }
+            self.last_eliciting = now;
             train.snapshot = self.controller.on_sent(now, bytes, self.sent.in_flight());
         }
         if paced {
@@ -327,8 +351,13 @@ impl<C: Crypto> Path<C> {
             self.reorder_eighths = (self.reorder_eighths * 2).min(limits::REORDER_EIGHTHS_MAX);
             self.controller.on_spurious_loss(now, news.spurious_bytes);
         }
-        let ce_marked = ce_count != self.peer_ce;
-        self.peer_ce = ce_count;
+        // An ACK that was overtaken counts fewer.
+        let marks = ce_count.wrapping_sub(self.peer_ce);
+        let ce_marked = marks != 0 && marks < 1 << 31;
+        if ce_marked {
+            self.peer_ce = ce_count;
+            self.counters.marks_told += u64::from(marks);
+        }
         let Some((newest_sent_time, snapshot)) = news.newest else { return };
         // Differences of the two clocks count, not the clocks: the first one seen is the origin, shifted so that later ones stay positive.
         let lag = arrival_stamp.wrapping_sub(newest_sent_time.as_stamp());
@@ -355,6 +384,12 @@ impl<C: Crypto> Path<C> {
             self.controller.on_loss(now, lost.bytes, self.sent.in_flight(), lost.newest);
             self.pacer.set_rate(self.controller.pacing_rate());
         }
+    }
+
+    /// All that was in flight over several probe timeouts is lost.
+    pub(crate) fn on_outage(&mut self, now: Time, lost_bytes: u64) {
+        self.controller.on_persistent_congestion(now, lost_bytes);
+        self.pacer.set_rate(self.controller.pacing_rate());
     }
 
     /// When the path is probed if nothing makes progress; `None` while nothing is in flight.

@@ -158,6 +158,8 @@ pub struct SentLog {
     /// Largest acknowledged number plus one, and the send time of the newest acknowledged packet.
     acked_end: u64,
     acked_time: Time,
+    /// The numbers that were left out last to change keys.
+    leapt: Range<u64>,
 }
 
 impl Default for SentLog {
@@ -169,6 +171,7 @@ impl Default for SentLog {
             in_flight: 0,
             acked_end: 0,
             acked_time: Time::default(),
+            leapt: 0..0,
         }
     }
 }
@@ -177,6 +180,18 @@ impl SentLog {
     /// The number that the next packet gets.
     pub const fn next_number(&self) -> u64 {
         self.next
+    }
+
+    /// One more than the largest acknowledged number.
+    pub const fn acked_end(&self) -> u64 {
+        self.acked_end
+    }
+
+    /// Leaves out all numbers before `to`.
+    pub fn leap(&mut self, to: u64) {
+        assert!(to >= self.next, "numbers only rise");
+        self.leapt = self.next..to;
+        self.next = to;
     }
 
     /// Datagram bytes in flight.
@@ -227,6 +242,12 @@ impl SentLog {
     }
 
     fn names_skipped(&self, ack: &Ack<'_>) -> bool {
+        if ack
+            .ranges()
+            .any(|r| *r.start() < self.leapt.end && *r.end() >= self.leapt.start && !self.leapt.is_empty())
+        {
+            return true;
+        }
         let skipped = |t: &&Train| matches!(t.content, Content::Skipped);
         let mut ranges = ack.ranges();
         let mut range = ranges.next();
@@ -413,6 +434,18 @@ mod tests {
         assert_eq!(acknowledge(&mut log, &[1..=4]).err(), Some(AckUnsent));
         assert!(acknowledge(&mut log, &[4..=4, 0..=2]).is_ok());
         assert_eq!(log.in_flight(), 0);
+    }
+
+    #[test]
+    fn numbers_that_were_leapt_over_are_refused() {
+        let mut log = log(&[(3, 0, data(0, 4_000))]);
+        log.leap(100);
+        log.push(Train::new(100, 1, at(1), (1_472, 1_472), data(4_000, 5_424)));
+        for named in [99..=100, 3..=3, 2..=100] {
+            assert_eq!(acknowledge(&mut log, &[named]).err(), Some(AckUnsent));
+        }
+        assert!(acknowledge(&mut log, &[100..=100, 0..=2]).is_ok());
+        assert_eq!((log.in_flight(), log.acked_end()), (0, 101));
     }
 
     #[test]

@@ -81,6 +81,7 @@ fn connection(side: Side, secrets: Secrets, peer: Vec<u8>) -> End {
         datagram_max: 1_452,
         peer_buffer: 4 << 20,
         idle: limits::IDLE,
+        rekey_after: None,
     };
     let established = Established {
         side,

@@ -267,7 +267,7 @@ impl Worker {
         let Worker { dials, sockets, .. } = self;
         let dial = &mut dials[i];
         let (pair, queue) = dial.way();
-        dial.resend_at = now + limits::HELLO_RESEND * (1 << dial.sends.min(5));
+        dial.resend_at = now + limits::HELLO_RESEND * (1 << dial.sends.min(2));
         if dial.sends == 0 {
             dial.first_sent = now;
             dial.write_hellos(sockets.receive_buffer(queue));

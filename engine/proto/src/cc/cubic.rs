@@ -6,9 +6,9 @@
 
 use core::time::Duration;
 
-use super::rate::{RateSample, Sampler, per_second, percent};
-use super::{AckSample, Controller, DATAGRAM_MAX, DATAGRAM_MIN, SendSnapshot, Start, WINDOW_MAX};
-use crate::rtt::Rtt;
+use super::rate::{RateSample, percent};
+use super::window::LossWindow;
+use super::{AckSample, Controller, SendSnapshot, Start, WINDOW_MAX};
 use crate::time::Time;
 
 /// Window after a congestion event, percent (beta_cubic).
@@ -17,8 +17,6 @@ const BETA: u64 = 70;
 const CONVERGENCE: u64 = 85;
 /// Reno-friendly growth in thousandths of a packet a round: 3 (1 - beta) / (1 + beta).
 const RENO_ALPHA: u64 = 529;
-/// Smallest window in packets.
-const WINDOW_PACKETS_MIN: u64 = 2;
 /// Pacing in percent of window / RTT: in slow start and after.
 const PACING_SLOW_START: u64 = 200;
 const PACING: u64 = 120;
@@ -126,75 +124,52 @@ struct Undo {
 /// CUBIC for one path.
 #[derive(Clone, Copy, Debug)]
 pub struct Cubic {
-    sampler: Sampler,
-    rtt: Rtt,
+    window: LossWindow,
     hystart: HyStart,
-    window: u64,
-    /// Slow start ends here (ssthresh).
-    threshold: u64,
     epoch: Epoch,
     undo: Option<Undo>,
-    /// Losses of packets sent until then belong to the last congestion event.
-    recovery_start: Option<Time>,
-    max_datagram: u64,
 }
 
 impl Cubic {
     pub(super) fn new(start: Start) -> Self {
-        Cubic {
-            sampler: Sampler::default(),
-            rtt: Rtt::new(start.rtt),
-            hystart: HyStart::new(),
-            window: start.window,
-            threshold: u64::MAX,
-            epoch: Epoch::default(),
-            undo: None,
-            recovery_start: None,
-            max_datagram: start.max_datagram,
-        }
-    }
-
-    fn window_min(&self) -> u64 {
-        self.max_datagram * WINDOW_PACKETS_MIN
-    }
-
-    fn in_recovery(&self, sent: Time) -> bool {
-        self.recovery_start.is_some_and(|start| sent <= start)
+        Cubic { window: LossWindow::new(start), hystart: HyStart::new(), epoch: Epoch::default(), undo: None }
     }
 
     /// RFC 9438 sections 4.6 and 4.7, once per window.
     fn on_congestion(&mut self, now: Time, lost: u64) {
-        self.undo = Some(Undo { window: self.window, threshold: self.threshold, epoch: self.epoch, lost });
-        self.recovery_start = Some(now);
-        let converging = self.window < self.epoch.w_max;
+        let LossWindow { bytes: window, threshold, .. } = self.window;
+        self.undo = Some(Undo { window, threshold, epoch: self.epoch, lost });
+        let converging = window < self.epoch.w_max;
         self.epoch = Epoch {
             start: None,
-            w_max: if converging { percent(self.window, CONVERGENCE) } else { self.window },
-            prior_window: self.window,
+            w_max: if converging { percent(window, CONVERGENCE) } else { window },
+            prior_window: window,
             ..Default::default()
         };
-        self.threshold = percent(self.window, BETA).max(self.window_min());
-        self.window = self.threshold;
+        self.window.lower(now, BETA);
     }
 
     fn slow_start(&mut self, sample: &AckSample, rate: &RateSample) {
-        match self.hystart.on_ack(sample.rtt, rate, self.sampler.delivered()) {
-            SlowStart::Fast => self.window = self.window.saturating_add(sample.acked_bytes),
+        let delivered = self.window.sampler.delivered();
+        let window = &mut self.window;
+        match self.hystart.on_ack(sample.rtt, rate, delivered) {
+            SlowStart::Fast => window.bytes = window.bytes.saturating_add(sample.acked_bytes),
             SlowStart::Conservative => {
-                self.window = self.window.saturating_add(sample.acked_bytes / CONSERVATIVE_DIVISOR);
+                window.bytes = window.bytes.saturating_add(sample.acked_bytes / CONSERVATIVE_DIVISOR);
             }
-            SlowStart::Over => self.threshold = self.window,
+            SlowStart::Over => window.threshold = window.bytes,
         }
-        self.window = self.window.min(self.threshold.max(self.window_min()));
+        window.bytes = window.bytes.min(window.threshold.max(window.min()));
     }
 
     fn begin_epoch(&mut self, now: Time) {
         let epoch = &mut self.epoch;
         epoch.start = Some(now);
-        epoch.reno = self.window;
-        epoch.w_max = epoch.w_max.max(self.window);
+        epoch.reno = self.window.bytes;
+        epoch.w_max = epoch.w_max.max(self.window.bytes);
         // K = cbrt((W_max - cwnd) / C) with C = 0.4 packets per cubed second, in milliseconds.
-        let missing = u128::from(epoch.w_max - self.window) * 2_500_000_000 / u128::from(self.max_datagram);
+        let missing = u128::from(epoch.w_max - self.window.bytes) * 2_500_000_000
+            / u128::from(self.window.max_datagram);
         epoch.plateau_ms = cube_root(missing);
     }
 
@@ -202,7 +177,7 @@ impl Cubic {
     fn curve(&self, elapsed_ms: u64) -> u64 {
         let offset =
             i128::from(elapsed_ms.min(EPOCH_MS_MAX)) - i128::from(self.epoch.plateau_ms.min(EPOCH_MS_MAX));
-        let grown = offset * offset * offset * 4 * i128::from(self.max_datagram) / 10_000_000_000;
+        let grown = offset * offset * offset * 4 * i128::from(self.window.max_datagram) / 10_000_000_000;
         u64::try_from((i128::from(self.epoch.w_max) + grown).max(0)).unwrap_or(u64::MAX)
     }
 
@@ -212,18 +187,18 @@ impl Cubic {
             self.begin_epoch(now);
         }
         let start = self.epoch.start.unwrap_or(now);
-        let ahead = now.since(start) + self.rtt.smoothed();
+        let window = self.window.bytes;
+        let ahead = now.since(start) + self.window.rtt.smoothed();
         let elapsed_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
-        let target = self.curve(elapsed_ms).clamp(self.window, self.window.saturating_mul(3) / 2);
+        let target = self.curve(elapsed_ms).clamp(window, window.saturating_mul(3) / 2);
         let alpha = if self.epoch.reno < self.epoch.prior_window { RENO_ALPHA } else { 1000 };
         let share = |growth: u64| {
-            u64::try_from(u128::from(growth) * u128::from(acked) / u128::from(self.window))
-                .unwrap_or(u64::MAX)
+            u64::try_from(u128::from(growth) * u128::from(acked) / u128::from(window)).unwrap_or(u64::MAX)
         };
-        let reno = self.epoch.reno.saturating_add(share(alpha * self.max_datagram) / 1000);
-        let cubic = self.window.saturating_add(share(target - self.window));
+        let reno = self.epoch.reno.saturating_add(share(alpha * self.window.max_datagram) / 1000);
+        let cubic = window.saturating_add(share(target - window));
         self.epoch.reno = reno.min(WINDOW_MAX);
-        self.window = cubic.max(reno);
+        self.window.bytes = cubic.max(reno);
     }
 }
 
@@ -239,18 +214,15 @@ fn cube_root(value: u128) -> u64 {
 
 impl Controller for Cubic {
     fn on_sent(&mut self, now: Time, bytes: u64, in_flight_before: u64) -> SendSnapshot {
-        self.sampler.on_sent(now, bytes, in_flight_before)
+        self.window.on_sent(now, bytes, in_flight_before)
     }
 
     fn on_ack(&mut self, sample: &AckSample) {
-        let rate = self.sampler.on_ack(sample, Duration::ZERO);
-        if let Some(rtt) = sample.rtt {
-            self.rtt.sample(sample.now, rtt, Duration::ZERO);
-        }
-        if sample.ce_marked && !self.in_recovery(sample.newest_sent_time) {
+        let rate = self.window.on_ack(sample);
+        if self.window.is_newly_marked(sample) {
             self.on_congestion(sample.now, 0);
         }
-        if self.in_recovery(sample.newest_sent_time) || sample.acked_bytes == 0 {
+        if self.window.in_recovery(sample.newest_sent_time) || sample.acked_bytes == 0 {
             return;
         }
         if sample.app_limited_now || rate.app_limited {
@@ -258,20 +230,20 @@ impl Controller for Cubic {
             self.epoch.start = None;
             return;
         }
-        if self.window < self.threshold {
+        if self.window.in_slow_start() {
             self.slow_start(sample, &rate);
         } else {
             self.avoid_congestion(sample.now, sample.acked_bytes);
         }
-        self.window = self.window.clamp(self.window_min(), WINDOW_MAX);
+        self.window.bound();
     }
 
     fn on_loss(&mut self, now: Time, lost_bytes: u64, _in_flight: u64, newest_lost_sent: Time) {
         if lost_bytes == 0 {
             return;
         }
-        self.sampler.on_loss(lost_bytes);
-        if !self.in_recovery(newest_lost_sent) {
+        self.window.sampler.on_loss(lost_bytes);
+        if !self.window.in_recovery(newest_lost_sent) {
             self.on_congestion(now, lost_bytes);
         } else if let Some(undo) = &mut self.undo {
             undo.lost = undo.lost.saturating_add(lost_bytes);
@@ -285,47 +257,39 @@ impl Controller for Cubic {
         }
         undo.lost = undo.lost.saturating_sub(bytes);
         if undo.lost == 0 {
-            self.window = self.window.max(undo.window);
-            self.threshold = self.threshold.max(undo.threshold);
+            self.window.bytes = self.window.bytes.max(undo.window);
+            self.window.threshold = self.window.threshold.max(undo.threshold);
             self.epoch = undo.epoch;
-            self.recovery_start = None;
+            self.window.recovery_start = None;
             self.undo = None;
         }
     }
 
-    fn on_persistent_congestion(&mut self, _now: Time) {
-        self.threshold = percent(self.window, BETA).max(self.window_min());
-        self.window = self.window_min();
+    fn on_persistent_congestion(&mut self, now: Time, lost_bytes: u64) {
+        self.window.start_over(now, lost_bytes, BETA);
         self.epoch.start = None;
-        self.recovery_start = None;
         self.undo = None;
         self.hystart = HyStart::new();
     }
 
     fn app_limited(&mut self, in_flight: u64) {
-        self.sampler.app_limited(in_flight);
+        self.window.sampler.app_limited(in_flight);
     }
 
     fn window(&self) -> u64 {
-        self.window
+        self.window.bytes
     }
 
     fn pacing_rate(&self) -> Option<u64> {
-        let gain = match (self.rtt.has_sample(), self.window < self.threshold) {
-            (false, _) => 100,
-            (true, true) => PACING_SLOW_START,
-            (true, false) => PACING,
-        };
-        per_second(percent(self.window, gain), self.rtt.smoothed())
+        self.window.pacing_rate(if self.window.in_slow_start() { PACING_SLOW_START } else { PACING })
     }
 
     fn in_startup(&self) -> bool {
-        self.threshold == u64::MAX
+        self.window.threshold == u64::MAX
     }
 
     fn on_mtu(&mut self, max_datagram: u64) {
-        self.max_datagram = max_datagram.clamp(DATAGRAM_MIN, DATAGRAM_MAX);
-        self.window = self.window.max(self.window_min());
+        self.window.on_mtu(max_datagram);
     }
 }
 
@@ -401,7 +365,7 @@ mod tests {
     fn small_windows_grow_as_reno_does() {
         let mut control = cubic();
         control.on_loss(at(1), MTU, 0, at(1));
-        (control.window, control.threshold) = (4 * MTU, 4 * MTU);
+        (control.window.bytes, control.window.threshold) = (4 * MTU, 4 * MTU);
         (control.epoch.w_max, control.epoch.prior_window) = (4 * MTU, 100 * MTU);
         let mut ms = 60;
         round(&mut control, ms, 50);
@@ -483,7 +447,7 @@ mod tests {
     #[test]
     fn persistent_congestion_starts_over_at_the_minimum() {
         let mut control = cubic();
-        control.on_persistent_congestion(at(1));
+        control.on_persistent_congestion(at(0), MTU);
         assert_eq!(control.window(), 2 * MTU);
         for i in 1..=4 {
             round(&mut control, i * 50 + 1, 50);

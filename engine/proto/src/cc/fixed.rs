@@ -54,7 +54,7 @@ impl Controller for Fixed {
 
     fn on_spurious_loss(&mut self, _now: Time, _bytes: u64) {}
 
-    fn on_persistent_congestion(&mut self, _now: Time) {}
+    fn on_persistent_congestion(&mut self, _now: Time, _lost_bytes: u64) {}
 
     fn app_limited(&mut self, in_flight: u64) {
         self.sampler.app_limited(in_flight);
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(fixed.window(), 125_000_000 / 20 * 4);
         let now = Time::from_nanos(1);
         fixed.on_loss(now, 1 << 30, 0, now);
-        fixed.on_persistent_congestion(now);
+        fixed.on_persistent_congestion(now, 1);
         assert_eq!((fixed.pacing_rate(), fixed.window()), (Some(125_000_000), 25_000_000));
     }
 

@@ -2,13 +2,13 @@
 //!
 //! Queueing delay is the distance to the smallest delay of the last minutes. Above a target the window shrinks in
 //! proportion, below it grows more slowly than Reno's; regular slowdowns empty the queue so that the base delay
-//! stays true. One-way delays are used where the path has them, else round trips.
+//! stays true. Where the path has one-way delays, a queue counts only if they and the round trips show it: the way back
+//! adds to the round trip alone, and clocks that drift apart to the one-way delay alone.
 
 use core::time::Duration;
 
-use super::rate::{Sampler, per_second};
-use super::{AckSample, Controller, DATAGRAM_MAX, DATAGRAM_MIN, SendSnapshot, Start, WINDOW_MAX};
-use crate::rtt::Rtt;
+use super::window::LossWindow;
+use super::{AckSample, Controller, SendSnapshot, Start};
 use crate::time::Time;
 
 /// Largest queueing delay aimed for (draft section 4.2).
@@ -30,8 +30,10 @@ const SLOW_START_PERCENT: u128 = 75;
 /// Round trips a slowdown lasts, and between slowdowns the multiple of what the last one took.
 const SLOWDOWN_RTTS: u32 = 2;
 const SLOWDOWN_SPACING: u32 = 9;
-/// Smallest window in packets.
-const WINDOW_PACKETS_MIN: u64 = 2;
+/// Window after loss, percent.
+const BETA: u64 = 50;
+/// Pacing in percent of window / RTT.
+const PACING: u64 = 200;
 
 /// Smallest delays, by minute, and the last few samples.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +42,6 @@ struct Delays {
     span_start: Time,
     current: [Duration; CURRENT_SAMPLES],
     next: usize,
-    one_way: bool,
 }
 
 impl Delays {
@@ -50,31 +51,54 @@ impl Delays {
             span_start: Time::from_nanos(0),
             current: [Duration::MAX; CURRENT_SAMPLES],
             next: 0,
-            one_way: false,
         }
     }
 
-    /// Takes the ACK's delay. One-way delays replace round trips from the first one on: they share no origin.
-    fn on_ack(&mut self, sample: &AckSample) {
-        if sample.one_way_delay.is_some() && !self.one_way {
-            *self = Delays { one_way: true, ..Delays::new() };
-        }
-        let delay = if self.one_way { sample.one_way_delay } else { sample.rtt };
-        let Some(delay) = delay else { return };
-        if sample.now.since(self.span_start) >= BASE_SPAN {
+    fn add(&mut self, now: Time, delay: Duration) {
+        if now.since(self.span_start) >= BASE_SPAN {
             self.base.rotate_right(1);
             self.base[0] = Duration::MAX;
-            self.span_start = sample.now;
+            self.span_start = now;
         }
         self.base[0] = self.base[0].min(delay);
         self.current[self.next] = delay;
         self.next = (self.next + 1) % CURRENT_SAMPLES;
     }
 
-    /// Queueing delay: how far the smallest recent delay is above the base.
+    fn is_empty(&self) -> bool {
+        self.base == [Duration::MAX; BASE_SPANS]
+    }
+
+    /// How far the smallest recent delay is above the base.
     fn queue(&self) -> Duration {
         let smallest = |delays: &[Duration]| delays.iter().copied().min().unwrap_or(Duration::MAX);
         smallest(&self.current).saturating_sub(smallest(&self.base))
+    }
+}
+
+/// Queueing delay on the way to the peer.
+#[derive(Clone, Copy, Debug)]
+struct Queue {
+    one_way: Delays,
+    round_trip: Delays,
+}
+
+impl Queue {
+    fn on_ack(&mut self, sample: &AckSample) {
+        if let Some(delay) = sample.one_way_delay {
+            self.one_way.add(sample.now, delay);
+        }
+        if let Some(rtt) = sample.rtt {
+            self.round_trip.add(sample.now, rtt);
+        }
+    }
+
+    fn delay(&self) -> Duration {
+        match (self.one_way.is_empty(), self.round_trip.is_empty()) {
+            (false, false) => self.one_way.queue().min(self.round_trip.queue()),
+            (true, _) => self.round_trip.queue(),
+            (false, true) => self.one_way.queue(),
+        }
     }
 }
 
@@ -98,62 +122,44 @@ enum Slowdown {
 /// LEDBAT++ for one path.
 #[derive(Clone, Copy, Debug)]
 pub struct Ledbat {
-    sampler: Sampler,
-    rtt: Rtt,
-    delays: Delays,
+    window: LossWindow,
+    queue: Queue,
     slowdown: Slowdown,
-    window: u64,
-    threshold: u64,
     started: bool,
-    recovery_start: Option<Time>,
     /// Where the round ends in which the window may shrink once.
     round_end: u64,
     /// Fractions of growth that are not a byte yet.
     remainder: u64,
-    max_datagram: u64,
 }
 
 impl Ledbat {
     pub(super) fn new(start: Start) -> Self {
         Ledbat {
-            sampler: Sampler::default(),
-            rtt: Rtt::new(start.rtt),
-            delays: Delays::new(),
+            window: LossWindow::new(start),
+            queue: Queue { one_way: Delays::new(), round_trip: Delays::new() },
             slowdown: Slowdown::Unplanned,
-            window: start.window,
-            threshold: u64::MAX,
             started: false,
-            recovery_start: None,
             round_end: 0,
             remainder: 0,
-            max_datagram: start.max_datagram,
         }
     }
 
-    fn window_min(&self) -> u64 {
-        self.max_datagram * WINDOW_PACKETS_MIN
-    }
-
     fn target(&self) -> Duration {
-        (self.rtt.min() / TARGET_DIVISOR).clamp(TARGET_MIN, TARGET_MAX)
+        (self.window.rtt.min() / TARGET_DIVISOR).clamp(TARGET_MIN, TARGET_MAX)
     }
 
     /// 1 / GAIN: long paths grow like Reno, short ones more slowly.
     fn gain_divisor(&self) -> u64 {
         let target = self.target().as_nanos() * 2;
-        let divisor = target.div_ceil(self.rtt.min().as_nanos().max(1));
+        let divisor = target.div_ceil(self.window.rtt.min().as_nanos().max(1));
         u64::try_from(divisor).unwrap_or(GAIN_DIVISOR_MAX).clamp(1, GAIN_DIVISOR_MAX)
     }
 
-    fn in_recovery(&self, sent: Time) -> bool {
-        self.recovery_start.is_some_and(|start| sent <= start)
-    }
-
     fn leave_slow_start(&mut self, now: Time) {
-        self.threshold = self.window;
+        self.window.threshold = self.window.bytes;
         self.started = true;
         if matches!(self.slowdown, Slowdown::Unplanned) {
-            self.slowdown = Slowdown::At(now + self.rtt.smoothed() * SLOWDOWN_RTTS);
+            self.slowdown = Slowdown::At(now + self.window.rtt.smoothed() * SLOWDOWN_RTTS);
         }
     }
 
@@ -161,9 +167,9 @@ impl Ledbat {
     fn slow_down(&mut self, now: Time) -> bool {
         match self.slowdown {
             Slowdown::At(time) if now >= time => {
-                self.threshold = self.window;
-                self.window = self.window_min();
-                let until = now + self.rtt.smoothed() * SLOWDOWN_RTTS;
+                self.window.threshold = self.window.bytes;
+                self.window.bytes = self.window.min();
+                let until = now + self.window.rtt.smoothed() * SLOWDOWN_RTTS;
                 self.slowdown = Slowdown::Low { began: now, until };
                 true
             }
@@ -172,7 +178,7 @@ impl Ledbat {
                 self.slowdown = Slowdown::Back { began };
                 false
             }
-            Slowdown::Back { began } if self.window >= self.threshold => {
+            Slowdown::Back { began } if !self.window.in_slow_start() => {
                 self.slowdown = Slowdown::At(now + now.since(began).saturating_mul(SLOWDOWN_SPACING));
                 false
             }
@@ -181,96 +187,92 @@ impl Ledbat {
     }
 
     fn grow_or_shrink(&mut self, sample: &AckSample) {
-        let (queue, target) = (self.delays.queue(), self.target());
+        let (queue, target) = (self.queue.delay(), self.target());
         let divisor = self.gain_divisor();
-        if self.window < self.threshold {
+        if self.window.in_slow_start() {
             let full = queue.as_nanos() * 100 > target.as_nanos() * SLOW_START_PERCENT;
             if full {
                 self.leave_slow_start(sample.now);
             } else {
-                self.window = self.window.saturating_add(sample.acked_bytes / divisor).min(self.threshold);
+                let grown = self.window.bytes.saturating_add(sample.acked_bytes / divisor);
+                self.window.bytes = grown.min(self.window.threshold);
             }
             return;
         }
         if queue <= target {
             self.grow(sample.acked_bytes, divisor);
         } else if sample.snapshot.delivered >= self.round_end {
-            self.round_end = self.sampler.delivered();
+            self.round_end = self.window.sampler.delivered();
             self.shrink(queue, target);
         }
     }
 
     /// Reno's packet a round, divided by the gain.
     fn grow(&mut self, acked: u64, divisor: u64) {
-        let grown = u128::from(acked) * u128::from(self.max_datagram) + u128::from(self.remainder);
-        let per_byte = u128::from(self.window) * u128::from(divisor);
+        let grown = u128::from(acked) * u128::from(self.window.max_datagram) + u128::from(self.remainder);
+        let per_byte = u128::from(self.window.bytes) * u128::from(divisor);
         self.remainder = u64::try_from(grown % per_byte).unwrap_or(0);
-        self.window = self.window.saturating_add(u64::try_from(grown / per_byte).unwrap_or(u64::MAX));
+        let grown = u64::try_from(grown / per_byte).unwrap_or(u64::MAX);
+        self.window.bytes = self.window.bytes.saturating_add(grown);
     }
 
     /// Once a round: by how far the delay is above the target, at most by half.
     fn shrink(&mut self, queue: Duration, target: Duration) {
         let excess = (queue - target).as_nanos().min(target.as_nanos());
-        let cut = u128::from(self.window) * excess / target.as_nanos().max(1);
-        self.window -= u64::try_from(cut).unwrap_or(u64::MAX).min(self.window / 2);
+        let cut = u128::from(self.window.bytes) * excess / target.as_nanos().max(1);
+        self.window.bytes -= u64::try_from(cut).unwrap_or(u64::MAX).min(self.window.bytes / 2);
     }
 
     fn on_congestion(&mut self, now: Time) {
-        self.recovery_start = Some(now);
-        self.window = (self.window / 2).max(self.window_min());
+        self.window.lower(now, BETA);
         self.leave_slow_start(now);
     }
 }
 
 impl Controller for Ledbat {
     fn on_sent(&mut self, now: Time, bytes: u64, in_flight_before: u64) -> SendSnapshot {
-        self.sampler.on_sent(now, bytes, in_flight_before)
+        self.window.on_sent(now, bytes, in_flight_before)
     }
 
     fn on_ack(&mut self, sample: &AckSample) {
-        let rate = self.sampler.on_ack(sample, Duration::ZERO);
-        if let Some(rtt) = sample.rtt {
-            self.rtt.sample(sample.now, rtt, Duration::ZERO);
-        }
-        self.delays.on_ack(sample);
-        if sample.ce_marked && !self.in_recovery(sample.newest_sent_time) {
+        let rate = self.window.on_ack(sample);
+        self.queue.on_ack(sample);
+        if self.window.is_newly_marked(sample) {
             self.on_congestion(sample.now);
         }
-        if self.slow_down(sample.now) || self.in_recovery(sample.newest_sent_time) || sample.acked_bytes == 0
-        {
+        let held = self.slow_down(sample.now) || self.window.in_recovery(sample.newest_sent_time);
+        if held || sample.acked_bytes == 0 {
             return;
         }
         if !sample.app_limited_now && !rate.app_limited {
             self.grow_or_shrink(sample);
         }
-        self.window = self.window.clamp(self.window_min(), WINDOW_MAX);
+        self.window.bound();
     }
 
     fn on_loss(&mut self, now: Time, lost_bytes: u64, _in_flight: u64, newest_lost_sent: Time) {
-        self.sampler.on_loss(lost_bytes);
-        if lost_bytes > 0 && !self.in_recovery(newest_lost_sent) {
+        self.window.sampler.on_loss(lost_bytes);
+        if lost_bytes > 0 && !self.window.in_recovery(newest_lost_sent) {
             self.on_congestion(now);
         }
     }
 
     fn on_spurious_loss(&mut self, _now: Time, _bytes: u64) {}
 
-    fn on_persistent_congestion(&mut self, now: Time) {
-        self.window = self.window_min();
-        self.leave_slow_start(now);
+    fn on_persistent_congestion(&mut self, now: Time, lost_bytes: u64) {
+        self.window.start_over(now, lost_bytes, BETA);
     }
 
     fn app_limited(&mut self, in_flight: u64) {
-        self.sampler.app_limited(in_flight);
+        self.window.sampler.app_limited(in_flight);
     }
 
     fn window(&self) -> u64 {
-        self.window
+        self.window.bytes
     }
 
     fn pacing_rate(&self) -> Option<u64> {
-        let gain = if self.rtt.has_sample() { 2 } else { 1 };
-        per_second(self.window.saturating_mul(gain), self.rtt.smoothed())
+        self.window.pacing_rate(PACING)
     }
 
     fn in_startup(&self) -> bool {
@@ -278,8 +280,7 @@ impl Controller for Ledbat {
     }
 
     fn on_mtu(&mut self, max_datagram: u64) {
-        self.max_datagram = max_datagram.clamp(DATAGRAM_MIN, DATAGRAM_MAX);
-        self.window = self.window.max(self.window_min());
+        self.window.on_mtu(max_datagram);
     }
 }
 
@@ -370,12 +371,21 @@ mod tests {
     }
 
     #[test]
+    fn clocks_that_drift_apart_are_no_queue() {
+        let mut control = ledbat();
+        for i in 1..40 {
+            round(&mut control, i * 100, 0, Some(i));
+        }
+        assert!(control.window() > 64 * MTU, "{}", control.window());
+    }
+
+    #[test]
     fn base_delay_forgets_after_ten_spans() {
         let mut control = ledbat();
         round(&mut control, 100, 0, Some(10));
         for i in 1..=10 {
-            round(&mut control, 100 + i * 60_000, 0, Some(15));
-            assert_eq!(control.delays.queue(), Duration::from_millis(if i < 10 { 5 } else { 0 }), "{i}");
+            round(&mut control, 100 + i * 60_000, 5, Some(15));
+            assert_eq!(control.queue.delay(), Duration::from_millis(if i < 10 { 5 } else { 0 }), "{i}");
         }
     }
 }

@@ -10,6 +10,7 @@ mod cubic;
 mod fixed;
 mod ledbat;
 mod rate;
+mod window;
 
 use alloc::boxed::Box;
 use core::fmt::Debug;
@@ -101,8 +102,9 @@ pub trait Controller: Debug + Send {
     fn on_loss(&mut self, now: Time, lost_bytes: u64, in_flight: u64, newest_lost_sent: Time);
     /// `bytes` that were declared lost had only been late.
     fn on_spurious_loss(&mut self, now: Time, bytes: u64);
-    /// Everything sent over several probe timeouts was lost (RFC 9002 section 7.6); after its `on_loss`.
-    fn on_persistent_congestion(&mut self, now: Time);
+    /// Everything sent over several probe timeouts was lost (RFC 9002 section 7.6): `lost_bytes`, which `on_loss` does not see. What was
+    /// known of the path may not hold any more; it is searched anew from the smallest window.
+    fn on_persistent_congestion(&mut self, now: Time, lost_bytes: u64);
     /// There is nothing more to send although window and pacer would allow it; `in_flight` bytes are on their way.
     fn app_limited(&mut self, in_flight: u64);
     /// Bytes that may be in flight.
@@ -203,7 +205,7 @@ mod tests {
                     1 => control.on_spurious_loss(now, next()),
                     2 => control.app_limited(next()),
                     3 => control.on_mtu(next()),
-                    4 if next() & 15 == 0 => control.on_persistent_congestion(now),
+                    4 if next() & 15 == 0 => control.on_persistent_congestion(now, next()),
                     _ => {}
                 }
                 control.on_ack(&AckSample {

@@ -6,6 +6,7 @@ mod fate;
 mod paths;
 mod place;
 mod plan;
+mod proving;
 mod receive;
 mod shards;
 mod tail;
@@ -21,7 +22,7 @@ use crate::limits;
 use crate::outgoing::Outgoing;
 use crate::pacing::Pacer;
 use crate::path::{Address, Path, PathStart, PathState, mix};
-use crate::stream::{RecvStream, SendStream};
+use crate::stream::{RecvStream, SendStream, StreamError};
 use crate::time::Time;
 use crate::wire::{Accept, CloseCode, ConnectionId, Message, PathId, TransferId, Window, WindowWords};
 use alloc::collections::VecDeque;
@@ -60,6 +61,9 @@ pub struct Config {
     pub peer_buffer: u32,
     /// How long a silent peer is waited for.
     pub idle: Duration,
+    /// Packets of a path after which it changes its keys, by leaving out numbers of the epoch when nothing is in flight; `None` uses all
+    /// (PROTOCOL.md#keys). Only where DATA is sealed.
+    pub rekey_after: Option<u32>,
 }
 
 /// What a handshake hands over to a connection.
@@ -385,10 +389,10 @@ impl<C: Crypto> Connection<C> {
                     }
                     self.events.push_back(Event::Message(message));
                 }
-                Err(crate::stream::StreamError::Flow) => {
+                Err(StreamError::Flow) => {
                     return self.fail(now, CloseCode::Flow, "control stream beyond its credit");
                 }
-                Err(crate::stream::StreamError::Malformed(bad)) => {
+                Err(StreamError::Malformed(bad)) => {
                     let code =
                         if bad.what.starts_with("name") { CloseCode::Name } else { CloseCode::Protocol };
                     return self.fail(now, code, bad.what);
@@ -461,6 +465,7 @@ impl<C: Crypto> Connection<C> {
             algorithm: self.config.algorithm,
             datagram_max: self.config.datagram_max,
             peer_buffer: self.config.peer_buffer,
+            rekey_after: self.config.rekey_after,
             rtt,
             seed: mix(self.seed ^ u64::from(id.0)),
         };

@@ -1,14 +1,14 @@
-//! Paths of a connection: opening, proving addresses, dying and coming back.
+//! Paths of a connection: opening, dying and coming back.
 
 use super::{Connection, Event, Side, State};
 use crate::cc::Algorithm;
 use crate::crypto::Crypto;
 use crate::limits;
 use crate::outgoing::Lease;
-use crate::path::{Address, Challenge, Path, PathCounters, PathState};
+use crate::path::{Address, Path, PathCounters, PathState};
 use crate::sent::Content;
 use crate::time::Time;
-use crate::wire::{ConnectionId, Header, Kind, PathId};
+use crate::wire::{Header, Kind, PathId};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -99,7 +99,7 @@ impl<C: Crypto> Connection<C> {
         let path = self.new_path(now, id, address, PathState::Unproven, None);
         self.paths.push(path);
         let i = self.paths.len() - 1;
-        self.challenge(now, i, address);
+        self.challenge_chosen(now, i, address);
         Some(id)
     }
 
@@ -161,58 +161,6 @@ impl<C: Crypto> Connection<C> {
         self.unknown_paths_from = self.unknown_paths_from.max(earliest) + limits::UNKNOWN_PATH_EVERY;
     }
 
-    /// Starts to prove `address` for path `i`.
-    pub(super) fn challenge(&mut self, now: Time, i: usize, address: Address) {
-        let token = self.draw().to_le_bytes();
-        self.paths[i].challenge =
-            Some(Challenge { token, first_sent: None, sent: 0, resend_at: now, address });
-    }
-
-    /// An acceptor that was challenged on a new path challenges back.
-    pub(super) fn challenge_back(&mut self, now: Time, i: usize) {
-        let path = &self.paths[i];
-        if self.side == Side::Acceptor && path.state == PathState::Unproven && path.challenge.is_none() {
-            self.next_path = self.next_path.max(path.id.0 + 1);
-            let address = path.address;
-            self.challenge(now, i, address);
-        }
-    }
-
-    pub(super) fn take_response(&mut self, now: Time, i: usize, token: [u8; 8], connection: ConnectionId) {
-        let datagram_max = self.config.datagram_max;
-        let path = &mut self.paths[i];
-        let Some(challenge) = path.challenge.filter(|c| c.token == token) else { return };
-        path.challenge = None;
-        path.destination = connection;
-        let moved = path.address.differs(&challenge.address);
-        let was_live = path.state == PathState::Live;
-        if moved {
-            path.moved(challenge.address, datagram_max);
-        }
-        if let (Some(sent), 1) = (challenge.first_sent, challenge.sent) {
-            path.rtt.sample(now, now.since(sent), Duration::ZERO);
-        }
-        if moved || path.state == PathState::Unproven {
-            let id = path.id;
-            path.restart(now);
-            if !was_live {
-                self.events.push_back(Event::PathUp(id));
-            }
-        }
-    }
-
-    /// An authentic packet with the highest number came from a new address: prove it, at most once a round trip.
-    pub(super) fn address_changed(&mut self, now: Time, i: usize, from: Address) {
-        let path = &self.paths[i];
-        let asked = path.challenge.is_some_and(|c| {
-            !c.address.differs(&from) || c.first_sent.is_none_or(|sent| now.since(sent) < path.rtt.smoothed())
-        });
-        if path.state == PathState::Unproven || asked {
-            return;
-        }
-        self.challenge(now, i, from);
-    }
-
     pub(super) fn take_abandon(&mut self, now: Time, id: PathId) {
         if let Some(i) = self.path_index(id)
             && self.paths.len() > 1
@@ -240,6 +188,10 @@ impl<C: Crypto> Connection<C> {
         path.loss_timer = None;
         let id = path.id;
         self.events.push_back(Event::PathDown(id));
+        // The others are counted on now; an idle one may have died unnoticed.
+        for other in self.paths.iter_mut().filter(|p| p.state == PathState::Live && p.sent.in_flight() == 0) {
+            other.ping_owed = true;
+        }
     }
 
     /// A suspect path answered what was sent at `sent`. One that answers what it was suspected for was only late: what was measured

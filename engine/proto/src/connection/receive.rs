@@ -30,6 +30,17 @@ pub enum Dropped {
     Closed,
 }
 
+/// One received datagram.
+#[derive(Clone, Copy)]
+pub(super) struct Received<'a> {
+    pub(super) now: Time,
+    pub(super) from: Address,
+    /// It carries a congestion mark.
+    pub(super) ce: bool,
+    pub(super) header: &'a Header,
+    pub(super) datagram: &'a [u8],
+}
+
 impl<C: Crypto> Connection<C> {
     /// Takes a DATA or CONTROL datagram with this connection's id; `header` is its decoded header.
     ///
@@ -51,7 +62,7 @@ impl<C: Crypto> Connection<C> {
             return self.receive_closing(header, datagram);
         }
         check_size(header, datagram, self.suite)?;
-        let taken = self.take(now, from, ce, header, datagram, memory);
+        let taken = self.take(&Received { now, from, ce, header, datagram }, memory);
         self.check_failed_opens(now);
         taken
     }
@@ -64,15 +75,8 @@ impl<C: Crypto> Connection<C> {
     }
 
     /// Takes a datagram of the right length.
-    fn take(
-        &mut self,
-        now: Time,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        datagram: &[u8],
-        memory: &mut impl ChunkMemory,
-    ) -> Result<(), Dropped> {
+    fn take(&mut self, arrival: &Received<'_>, memory: &mut impl ChunkMemory) -> Result<(), Dropped> {
+        let header = arrival.header;
         match self.path_index(header.path) {
             Some(i) => {
                 if self.is_too_far(i, header) {
@@ -83,23 +87,17 @@ impl<C: Crypto> Connection<C> {
                     return Err(Dropped::Number);
                 }
                 match header.kind {
-                    Kind::Data => self.receive_data(now, i, from, ce, header, datagram, memory),
-                    Kind::Control => self.receive_control(now, i, from, ce, header, datagram),
+                    Kind::Data => self.receive_data(i, arrival, memory),
+                    Kind::Control => self.receive_control(i, arrival),
                     _ => Err(Dropped::Length),
                 }
             }
-            None => self.receive_new_path(now, from, ce, header, datagram),
+            None => self.receive_new_path(arrival),
         }
     }
 
-    fn receive_new_path(
-        &mut self,
-        now: Time,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        datagram: &[u8],
-    ) -> Result<(), Dropped> {
+    fn receive_new_path(&mut self, arrival: &Received<'_>) -> Result<(), Dropped> {
+        let Received { now, from, header, .. } = *arrival;
         if !self.may_open(now, header) {
             return Err(Dropped::UnknownPath);
         }
@@ -107,7 +105,7 @@ impl<C: Crypto> Connection<C> {
         let path = self.new_path(now, header.path, from, PathState::Unproven, None);
         self.paths.push(path);
         let i = self.paths.len() - 1;
-        let taken = self.receive_control(now, i, from, ce, header, datagram);
+        let taken = self.receive_control(i, arrival);
         if taken.is_err() {
             self.paths.truncate(i);
         }
@@ -120,20 +118,15 @@ impl<C: Crypto> Connection<C> {
         plain && header.number >= self.paths[i].received.next() + limits::NUMBERS_REMEMBERED
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
     fn receive_data(
         &mut self,
-        now: Time,
         i: usize,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        datagram: &[u8],
+        arrival: &Received<'_>,
         memory: &mut impl ChunkMemory,
     ) -> Result<(), Dropped> {
-        let bytes = self.place(i, header, datagram, memory)?;
+        let bytes = self.place(i, arrival.header, arrival.datagram, memory)?;
         self.paths[i].counters.content_received += u64::from(bytes);
-        self.authenticated(now, i, from, header, true, true, ce);
+        self.authenticated(i, arrival, true, true);
         self.collect_full();
         Ok(())
     }
@@ -192,15 +185,8 @@ impl<C: Crypto> Connection<C> {
         Ok(filled)
     }
 
-    fn receive_control(
-        &mut self,
-        now: Time,
-        i: usize,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        datagram: &[u8],
-    ) -> Result<(), Dropped> {
+    fn receive_control(&mut self, i: usize, arrival: &Received<'_>) -> Result<(), Dropped> {
+        let Received { header, datagram, .. } = *arrival;
         let mut payload = core::mem::take(&mut self.scratch);
         let length = usize::from(header.length);
         let opener = Opener {
@@ -212,21 +198,14 @@ impl<C: Crypto> Connection<C> {
         };
         let opened = opener.open(&mut payload[..length], &mut self.counters.failed_opens);
         if opened.is_ok() {
-            self.take_payload(now, i, from, ce, header, &payload[..length]);
+            self.take_payload(i, arrival, &payload[..length]);
         }
         self.scratch = payload;
         opened
     }
 
-    fn take_payload(
-        &mut self,
-        now: Time,
-        i: usize,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        payload: &[u8],
-    ) {
+    fn take_payload(&mut self, i: usize, arrival: &Received<'_>, payload: &[u8]) {
+        let Received { now, from, .. } = *arrival;
         let mut eliciting = false;
         let mut held = true;
         for frame in Frames::new(payload) {
@@ -241,7 +220,7 @@ impl<C: Crypto> Connection<C> {
                 return;
             }
         }
-        self.authenticated(now, i, from, header, held, eliciting, ce);
+        self.authenticated(i, arrival, held, eliciting);
         self.take_messages(now);
         for frame in Frames::new(payload) {
             if let Ok(Frame::PathAbandon(path)) = frame {
@@ -317,20 +296,12 @@ impl<C: Crypto> Connection<C> {
     }
 
     /// Bookkeeping for a packet that opened; plain DATA, which anybody may have sent, proves nothing. `held`: it may be acknowledged.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
-    pub(super) fn authenticated(
-        &mut self,
-        now: Time,
-        i: usize,
-        from: Address,
-        header: &Header,
-        held: bool,
-        eliciting: bool,
-        ce: bool,
-    ) {
+    pub(super) fn authenticated(&mut self, i: usize, arrival: &Received<'_>, held: bool, eliciting: bool) {
+        let Received { now, from, ce, header, .. } = *arrival;
         let highest = self.paths[i].received.is_highest(header.number);
         let path = &mut self.paths[i];
         path.counters.packets_received += 1;
+        path.counters.marks_received += u64::from(ce && held);
         path.counters.bytes_received += u64::from(header.length);
         if held {
             path.received.accept(now, header.number, header.stamp, eliciting, header.ask, ce);
@@ -341,9 +312,9 @@ impl<C: Crypto> Connection<C> {
         self.last_heard = now;
         path.open.authenticated(&self.crypto, header.number);
         self.confirmed();
-        if highest && self.paths[i].address.differs(&from) {
-            self.address_changed(now, i, from);
-        }
+        let tag = if header.kind == Kind::Control || self.suite.seals_data() { TAG_LEN } else { 0 };
+        let bytes = HEADER_LEN + usize::from(header.length) + tag;
+        self.heard_from(now, i, from, bytes as u64, highest);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a connection and its shards tell each other: which paths a shard carries, what it placed, which chunks are granted.
 
+use super::receive::Received;
 use super::{Connection, State};
 use crate::crypto::Crypto;
 use crate::incoming::Grant;
@@ -85,7 +86,8 @@ impl<C: Crypto> Connection<C> {
             header.number = number;
             header.ask = arrival.ask && last;
             header.length = if last { arrival.last_length } else { arrival.header.length };
-            self.authenticated(arrival.at, i, arrival.from, &header, true, true, arrival.ce);
+            let (now, from, ce) = (arrival.at, arrival.from, arrival.ce);
+            self.authenticated(i, &Received { now, from, ce, header: &header, datagram: &[] }, true, true);
         }
     }
 }

@@ -50,6 +50,7 @@ fn end(side: Side, suite: Suite) -> Connection<Open> {
         datagram_max: 1_452,
         peer_buffer: 1 << 20,
         idle: Duration::from_secs(3_600),
+        rekey_after: None,
     };
     let established = Established {
         side,

@@ -18,9 +18,6 @@ impl<C: Crypto> Connection<C> {
             return self.last_heard + self.config.idle;
         }
         let mut next = self.last_heard + self.config.idle;
-        if self.paths.iter().any(|p| p.state == PathState::Live) {
-            next = next.min(self.last_sent + limits::KEEP_ALIVE);
-        }
         for i in 0..self.paths.len() {
             next = next.min(self.path_timeout(i));
         }
@@ -29,19 +26,20 @@ impl<C: Crypto> Connection<C> {
 
     fn path_timeout(&self, i: usize) -> Time {
         let path = &self.paths[i];
-        let ack_due = path.received.due(path.rtt.smoothed()).filter(|_| self.may_answer(i));
-        let mut next = ack_due.unwrap_or(Time::NEVER);
+        let ack = path.received.due(path.rtt.smoothed()).filter(|_| self.may_speak(i));
+        let mut next = ack.unwrap_or(Time::NEVER);
         let mut sooner = |time: Option<Time>| next = next.min(time.unwrap_or(Time::NEVER));
-        sooner(path.challenge.map(|c| c.resend_at));
+        sooner(path.challenge.map(|c| c.timer()));
         match path.state {
             PathState::Unproven => {}
             PathState::Suspect => sooner(Some(path.next_probe)),
             PathState::Live => {
+                sooner(Some(path.last_eliciting + limits::KEEP_ALIVE));
                 sooner(path.loss_timer);
                 sooner(path.probe_timeout_at());
                 if path.window_open() {
                     let release = path.pacer.next_release(self.last_sent);
-                    sooner(path.mtu.next_timer().map(|at| at.max(release.unwrap_or_default())));
+                    sooner(path.mtu_timer().map(|at| at.max(release.unwrap_or_default())));
                     if self.has_content(i) || self.send_stream.has_something() {
                         let capped = self.cap.as_ref().and_then(|cap| cap.next_release(self.last_sent));
                         sooner(release.max(capped));
@@ -63,11 +61,6 @@ impl<C: Crypto> Connection<C> {
             self.state = State::Over;
             return;
         }
-        if now.since(self.last_sent) >= limits::KEEP_ALIVE
-            && let Some(path) = self.paths.iter_mut().find(|p| p.state == PathState::Live)
-        {
-            path.ping_owed = true;
-        }
         for i in 0..self.paths.len() {
             self.path_timed_out(now, i);
         }
@@ -87,6 +80,9 @@ impl<C: Crypto> Connection<C> {
                 }
             }
             PathState::Live => {
+                if now.since(self.paths[i].last_eliciting) >= limits::KEEP_ALIVE {
+                    self.paths[i].ping_owed = true;
+                }
                 if self.paths[i].loss_timer.is_some_and(|at| now >= at) {
                     self.detect_loss(now, i);
                 }
@@ -118,9 +114,7 @@ impl<C: Crypto> Connection<C> {
             let lost = self.with_losses(now, i, |sent, visit| sent.forsake(visit));
             let path = &mut self.paths[i];
             path.loss_timer = None;
-            path.on_lost(now, &lost);
-            path.controller.on_persistent_congestion(now);
-            return;
+            return path.on_outage(now, lost.bytes);
         }
         let Some((train, pending)) = path.sent.oldest_pending() else { return };
         match train.content {
@@ -138,23 +132,5 @@ impl<C: Crypto> Connection<C> {
             }
             Content::MtuProbe | Content::Skipped => {}
         }
-    }
-
-    /// A path whose challenges were never answered is forgotten, and the peer is told; one that only seemed to have moved stays.
-    fn give_up_challenges(&mut self, now: Time) {
-        let Connection { paths, events, abandoned, .. } = self;
-        paths.retain_mut(|path| {
-            let unanswered =
-                path.challenge.is_some_and(|c| c.sent >= limits::CHALLENGES_MAX && now >= c.resend_at);
-            if !unanswered {
-                return true;
-            }
-            path.challenge = None;
-            if path.state == PathState::Unproven {
-                events.push_back(Event::PathDown(path.id));
-                abandoned.push(path.id);
-            }
-            path.state != PathState::Unproven
-        });
     }
 }

@@ -1,7 +1,7 @@
 //! What goes out: control packets first, then trains of content.
 
 use super::plan::SendPlan;
-use super::{ChunkBytes, Connection, Side, State};
+use super::{ChunkBytes, Connection, State};
 use crate::crypto::Crypto;
 use crate::limits;
 use crate::path::{Address, Path, PathState};
@@ -192,23 +192,21 @@ impl<C: Crypto> Connection<C> {
         if !self.control_due(now, i) {
             return None;
         }
-        if !self.may_answer(i) {
-            if self.challenge_due(now, i) {
-                self.paths[i].challenge.iter_mut().for_each(|challenge| challenge.count(now));
-            }
-            return None;
-        }
         let challenge_due = self.challenge_due(now, i);
-        let (address, padded) = self.control_address(i, challenge_due);
+        let route = self.route(i, challenge_due);
         let path = &mut self.paths[i];
         path.skip_number_if_due(now);
-        let room = usize::from(path.mtu.current()) - HEADER_LEN - TAG_LEN;
+        let room = route.most.saturating_sub(HEADER_LEN + TAG_LEN);
         let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
         let mut w = Writer::new(&mut payload[..room]);
-        let (control, eliciting) = self.write_frames(now, i, challenge_due, &mut w);
+        let (control, eliciting) = if route.elsewhere {
+            (ControlContent::default(), self.write_path_frames(now, i, challenge_due, &mut w))
+        } else {
+            self.write_frames(now, i, challenge_due, &mut w)
+        };
         let mut len = w.written();
         let padded_len = limits::DATAGRAM_MIN - HEADER_LEN - TAG_LEN;
-        if padded && len < padded_len {
+        if route.padded && len < padded_len {
             w.zeros(padded_len - len);
             len = padded_len;
         }
@@ -216,13 +214,21 @@ impl<C: Crypto> Connection<C> {
             return None;
         }
         let content = Content::Control(control, eliciting);
-        Some(self.seal_control(now, i, address, content, &payload[..len], head))
+        let transmit = self.seal_control(now, i, route.address, content, &payload[..len], head);
+        self.spoke_to(i, route.address, transmit.len as u64);
+        Some(transmit)
     }
 
     /// Whether path `i` has to say something that is not content.
     fn control_due(&mut self, now: Time, i: usize) -> bool {
         let path = &self.paths[i];
-        if path.response.is_some() || path.ping_owed || self.challenge_due(now, i) {
+        if self.challenge_due(now, i) {
+            return true;
+        }
+        if !self.may_speak(i) {
+            return false;
+        }
+        if path.response.is_some() || path.ping_owed {
             return true;
         }
         if path.received.due(path.rtt.smoothed()).is_some_and(|due| due <= now) {
@@ -244,29 +250,6 @@ impl<C: Crypto> Connection<C> {
         let live = |path: &Path<C>| path.state == PathState::Live;
         live(&self.paths[i])
             && (!self.paths[i].is_away() || !self.paths.iter().any(|p| live(p) && !p.is_away()))
-    }
-
-    /// Whether path `i` takes a padded packet: an address that proved nothing gets a few times what came from it.
-    pub(super) fn may_answer(&self, i: usize) -> bool {
-        let path = &self.paths[i];
-        let proven = self.side == Side::Opener || path.state != PathState::Unproven;
-        let counters = &path.counters;
-        let received = counters.bytes_received + counters.packets_received * (HEADER_LEN + TAG_LEN) as u64;
-        proven || counters.bytes_sent + limits::DATAGRAM_MIN as u64 <= limits::UNPROVEN_FACTOR * received
-    }
-
-    fn challenge_due(&self, now: Time, i: usize) -> bool {
-        self.paths[i].challenge.is_some_and(|c| c.resend_at <= now && c.sent < limits::CHALLENGES_MAX)
-    }
-
-    /// Where the next control packet of path `i` goes, and whether it must be padded.
-    fn control_address(&self, i: usize, challenge_due: bool) -> (Address, bool) {
-        let path = &self.paths[i];
-        match (&path.challenge, &path.response) {
-            (Some(challenge), _) if challenge_due => (challenge.address, true),
-            (_, Some((_, from))) => (*from, true),
-            _ => (path.address, false),
-        }
     }
 
     fn write_frames(
@@ -299,8 +282,7 @@ impl<C: Crypto> Connection<C> {
         }
         if challenge_due && let Some(challenge) = &mut path.challenge {
             Frame::PathChallenge { token: challenge.token, connection }.encode(w);
-            challenge.first_sent.get_or_insert(now);
-            challenge.count(now);
+            challenge.on_sent(now);
             eliciting = true;
         }
         eliciting
@@ -371,10 +353,7 @@ impl<C: Crypto> Connection<C> {
 
     fn transmit_mtu_probe(&mut self, now: Time, i: usize, frame: &mut [u8]) -> Option<Transmit> {
         let path = &mut self.paths[i];
-        if path.send_budget(now) == 0 {
-            return None;
-        }
-        let size = path.mtu.probe_due(now)?;
+        let size = path.mtu_probe_due(now)?;
         path.skip_number_if_due(now);
         path.mtu.on_probe_sent(now, size, path.sent.next_number());
         let address = path.address;

@@ -24,6 +24,11 @@ pub(crate) fn stored(seed: u64, transfer: TransferId, chunk: u32, attempt: u8, l
     bytes
 }
 
+/// The bytes of an object that travels in its page.
+pub(crate) fn inlined(seed: u64, transfer: TransferId, object: u32, len: u32) -> Vec<u8> {
+    stored(seed, transfer, u32::MAX - object, 0, len)
+}
+
 /// What a sender holds: the stored bytes of chunks that were offered and are not accepted.
 #[derive(Default)]
 pub(crate) struct Source {

@@ -2,15 +2,15 @@
 
 mod shaking;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use xfer_netem::Rng;
-use xfer_proto::connection::{Config, Connection, Established, Event, Side};
-use xfer_proto::crypto::{Crypto, Direction, Ticket};
+use xfer_proto::connection::{Config, Connection, Dropped, Established, Event, PathReport, Side};
+use xfer_proto::crypto::{Crypto, Direction, Ticket, epoch};
 use xfer_proto::handshake::{Acceptor, HelloOutcome, Opener, Payload};
 use xfer_proto::limits;
-use xfer_proto::path::Address;
+use xfer_proto::path::{Address, PathState};
 use xfer_proto::stream::SendStream;
 use xfer_proto::time::Time;
 use xfer_proto::wire::{
@@ -36,7 +36,38 @@ const ROUNDS_MAX: u32 = 4;
 /// A datagram with the address it came from or goes to.
 pub(crate) struct Datagram {
     pub(crate) peer: SocketAddr,
+    /// It met a queue on its way.
+    pub(crate) marked: bool,
     pub(crate) bytes: Vec<u8>,
+}
+
+/// What an acceptor heard from an address and sent there.
+#[derive(Default)]
+struct Talk {
+    heard: u64,
+    said: u64,
+}
+
+/// Watches over the cap of all paths: content bytes beyond it.
+#[derive(Default)]
+struct Meter {
+    at: u64,
+    beyond: u64,
+}
+
+impl Meter {
+    fn add(&mut self, plan: &Plan, at: u64, train: &[u8]) {
+        let Some(cap) = plan.rate_max else { return };
+        if !Header::decode(train).is_ok_and(|h| h.kind == Kind::Data) {
+            return;
+        }
+        let drained = u128::from(at - self.at) * u128::from(cap + cap / 1_000 + 1) / u128::from(SECOND);
+        self.at = at;
+        self.beyond = self.beyond.saturating_sub(drained as u64) + train.len() as u64;
+        // A train at once, and what a late worker makes up for.
+        let most = limits::DATAGRAM_MAX as u64 + cap / 200;
+        assert!(self.beyond <= most, "{} bytes beyond a cap of {cap} bytes a second", self.beyond);
+    }
 }
 
 pub(crate) struct End<C: Crypto + Clone> {
@@ -59,11 +90,17 @@ pub(crate) struct End<C: Crypto + Clone> {
     pub(crate) wake_at: Option<u64>,
     pub(crate) stalled_until: u64,
     pub(crate) closed: Option<(CloseCode, String, bool)>,
-    /// When it had all it wanted and closed, or was told.
+    /// When it had all it wanted and closed.
     pub(crate) closed_ns: u64,
+    /// When it first knew that the peer is there.
+    pub(crate) established_ns: u64,
     pub(crate) events: Vec<(u64, Event)>,
     opened_paths: Vec<(usize, Option<PathId>, u64)>,
     frame: Vec<u8>,
+    meter: Meter,
+    talks: HashMap<SocketAddr, Talk>,
+    /// Highest number that was accepted on each path.
+    highest: HashMap<PathId, u64>,
     pub(crate) trace: bool,
 }
 
@@ -116,9 +153,13 @@ impl<C: Crypto + Clone> End<C> {
             stalled_until: 0,
             closed: None,
             closed_ns: 0,
+            established_ns: 0,
             events: Vec::new(),
             opened_paths: Vec::new(),
             frame: vec![0; limits::DATAGRAM_MAX],
+            meter: Meter::default(),
+            talks: HashMap::new(),
+            highest: HashMap::new(),
             trace: false,
         }
     }
@@ -178,8 +219,16 @@ impl<C: Crypto + Clone> End<C> {
                     );
                 }
                 let train = &self.frame[..transmit.len];
+                self.meter.add(&self.plan, at, train);
+                let to = transmit.address.remote;
+                let proven = |p: PathReport| p.address.remote == to && p.state != PathState::Unproven;
+                let talk = self.talks.entry(to).or_default();
+                talk.said += train.len() as u64;
+                if self.side == 1 && !connection.path_reports().any(proven) {
+                    assert!(talk.said <= 3 * talk.heard, "{} bytes to {to} for {}", talk.said, talk.heard);
+                }
                 for bytes in train.chunks(transmit.segment) {
-                    send(Datagram { peer: transmit.address.remote, bytes: bytes.to_vec() });
+                    send(Datagram { marked: false, peer: transmit.address.remote, bytes: bytes.to_vec() });
                 }
             }
             again |= trains == TRAINS;
@@ -261,9 +310,20 @@ impl<C: Crypto + Clone> End<C> {
                 if header.connection.0 != 100 + self.side as u32 {
                     return;
                 }
+                self.talks.entry(datagram.peer).or_default().heard += datagram.bytes.len() as u64;
                 let Some(connection) = &mut self.connection else { return };
                 let from = Address { remote: datagram.peer, local: None };
-                let taken = connection.receive(now, from, false, &header, &datagram.bytes, &mut self.sink);
+                let taken =
+                    connection.receive(now, from, datagram.marked, &header, &datagram.bytes, &mut self.sink);
+                let highest = self.highest.entry(header.path).or_default();
+                match taken {
+                    Ok(()) => *highest = (*highest).max(header.number),
+                    Err(Dropped::Epoch) => {
+                        let apart = epoch(header.number).abs_diff(epoch(*highest));
+                        assert!(apart > 1, "a packet of a neighbouring epoch was dropped");
+                    }
+                    Err(_) => {}
+                }
                 if let (Err(dropped), true) = (taken, self.trace) {
                     println!("{} {}: dropped {dropped:?} {header:?}", now.as_nanos(), self.name());
                 }
@@ -275,7 +335,7 @@ impl<C: Crypto + Clone> End<C> {
                 if let Shaking::Opener { opener, .. } = &mut self.shaking
                     && opener.handle_cookie(&datagram.bytes).is_ok()
                 {
-                    send(Datagram { peer: remote_of(0, 0), bytes: opener.hello().to_vec() });
+                    send(Datagram { marked: false, peer: remote_of(0, 0), bytes: opener.hello().to_vec() });
                 }
             }
             _ => {}
@@ -303,8 +363,10 @@ impl<C: Crypto + Clone> End<C> {
                     &mut self.sender,
                     &mut self.receiver,
                     &mut self.source,
+                    &mut self.sink,
                 );
                 match &event {
+                    Event::Established => self.established_ns = at,
                     Event::Closed { code, text, by_peer } => {
                         self.closed = Some((*code, text.clone(), *by_peer));
                     }
@@ -369,6 +431,7 @@ impl<C: Crypto + Clone> End<C> {
         sender: &mut Option<Sender>,
         receiver: &mut Option<Receiver>,
         source: &mut Source,
+        sink: &mut Sink,
     ) {
         match event {
             Event::Message(Message::Open(open)) => {
@@ -388,8 +451,8 @@ impl<C: Crypto + Clone> End<C> {
             Event::Message(message) => {
                 let ours = message.transfer() == TRANSFERS[side];
                 match (sender, receiver) {
-                    (Some(sender), _) if ours => sender.on_message(at, message),
-                    (_, Some(receiver)) if !ours => receiver.on_message(message, connection),
+                    (Some(sender), _) if ours => sender.on_message(at, message, connection, source),
+                    (_, Some(receiver)) if !ours => receiver.on_message(message, connection, sink),
                     _ => panic!("{message:?} for nobody"),
                 }
             }

@@ -6,13 +6,10 @@ use xfer_proto::crypto::Suite;
 use crate::clock::{MS, SECOND};
 use crate::plan::Plan;
 
-/// Nothing goes wrong for good after this, so that liveness can be asked for.
-const FAULTS_END: u64 = 4 * SECOND;
+/// Faults begin within one of these: transfers take between a few milliseconds and many seconds.
+const FAULTS_WITHIN: [u64; 3] = [100 * MS, SECOND, 4 * SECOND];
 /// No outage of all paths is longer: an idle peer is given up after 10 s.
 const OUTAGE_MAX: u64 = 3 * SECOND;
-
-/// All faults that come and go are over.
-pub(crate) const OVER: u64 = FAULTS_END + OUTAGE_MAX;
 
 /// One thing that goes wrong, or right again.
 #[derive(Clone, Debug)]
@@ -38,12 +35,13 @@ pub(crate) fn draw(plan: &mut Plan, rng: &mut Rng) {
         }
     }
     let mut faults = Vec::new();
+    let within = FAULTS_WITHIN[rng.below(3) as usize];
     for _ in 0..rng.below(8) {
-        let latest = 1 + rng.below(FAULTS_END);
+        let latest = 1 + rng.below(within);
         let at = rng.below(latest);
         let wire = rng.below(plan.wires.len() as u64) as usize;
         let side = rng.below(2) as usize;
-        let until = at + rng.below(OUTAGE_MAX);
+        let until = at + rng.below(OUTAGE_MAX.min(2 * within));
         match rng.below(10) {
             0 => faults.push((at, Fault::Rebind(wire))),
             1 => faults.push((at, Fault::Stall(side, rng.below(600 * MS)))),
@@ -57,7 +55,7 @@ pub(crate) fn draw(plan: &mut Plan, rng: &mut Rng) {
             }
             6 => {
                 let mtu = Some(1_200 + rng.below(272) as u32);
-                both(&mut faults, plan, wire, (at, FAULTS_END), |shape| shape.mtu = mtu);
+                both(&mut faults, plan, wire, (at, at + within), |shape| shape.mtu = mtu);
             }
             7 => {
                 let rate = plan.wires[wire][0].rate_bps.unwrap_or(0) / (1 + rng.below(10));

@@ -1,6 +1,7 @@
 //! Deterministic simulation: two ends over modelled wires in virtual time, with faults, from one seed each.
 //!
-//! `SIM_SEEDS` says how many seeds a run tries, `SIM_BASE` the first; `SIM_SEED=n` replays one and prints what happens.
+//! `SIM_SEEDS` says how many seeds a run tries, `SIM_BASE` the first; `SIM_SEED=n` replays one and prints what happens. `SIM_TIMES`
+//! prints for each seed how long it took after its last fault, and how long it may have taken.
 
 mod clock;
 mod content;
@@ -50,7 +51,16 @@ fn live<C: Crypto + Clone>(plan: &Plan, crypto: &C, trace: bool) -> Result<(), S
     let mut world = World::new(plan, crypto);
     world.trace(trace);
     world.run();
-    world.verdict()
+    world.verdict()?;
+    let Some((late, enough)) = world.lateness() else { return Ok(()) };
+    if std::env::var_os("SIM_TIMES").is_some() {
+        let share = late as f64 / enough as f64;
+        println!("TIME {share:.3} {} {} {:?} {}", late / MS, enough / MS, plan.algorithm, plan.seed);
+    }
+    if late > enough {
+        return Err(format!("all there {} ms after the last fault, {} were enough", late / MS, enough / MS));
+    }
+    Ok(())
 }
 
 /// One seed. `Err` says what is wrong.

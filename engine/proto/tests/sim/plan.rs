@@ -3,10 +3,11 @@
 use xfer_netem::{Rng, Shape};
 use xfer_proto::cc::Algorithm;
 use xfer_proto::crypto::Suite;
-use xfer_proto::wire::{Entry, EntryKind};
+use xfer_proto::limits;
+use xfer_proto::wire::{Entry, EntryKind, Inline, TransferId};
 
 use crate::clock::{Clock, MS, SECOND};
-use crate::content::mix;
+use crate::content::{inlined, mix};
 use crate::faults::Fault;
 
 /// One transfer: its objects and how fast both applications are.
@@ -25,6 +26,14 @@ pub(crate) struct TransferPlan {
     pub(crate) encode_again_ppm: u32,
     /// Whether some chunks are stored in fewer bytes.
     pub(crate) compress: bool,
+    /// How often an object turns out to be unreadable when a chunk of it is read.
+    pub(crate) withdraw_ppm: u32,
+    /// Whether objects that are small enough travel in their page.
+    pub(crate) inline: bool,
+    /// Bytes of a last object whose length is listed as open.
+    pub(crate) open: Option<u64>,
+    /// END goes before the object's content, not after.
+    pub(crate) end_early: bool,
 }
 
 impl TransferPlan {
@@ -39,31 +48,43 @@ impl TransferPlan {
             reject_ppm: 0,
             encode_again_ppm: 0,
             compress: false,
+            withdraw_ppm: 0,
+            inline: false,
+            open: None,
+            end_early: false,
         }
     }
 
-    pub(crate) fn pages(&self) -> Vec<Vec<Entry>> {
+    pub(crate) fn pages(&self, seed: u64, transfer: TransferId) -> Vec<Vec<Entry>> {
         let mut object = 0;
-        let mut entry = |size: &u64| {
+        let mut entry = |size: u64, open: bool| {
+            let inline = self.inline && !open && size <= limits::INLINE_LEN_MAX as u64;
+            let inline = inline
+                .then(|| Inline { content: inlined(seed, transfer, object, size as u32), digest: [0; 32] });
             object += 1;
             Entry {
                 kind: EntryKind::File,
                 mode: 0o644,
                 mtime_s: 1,
                 mtime_ns: 2,
-                size: *size,
-                open: false,
+                size,
+                open,
                 name: format!("object-{object:06}").into_bytes(),
                 target: Vec::new(),
                 attributes: Vec::new(),
-                inline: None,
+                inline,
             }
         };
-        self.sizes.iter().map(|page| page.iter().map(&mut entry).collect()).collect()
+        let mut pages: Vec<Vec<Entry>> =
+            self.sizes.iter().map(|page| page.iter().map(|size| entry(*size, false)).collect()).collect();
+        if let (Some(_), Some(last)) = (self.open, pages.last_mut()) {
+            last.push(entry(0, true));
+        }
+        pages
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.sizes.iter().flatten().sum()
+        self.sizes.iter().flatten().sum::<u64>() + self.open.unwrap_or(0)
     }
 
     /// Stored bytes of an attempt of a chunk.
@@ -89,6 +110,10 @@ impl TransferPlan {
             reject_ppm: if rng.below(3) == 0 { rng.below(100_000) as u32 } else { 0 },
             encode_again_ppm: if rng.below(4) == 0 { rng.below(100_000) as u32 } else { 0 },
             compress: rng.below(3) == 0,
+            withdraw_ppm: if rng.below(4) == 0 { rng.below(200_000) as u32 } else { 0 },
+            inline: rng.below(3) == 0,
+            open: (rng.below(4) == 0).then(|| random_size(rng)),
+            end_early: rng.below(2) == 0,
         }
     }
 }
@@ -103,6 +128,18 @@ fn random_size(rng: &mut Rng) -> u64 {
         _ => rng.below(512 << 10),
     }
 }
+
+/// ACK delays, late workers and their polling, for each round trip.
+const EXTRA_NS: u64 = 60 * MS;
+/// Window in packets of a controller that takes loss for congestion, times the root of the loss.
+const LOSSY_WINDOW: f64 = 1.0;
+/// Until a path that was dead is known to live.
+const SETTLE_NS: u64 = SECOND / 2;
+/// Round trips of a search for the rate, and of messages that are lost.
+const ROUNDS: u64 = 16;
+
+/// Handshakes, and closes that are not heard, take less.
+const END_NS: u64 = 60 * SECOND;
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -120,6 +157,10 @@ pub(crate) struct Plan {
     /// Bytes of each socket's receive buffer.
     pub(crate) socket_bytes: usize,
     pub(crate) datagram_max: u16,
+    /// Cap of each end over all paths, bytes per second.
+    pub(crate) rate_max: Option<u64>,
+    /// Packets after which a path changes its keys.
+    pub(crate) rekey_after: Option<u32>,
     /// Whether the handshake carries the first messages.
     pub(crate) carry: bool,
     pub(crate) demand_cookie: bool,
@@ -161,11 +202,13 @@ impl Plan {
             late_ppm: [0; 2],
             socket_bytes: 4 << 20,
             datagram_max: 1_472,
+            rate_max: None,
+            rekey_after: None,
             carry: true,
             demand_cookie: false,
             closes_early: None,
             faults: Vec::new(),
-            end_ns: 60 * SECOND,
+            end_ns: END_NS,
         }
     }
 
@@ -196,32 +239,63 @@ impl Plan {
         plan.late_ppm = [rng.below(100_000) as u32, rng.below(100_000) as u32];
         plan.socket_bytes = (64 << 10) << rng.below(5);
         plan.datagram_max = [1_200, 1_472, 1_472, 8_972][rng.below(4) as usize];
+        plan.rate_max = (rng.below(4) == 0).then(|| 40_000 << rng.below(10));
+        plan.rekey_after = (rng.below(2) == 0).then(|| 1 + rng.below(200) as u32);
+        for shape in plan.wires.iter_mut().flatten() {
+            let queue = shape.queue_bytes.expect("a queue");
+            shape.mark_bytes = (rng.below(3) == 0).then(|| rng.below(queue));
+        }
         plan.carry = rng.below(2) == 0;
         plan.demand_cookie = rng.below(5) == 0;
         crate::faults::draw(&mut plan, &mut rng);
-        plan.end_ns = plan.time_enough();
+        plan.end_ns = plan.last_fault() + plan.time_enough() + END_NS;
         plan
     }
 
-    /// A time in which all must be over: what the faults take, both storages in turn, and the slowest wire alone at a fiftieth of its
-    /// rate, or at two packets a round trip where the controller takes loss for congestion.
-    fn time_enough(&self) -> u64 {
-        let shapes = || self.wires.iter().flatten();
-        let mut rate = shapes().filter_map(|shape| shape.rate_bps).min().unwrap_or(u64::MAX) / 400;
-        if self.algorithm != Algorithm::Bbr {
-            let rtt_ns =
-                2 * shapes().map(|shape| shape.delay_ns + shape.jitter_ns).max().unwrap_or(0) + 60 * MS;
-            rate = rate.min(2 * 1_200 * SECOND / rtt_ns);
-        }
-        let transfers: u64 = self
-            .transfers
-            .iter()
-            .flatten()
-            .map(|t| {
-                let rounds = (t.bytes() >> t.chunk_log2) / t.buffers.min(t.held_max) as u64 + 8;
-                t.bytes() * SECOND / rate + rounds * 2 * (t.read_ns + t.store_ns)
-            })
-            .sum();
-        crate::faults::OVER + 8 * SECOND + transfers
+    /// When the last fault is over: from then on every wire is as it was drawn.
+    pub(crate) fn last_fault(&self) -> u64 {
+        let end = |(at, fault): &(u64, Fault)| match fault {
+            Fault::Stall(_, ns) => at + ns,
+            _ => *at,
+        };
+        self.faults.iter().map(end).max().unwrap_or(0)
     }
+
+    /// How long after the last fault, with both ends there, all must be here: on the wire that serves it worst.
+    pub(crate) fn time_enough(&self) -> u64 {
+        let wires = self.wires.iter().map(|wire| self.time_on(wire));
+        wires.max().expect("a wire")
+    }
+
+    fn time_on(&self, wire: &[Shape; 2]) -> u64 {
+        let rtt_ns = wire.iter().map(|s| s.delay_ns + s.jitter_ns + s.reorder_ns).sum::<u64>() + EXTRA_NS;
+        let rate = wire.iter().filter_map(|s| s.rate_bps).min().expect("a rate") / 8;
+        let losses = wire.iter().map(loss).sum::<f64>();
+        // A target below what jitter and two packets of its own make keeps LEDBAT at its smallest window, as marks at every queue do.
+        let noise = wire.iter().map(|s| s.jitter_ns).max().unwrap_or(0) + 2 * 1_500 * SECOND / rate;
+        let small = self.algorithm == Algorithm::Ledbat && noise * 4 > rtt_ns - EXTRA_NS;
+        let small = small || wire.iter().any(|s| s.mark_bytes.is_some());
+        let window = if small { 2.0 } else { (LOSSY_WINDOW / losses.sqrt()).clamp(2.0, 1e9) };
+        let lossy = (window * 1_200.0 * SECOND as f64 / rtt_ns as f64) as u64;
+        let rate = if self.algorithm == Algorithm::Bbr { rate / 2 } else { (rate / 2).min(lossy) };
+        // Headers and what goes again count too.
+        let rate = rate.min(self.rate_max.map_or(u64::MAX, |cap| cap / 4 * 3));
+        let transfers = self.transfers.iter().flatten().map(|t| {
+            let rounds = (t.bytes() >> t.chunk_log2) / t.buffers.min(t.held_max) as u64 + 8;
+            t.bytes() * SECOND / rate + rounds * (t.read_ns + t.store_ns + rtt_ns)
+        });
+        // LEDBAT grows by a packet a round trip at most.
+        let packets = self.transfers.iter().flatten().map(|t| t.bytes() / 1_200).sum::<u64>();
+        let growth = if self.algorithm == Algorithm::Ledbat { 2 * (2 * packets).isqrt() } else { 0 };
+        SETTLE_NS + (ROUNDS + growth) * rtt_ns + transfers.sum::<u64>()
+    }
+}
+
+/// What is lost of one direction, or comes so late that a controller that takes loss for congestion may think so.
+fn loss(shape: &Shape) -> f64 {
+    let burst = shape.burst.map_or(0.0, |b| {
+        let (enter, leave) = (b.enter.fraction(), b.leave.fraction());
+        enter / (enter + leave) * b.loss.fraction()
+    });
+    shape.loss.fraction() + shape.corrupt.fraction() + shape.reorder.fraction() + burst
 }

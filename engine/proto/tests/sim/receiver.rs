@@ -10,8 +10,9 @@ use xfer_proto::wire::{
     Chunk, Codec, Complete, Decision, Decisions, Done, DoneStatus, Durability, Message, Page, Run, TransferId,
 };
 
-use crate::content::{Sink, mix, stored};
+use crate::content::{Sink, inlined, mix, stored};
 use crate::plan::TransferPlan;
+use crate::sender::blank;
 
 /// Pages that may be on their way.
 const PAGES_AHEAD: u32 = 2;
@@ -24,10 +25,14 @@ pub(crate) struct Receiver {
     space: Space,
     /// Chunks that are here already, named by RESUME.
     present: HashSet<u32>,
-    /// Chunks of each object that are not accepted.
+    /// Chunks of each object that are not accepted; of the one of open length, counted down from `u32::MAX`.
     missing: HashMap<u32, u32>,
-    ended: Vec<u32>,
-    entries: HashMap<(u32, u8), Chunk>,
+    ended: Vec<(u32, DoneStatus)>,
+    withdrawn: HashSet<u32>,
+    /// The object of open length, until it ended.
+    open: Option<u32>,
+    /// Each entry, and what was withdrawn when it came.
+    entries: HashMap<(u32, u8), (Chunk, HashSet<u32>)>,
     /// Full chunks at the storage: when it answers.
     storing: BTreeMap<(u64, u32), ()>,
     accepted: HashSet<u32>,
@@ -49,6 +54,8 @@ impl Receiver {
             present: HashSet::new(),
             missing: HashMap::new(),
             ended: Vec::new(),
+            withdrawn: HashSet::new(),
+            open: None,
             entries: HashMap::new(),
             storing: BTreeMap::new(),
             accepted: HashSet::new(),
@@ -65,15 +72,71 @@ impl Receiver {
         connection.incoming(self.id).unwrap().allow_pages(PAGES_AHEAD);
     }
 
-    pub(crate) fn on_message<C: Crypto>(&mut self, message: &Message, connection: &mut Connection<C>) {
+    pub(crate) fn on_message<C: Crypto>(
+        &mut self,
+        message: &Message,
+        connection: &mut Connection<C>,
+        sink: &mut Sink,
+    ) {
         match message {
             Message::Accept(_) => {}
             Message::Page(page) => self.decide(page, connection),
             Message::Chunk(chunk) => {
-                let before = self.entries.insert((chunk.chunk, chunk.attempt), chunk.clone());
-                assert!(before.is_none(), "entry twice");
+                let entry = (chunk.clone(), self.withdrawn.clone());
+                assert!(self.entries.insert((chunk.chunk, chunk.attempt), entry).is_none(), "entry twice");
             }
+            Message::Withdraw { object, error, .. } => {
+                self.ended.push((*object, DoneStatus::Failed(error.clone())));
+                self.forget_object(*object, connection, sink);
+            }
+            Message::End { object, size, .. } => self.end_open(*object, *size, connection, sink),
             other => panic!("receiver got {other:?}"),
+        }
+    }
+
+    fn is_void(&self, chunk: u32) -> bool {
+        let mut pieces = self.space.pieces(chunk).peekable();
+        pieces.peek().is_none() || pieces.all(|p| self.withdrawn.contains(&p.object))
+    }
+
+    fn forget_object<C: Crypto>(&mut self, object: u32, connection: &mut Connection<C>, sink: &mut Sink) {
+        assert!(self.missing.remove(&object).is_some(), "withdrawn after it ended");
+        assert!(self.withdrawn.insert(object), "withdrawn twice");
+        if self.open == Some(object) {
+            self.open = None;
+            self.space.end_open(object, 0).unwrap();
+        }
+        self.drop_void(connection, sink);
+    }
+
+    fn end_open<C: Crypto>(
+        &mut self,
+        object: u32,
+        size: u64,
+        connection: &mut Connection<C>,
+        sink: &mut Sink,
+    ) {
+        assert_eq!(self.open.take(), Some(object));
+        self.space.end_open(object, size).unwrap();
+        let chunks = size.div_ceil(1 << self.plan.chunk_log2) as u32;
+        let left = self.missing.get_mut(&object).expect("it is not done");
+        *left = chunks.checked_sub(u32::MAX - *left).expect("no more chunks than there are");
+        if *left == 0 {
+            self.missing.remove(&object);
+            self.ended.push((object, DoneStatus::Copied));
+        }
+        self.drop_void(connection, sink);
+    }
+
+    /// Granted chunks that hold nothing, or withdrawn objects only, need not come: their buffers are free again.
+    fn drop_void<C: Crypto>(&mut self, connection: &mut Connection<C>, sink: &mut Sink) {
+        let incoming = connection.incoming(self.id).unwrap();
+        for chunk in incoming.base()..incoming.limit() {
+            if self.is_void(chunk) && sink.buffers.remove(&(self.id, chunk)).is_some() {
+                incoming.accept(chunk);
+                self.storing.retain(|(_, storing), ()| *storing != chunk);
+                self.accepted.insert(chunk);
+            }
         }
     }
 
@@ -82,10 +145,17 @@ impl Receiver {
         let mut decisions = Vec::new();
         for (i, entry) in page.entries.iter().enumerate() {
             let object = page.first_object + i as u32;
+            if let Some(inline) = &entry.inline {
+                assert_eq!(inline.content, inlined(self.seed, self.id, object, entry.size as u32));
+            }
             let decision = self.decision(object, entry.size);
             if let Some(placed) = self.space.place(object, entry, &decision).unwrap() {
+                assert!(entry.inline.is_none(), "what came with its page takes no space");
                 let chunks = self.space.chunks_of(&placed);
-                let mut missing = chunks.end - chunks.start;
+                let mut missing = if placed.open { u32::MAX } else { chunks.end - chunks.start };
+                if placed.open {
+                    self.open = Some(object);
+                }
                 if let Decision::Resume(runs) = &decision {
                     for run in runs {
                         self.present.extend((run.first..run.first + run.count).map(|c| chunks.start + c));
@@ -93,12 +163,12 @@ impl Receiver {
                     }
                 }
                 if missing == 0 {
-                    self.ended.push(object);
+                    self.ended.push((object, DoneStatus::Copied));
                 } else {
                     self.missing.insert(object, missing);
                 }
             } else if decision == Decision::Need {
-                self.ended.push(object);
+                self.ended.push((object, DoneStatus::Copied));
             }
             decisions.push(decision);
         }
@@ -128,6 +198,9 @@ impl Receiver {
     }
 
     pub(crate) fn on_full(&mut self, now: u64, chunk: u32) {
+        if self.is_void(chunk) {
+            return;
+        }
         assert!(!self.accepted.contains(&chunk), "chunk {chunk} is full after it was accepted");
         let delay = self.plan.store_ns / 2 + self.rng.below(self.plan.store_ns / 2 + 1);
         assert!(self.storing.insert((now + delay, chunk), ()).is_none());
@@ -154,13 +227,13 @@ impl Receiver {
         }
         did |= self.grant(connection, sink);
         if !self.ended.is_empty() {
-            let objects = self.ended.drain(..).map(|object| (object, DoneStatus::Copied)).collect();
+            let objects = self.ended.drain(..).collect();
             connection.send(&Message::Done(Done { transfer: self.id, objects }));
             did = true;
         }
         if self.last_page && self.missing.is_empty() && !self.complete {
             self.complete = true;
-            let (some_failed, durability) = (false, Durability::Batch);
+            let (some_failed, durability) = (!self.withdrawn.is_empty(), Durability::Batch);
             connection.send(&Message::Complete(Complete { transfer: self.id, some_failed, durability }));
             did = true;
         }
@@ -170,13 +243,18 @@ impl Receiver {
     fn store<C: Crypto>(&mut self, chunk: u32, connection: &mut Connection<C>, sink: &mut Sink) {
         let incoming = connection.incoming(self.id).unwrap();
         let slot = incoming.slot(chunk).expect("a full chunk has a slot");
-        let entry = &self.entries[&(chunk, slot.attempt)];
+        let (entry, withdrawn) = &self.entries[&(chunk, slot.attempt)];
         assert_eq!(slot.stored_len, Some(entry.stored_len), "a chunk changed while it was stored");
         let key = (self.id, chunk);
-        let expected = stored(self.seed, self.id, chunk, entry.attempt, entry.stored_len);
+        let mut expected = stored(self.seed, self.id, chunk, entry.attempt, entry.stored_len);
+        if entry.codec == Codec::Plain {
+            blank(&mut expected, &self.space, chunk, withdrawn);
+        }
         let got = &sink.buffers[&key][..entry.stored_len as usize];
         assert!(got == expected, "chunk {chunk} attempt {} is not what was sent", entry.attempt);
-        let plain = self.space.plain_len(chunk);
+        let is_open = self.space.pieces(chunk).any(|p| Some(p.object) == self.open);
+        let plain = if is_open { entry.stored_len } else { self.space.plain_len(chunk) };
+        assert!(entry.codec == Codec::Plain || !is_open);
         assert!(if entry.codec == Codec::Plain {
             entry.stored_len == plain
         } else {
@@ -195,11 +273,14 @@ impl Receiver {
         self.bytes += u64::from(plain);
         sink.buffers.remove(&key).expect("a granted chunk has a buffer");
         for piece in self.space.pieces(chunk) {
+            if self.withdrawn.contains(&piece.object) {
+                continue;
+            }
             let missing = self.missing.get_mut(&piece.object).expect("an object that is not done");
             *missing -= 1;
             if *missing == 0 {
                 self.missing.remove(&piece.object);
-                self.ended.push(piece.object);
+                self.ended.push((piece.object, DoneStatus::Copied));
             }
         }
     }
@@ -209,7 +290,7 @@ impl Receiver {
         let mut did = false;
         while incoming.limit() < self.space.chunks() && incoming.can_grant() {
             let chunk = incoming.limit();
-            if self.present.remove(&chunk) {
+            if self.present.remove(&chunk) || self.is_void(chunk) {
                 incoming.skip();
             } else if sink.buffers.len() < self.plan.buffers {
                 let plain = self.space.plain_len(chunk);

@@ -1,6 +1,7 @@
 //! Promises by name: what a user of two wires may rely on, each with one plan and a figure.
 
 use xfer_netem::{Chance, Shape};
+use xfer_proto::cc::Algorithm;
 use xfer_proto::connection::Event;
 use xfer_proto::path::PathState;
 use xfer_proto::wire::CloseCode;
@@ -187,10 +188,14 @@ fn duplicates_and_damage_cost_nothing_else() {
         (shape.duplicate, shape.corrupt) = (Chance::ppm(100_000), Chance::ppm(10_000));
     }
     let world = run(&plan);
-    let (resent, _) = resent_and_lost(&world, 10 * MB);
-    println!("resent {resent:.2} %, {} ms", done_ns(&world) / MS);
-    // What was damaged, and the tail that one path doubles for the other: at most its bandwidth-delay product, 250 kB of 10 MB.
-    assert!(resent <= 1.3 + 2.5);
+    let (resent, lost) = resent_and_lost(&world, 10 * MB);
+    let (damaged, offered) = world.links.iter().fold((0, 0), |(damaged, offered), links| {
+        (damaged + links[0].stats().corrupted, offered + links[0].stats().offered)
+    });
+    let damaged = damaged as f64 * 100.0 / offered as f64;
+    println!("resent {resent:.2} %, lost {lost:.2} %, damaged {damaged:.2} %, {} ms", done_ns(&world) / MS);
+    // Nothing goes again but what was lost (start-up finds the end of the queue) or damaged; a copy may have made up for some of it.
+    assert!(resent <= lost + damaged);
 }
 
 #[test]
@@ -228,9 +233,11 @@ fn loss_on_live_paths_does_not_make_them_suspect() {
     let transfer = plan.transfers[0].as_mut().unwrap();
     (transfer.buffers, transfer.store_ns) = (16, 100 * MS);
     let slow = run(&plan);
-    // A burst that is lost whole before a pause is answered by nothing until the probe timeout, which hands over as a hedge: rare, and
-    // undone by the first answer.
-    assert!(downs(&slow, 0) + downs(&slow, 1) <= 1, "often idle");
+    // What goes alone before or in a pause and is lost, or its ACK, is answered by nothing until the probe timeout, which hands over as a
+    // hedge; the first answer undoes it. Some 120 packets go alone (60 MiB in turns of 16 chunks on two wires, and keep-alives), 2 % of
+    // them in vain: 2.4 on average, and more than 8 once in a thousand.
+    let hedges = downs(&slow, 0) + downs(&slow, 1);
+    assert!(hedges <= 8, "often idle: {hedges}");
 }
 
 #[test]
@@ -241,4 +248,65 @@ fn the_only_path_comes_back_at_speed() {
     let world = run(&plan);
     println!("all there after {} ms", done_ns(&world) / MS);
     assert!(done_ns(&world) < 9 * SECOND);
+}
+
+#[test]
+fn an_only_path_that_flickered_comes_back_at_speed() {
+    // Dark for three probe timeouts and more: then every algorithm searches anew. BBR's model lasts through shorter outages too.
+    let long = [(900, 100), (1_300, 170), (1_900, 100), (2_300, 170)];
+    let short = [(700, 200), (500, 160), (400, 300), (200, 170)];
+    let all = [Algorithm::Bbr, Algorithm::Cubic, Algorithm::Ledbat].map(|algorithm| (algorithm, &long[..]));
+    for (algorithm, flickers) in all.into_iter().chain([(Algorithm::Bbr, &short[..])]) {
+        for (dark_ms, light_ms) in flickers {
+            let mut plan = bulk(vec![wire(100, 150 * MS, 100)], 60 * MB);
+            plan.algorithm = algorithm;
+            let mut at = 2_500 * MS;
+            while at < 8 * SECOND {
+                both(&mut plan, at, 0, |shape| shape.blackhole = true);
+                both(&mut plan, at + dark_ms * MS, 0, |_| {});
+                at += (dark_ms + light_ms) * MS;
+            }
+            let (rate, ms) = rate_after_faults(&plan, 60 * MB);
+            println!("{algorithm:?} {dark_ms} {light_ms}: {rate:.1} % of the wire, {ms} ms");
+            // A new path would take ten round trips of search, 1.5 s of what is left for at most 5 s.
+            assert!(rate >= 50.0);
+        }
+    }
+}
+
+/// What was carried after the last fault until all was there, in percent of a wire of 100 Mbit/s, and how long that took.
+fn rate_after_faults(plan: &Plan, bytes: u64) -> (f64, u64) {
+    let over = plan.last_fault();
+    let mut world = World::new(plan, &StandIn);
+    world.run_until(over, |_| false);
+    let before: u64 = carried(&world).iter().sum();
+    world.run();
+    world.verdict().unwrap();
+    let after = done_ns(&world) - over;
+    (percent_of_link(bytes - before, 100, after), after / MS)
+}
+
+#[test]
+fn a_wire_that_becomes_fast_is_used() {
+    for (rtt_ms, kbit) in [(20, 200), (150, 100), (150, 1_000)] {
+        let mut plan = bulk(vec![wire(100, rtt_ms * MS, 100)], 20 * MB);
+        plan.wires[0].iter_mut().for_each(|shape| shape.rate_bps = Some(kbit * 1_000));
+        both(&mut plan, 8 * SECOND, 0, |shape| shape.rate_bps = Some(100_000_000));
+        let (rate, ms) = rate_after_faults(&plan, 20 * MB);
+        // A probe begins within 3 s and goes on, by 19 % a round trip, as long as more arrives; then there is the wire's own time.
+        let rounds = (100_000.0 / kbit as f64).ln() / 1.19_f64.ln();
+        let most = 3_000 + (rounds * rtt_ms as f64) as u64 + 2 * 1_600;
+        println!("{rtt_ms} ms, {kbit} kbit/s: {rate:.1} % of the wire, {ms} ms of {most}");
+        assert!(ms <= most);
+    }
+}
+
+#[test]
+fn marks_keep_a_queue_from_overflowing() {
+    let mut plan = bulk(vec![wire(100, 20 * MS, 400)], 40 * MB);
+    plan.algorithm = Algorithm::Cubic;
+    let dropped = |plan: &Plan| run(plan).links[0][0].stats().dropped_queue;
+    assert!(dropped(&plan) > 0, "the plan is one that overflows");
+    plan.wires[0].iter_mut().for_each(|shape| shape.mark_bytes = Some(125_000));
+    assert_eq!(dropped(&plan), 0);
 }

@@ -1,12 +1,12 @@
 //! The sending application: pages as far as they may go, chunks as they are granted and decided, bytes held until they are accepted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use xfer_netem::Rng;
 use xfer_proto::connection::Connection;
 use xfer_proto::crypto::Crypto;
-use xfer_proto::space::Space;
-use xfer_proto::wire::{Chunk, Codec, Decisions, Entry, Message, Page, TransferId};
+use xfer_proto::space::{Placed, Space};
+use xfer_proto::wire::{Chunk, Codec, Decisions, Entry, ErrorBody, Message, Page, TransferId};
 
 use crate::content::{Source, stored};
 use crate::plan::TransferPlan;
@@ -28,6 +28,10 @@ pub(crate) struct Sender {
     /// Chunks that are being read: when each is ready.
     reading: BTreeMap<(u64, u32), u8>,
     attempts: HashMap<u32, u8>,
+    placed: HashMap<u32, Placed>,
+    withdrawn: HashSet<u32>,
+    /// The object of open length, until END is sent.
+    open: Option<u32>,
     pub(crate) accepted: u32,
     pub(crate) complete: bool,
 }
@@ -40,31 +44,50 @@ impl Sender {
             plan: plan.clone(),
             rng: Rng::stream(seed, 100 + u64::from(id.0)),
             space: Space::new(plan.chunk_log2),
-            pages: plan.pages(),
+            pages: plan.pages(seed, id),
             pages_sent: 0,
             pages_decided: 0,
             entries_decided: 0,
             next_chunk: 0,
             reading: BTreeMap::new(),
             attempts: HashMap::new(),
+            placed: HashMap::new(),
+            withdrawn: HashSet::new(),
+            open: None,
             accepted: 0,
             complete: false,
         }
     }
 
-    pub(crate) fn on_message(&mut self, now: u64, message: &Message) {
+    pub(crate) fn on_message<C: Crypto>(
+        &mut self,
+        now: u64,
+        message: &Message,
+        connection: &mut Connection<C>,
+        source: &mut Source,
+    ) {
         match message {
             Message::Accept(_) => {}
             Message::Decision(decisions) => self.take_decisions(decisions),
             Message::Reject { chunk, attempt, .. } => {
                 let current = self.attempts[chunk];
                 assert!(*attempt <= current, "reject of an attempt that was not made");
+                if self.is_void(*chunk) {
+                    return;
+                }
+                // A later attempt that is under way may have been accepted by now.
+                if current > 0 && *attempt == current && self.plan.withdraw_ppm > 0 {
+                    let objects: Vec<u32> = self.space.pieces(*chunk).map(|p| p.object).collect();
+                    objects.into_iter().for_each(|object| self.withdraw(object, connection, source));
+                    return;
+                }
                 self.reading.retain(|(_, reading), _| reading != chunk);
                 self.begin_read(now, *chunk, current + 1);
             }
             Message::Done(_) => {}
             Message::Complete(complete) => {
-                assert!(!complete.some_failed && !self.complete, "complete twice");
+                assert!(!self.complete, "complete twice");
+                assert_eq!(complete.some_failed, !self.withdrawn.is_empty());
                 assert_eq!(self.pages_decided as usize, self.pages.len());
                 self.complete = true;
             }
@@ -79,7 +102,13 @@ impl Sender {
         let first_object: usize = self.pages[..self.pages_decided as usize].iter().map(Vec::len).sum();
         for decision in &decisions.decisions {
             let object = (first_object + self.entries_decided) as u32;
-            self.space.place(object, &page[self.entries_decided], decision).unwrap();
+            if let Some(placed) = self.space.place(object, &page[self.entries_decided], decision).unwrap() {
+                self.placed.insert(object, placed);
+                if placed.open {
+                    self.space.end_open(object, self.plan.open.expect("planned")).unwrap();
+                    self.open = Some(object);
+                }
+            }
             self.entries_decided += 1;
         }
         if self.entries_decided == page.len() {
@@ -92,8 +121,30 @@ impl Sender {
     pub(crate) fn on_accepted(&mut self, chunk: u32, source: &mut Source) {
         self.accepted += 1;
         let held = source.held.remove(&(self.id, chunk));
-        assert!(held.is_some(), "chunk {chunk} was accepted twice or never held");
+        assert!(held.is_some() || self.is_void(chunk), "chunk {chunk} was accepted twice or never held");
         self.reading.retain(|(_, reading), _| *reading != chunk);
+    }
+
+    /// Whether `chunk` holds nothing but withdrawn objects.
+    fn is_void(&self, chunk: u32) -> bool {
+        self.space.pieces(chunk).all(|p| self.withdrawn.contains(&p.object))
+    }
+
+    /// `object` cannot be read any more: its chunks are not sent, or hold zeros in its place.
+    fn withdraw<C: Crypto>(&mut self, object: u32, connection: &mut Connection<C>, source: &mut Source) {
+        if !self.withdrawn.insert(object) {
+            return;
+        }
+        let chunks = self.space.chunks_of(&self.placed[&object]);
+        let void: Vec<u32> =
+            (chunks.start..chunks.end.min(self.space.chunks())).filter(|c| self.is_void(*c)).collect();
+        for chunk in void {
+            connection.revoke_leases(self.id, chunk);
+            source.held.remove(&(self.id, chunk));
+            self.reading.retain(|(_, reading), _| *reading != chunk);
+        }
+        self.open = self.open.filter(|open| *open != object);
+        connection.send(&Message::Withdraw { transfer: self.id, object, error: gone() });
     }
 
     fn begin_read(&mut self, now: u64, chunk: u32, attempt: u8) {
@@ -113,13 +164,13 @@ impl Sender {
         connection: &mut Connection<C>,
         source: &mut Source,
     ) -> bool {
-        let mut did = self.send_pages(connection);
+        let mut did = self.send_pages(connection) | self.send_end(connection);
         let Some(outgoing) = connection.outgoing(self.id) else { return did };
         let end = outgoing.limit().min(self.space.chunks());
         while self.next_chunk < end && self.reading.len() + source.held.len() < self.plan.held_max {
             let chunk = self.next_chunk;
             self.next_chunk += 1;
-            if !connection.outgoing(self.id).unwrap().is_accepted(chunk) {
+            if !connection.outgoing(self.id).unwrap().is_accepted(chunk) && !self.is_void(chunk) {
                 self.begin_read(now, chunk, 0);
             }
         }
@@ -132,6 +183,15 @@ impl Sender {
             self.offer(now, chunk, attempt, connection, source);
         }
         did
+    }
+
+    fn send_end<C: Crypto>(&mut self, connection: &mut Connection<C>) -> bool {
+        let over = self.next_chunk >= self.space.chunks();
+        let Some(object) = self.open.filter(|_| over || self.plan.end_early) else { return false };
+        self.open = None;
+        let size = self.plan.open.expect("planned");
+        connection.send(&Message::End { transfer: self.id, object, size });
+        true
     }
 
     fn send_pages<C: Crypto>(&mut self, connection: &mut Connection<C>) -> bool {
@@ -164,11 +224,26 @@ impl Sender {
         if outgoing.is_accepted(chunk) {
             return;
         }
+        if attempt == 0 && self.rng.below(1_000_000) < u64::from(self.plan.withdraw_ppm) {
+            let objects: Vec<u32> = self.space.pieces(chunk).map(|p| p.object).collect();
+            let object = objects[self.rng.below(objects.len() as u64) as usize];
+            self.withdraw(object, connection, source);
+        }
+        if self.is_void(chunk) {
+            return;
+        }
+        let outgoing = connection.outgoing(self.id).unwrap();
         let plain = self.space.plain_len(chunk);
-        let stored_len = self.plan.stored_len(self.seed, chunk, attempt, plain);
+        let is_open = self.space.pieces(chunk).any(|p| self.placed[&p.object].open);
+        let compressed = self.plan.stored_len(self.seed, chunk, attempt, plain);
+        let stored_len = if is_open { plain } else { compressed };
         let codec = if stored_len == plain { Codec::Plain } else { Codec::Lz4 };
         outgoing.offer(chunk, attempt, stored_len);
-        source.held.insert((self.id, chunk), stored(self.seed, self.id, chunk, attempt, stored_len));
+        let mut bytes = stored(self.seed, self.id, chunk, attempt, stored_len);
+        if codec == Codec::Plain {
+            blank(&mut bytes, &self.space, chunk, &self.withdrawn);
+        }
+        source.held.insert((self.id, chunk), bytes);
         self.attempts.insert(chunk, attempt);
         let digests = Vec::new();
         let entry = Chunk { transfer: self.id, chunk, attempt, codec, stored_len, digests };
@@ -177,4 +252,16 @@ impl Sender {
             self.begin_read(now + 1, chunk, attempt + 1);
         }
     }
+}
+
+/// Puts zeros where `chunk` holds withdrawn objects.
+pub(crate) fn blank(bytes: &mut [u8], space: &Space, chunk: u32, withdrawn: &HashSet<u32>) {
+    for piece in space.pieces(chunk).filter(|p| withdrawn.contains(&p.object)) {
+        let start = piece.chunk_offset as usize;
+        bytes[start..start + piece.len as usize].fill(0);
+    }
+}
+
+fn gone() -> ErrorBody {
+    ErrorBody { class: 15, side: 1, errno: 5, offset: Some(0), name: b"object".to_vec(), text: "gone".into() }
 }

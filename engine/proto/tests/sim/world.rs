@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use xfer_netem::{Link, Rng, Wire, flip_bit};
+use xfer_proto::connection::PathReport;
 use xfer_proto::crypto::Crypto;
+use xfer_proto::path::PathState;
 use xfer_proto::wire::CloseCode;
 
 use crate::end::{Datagram, End, remote_of};
@@ -19,6 +21,7 @@ struct Flight {
     /// The opener's address that the datagram carries, as source or destination.
     opener: SocketAddr,
     bytes: Vec<u8>,
+    marked: bool,
 }
 
 pub(crate) struct World<C: Crypto + Clone> {
@@ -103,19 +106,19 @@ impl<C: Crypto + Clone> World<C> {
                 if let Some(damage) = delivery.corrupt {
                     flip_bit(&mut bytes, damage);
                 }
-                let flight = Flight { to: 1 - side, wire, opener, bytes };
+                let flight = Flight { to: 1 - side, wire, opener, bytes, marked: delivery.marked };
                 assert!(flights.push(delivery.at_ns, flight).is_ok(), "too many datagrams under way");
             }
         });
     }
 
     fn land(&mut self, flight: Flight) {
-        let Flight { to, wire, opener, bytes } = flight;
+        let Flight { to, wire, opener, bytes, marked } = flight;
         if to == 0 && opener != self.openers[wire] {
             return;
         }
         let peer = if to == 0 { remote_of(0, wire) } else { opener };
-        self.ends[to].arrive(self.now, Datagram { peer, bytes });
+        self.ends[to].arrive(self.now, Datagram { peer, marked, bytes });
     }
 
     fn apply(&mut self, fault: &Fault) {
@@ -135,10 +138,41 @@ impl<C: Crypto + Clone> World<C> {
         }
     }
 
+    /// How late all was there after the last fault, once both ends were, and how late it may have been; `None` for a run that was cut short.
+    pub(crate) fn lateness(&self) -> Option<(u64, u64)> {
+        let [opener, acceptor] = &self.ends;
+        let since = self.plan.last_fault().max(opener.established_ns).max(acceptor.established_ns);
+        let whole = self.plan.closes_early.is_none();
+        whole.then(|| (opener.closed_ns.saturating_sub(since), self.plan.time_enough()))
+    }
+
+    /// Whether the ends agree on congestion marks: what one tells of the other got, and it does not keep them to itself.
+    fn check_marks(&self) {
+        let reports = |end: &End<C>| -> Vec<PathReport> {
+            end.connection.iter().flat_map(|c| c.path_reports().collect::<Vec<_>>()).collect()
+        };
+        let ends = [reports(&self.ends[0]), reports(&self.ends[1])];
+        for (sender, receiver) in [(0, 1), (1, 0)] {
+            for path in &ends[sender] {
+                let Some(peer) = ends[receiver].iter().find(|p| p.id == path.id) else { continue };
+                let (told, got) = (path.counters.marks_told, peer.counters.marks_received);
+                let live = path.state == PathState::Live && peer.state == PathState::Live;
+                assert!(told <= got && (told > 0 || got < 50 || !live), "{told} marks told of {got}");
+            }
+        }
+    }
+
     /// Whether everything that was planned has arrived and both ends know.
     pub(crate) fn verdict(&self) -> Result<(), String> {
+        if self.plan.closes_early.is_none() {
+            self.check_marks();
+        }
         for end in &self.ends {
             let Some((code, text, _)) = &end.closed else {
+                // Who asks an end that is gone for a handshake is not answered.
+                if self.plan.closes_early.is_some() && end.connection.is_none() {
+                    continue;
+                }
                 return Err(format!(
                     "{}: not closed after {} ms: {}",
                     end.name(),

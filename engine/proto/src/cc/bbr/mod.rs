@@ -52,6 +52,9 @@ const FULL_GROWTH: u64 = 125;
 const FULL_ROUNDS: u8 = 3;
 /// Lost packets in a round that end the start-up, when they are congestion (BBRStartupFullLossCnt).
 const STARTUP_LOSSES: u64 = 6;
+/// A round that lost more than so many times what it delivered met an outage, not a full queue: start-up sends at most 2.77 times what
+/// the path takes.
+const OUTAGE_LOSS: u64 = 3;
 /// Send quantum: 100 us of the rate, within bounds (the pacer's train).
 const QUANTUM: Duration = Duration::from_micros(100);
 const QUANTUM_MAX: u64 = 65_507;
@@ -200,12 +203,13 @@ impl Bbr {
     /// BBRCheckFullBWReached, BBRCheckStartupHighLoss, BBRCheckStartupDone. Loss ends the start-up only once the
     /// bandwidth has stopped growing: before that it is the queue of a flow that was there first.
     fn check_full(&mut self, ack: &AckSample, sample: &RateSample) {
-        if self.model.round_start {
+        let silent = self.was_silent(sample);
+        if self.model.round_start && !silent {
             self.full.on_round(sample);
         }
         let lossy = self.round_lost >= STARTUP_LOSSES * self.max_datagram;
         if !self.full.reached && self.model.loss_round_start {
-            if lossy && self.full.rounds > 0 && self.model.congested(sample) {
+            if lossy && !silent && self.full.rounds > 0 && self.model.congested(sample) {
                 self.full.reached = true;
                 self.model.inflight_hi = self.model.bdp_max(100).max(self.model.inflight_latest);
             }
@@ -215,6 +219,11 @@ impl Bbr {
             self.enter(Phase::Drain);
             self.check_drained(ack);
         }
+    }
+
+    /// Whether the flight of this sample met an outage, so that it tells nothing of the bandwidth.
+    fn was_silent(&self, sample: &RateSample) -> bool {
+        sample.lost > sample.delivered.saturating_mul(OUTAGE_LOSS)
     }
 
     /// BBRCheckDrainDone.
@@ -328,8 +337,17 @@ impl Controller for Bbr {
         self.model.undo_loss();
     }
 
-    fn on_persistent_congestion(&mut self, _now: Time) {
+    /// What the path could carry before it fell silent may not hold any more, and what little it carried meanwhile says nothing: the
+    /// search starts over, from the smallest window.
+    fn on_persistent_congestion(&mut self, _now: Time, lost_bytes: u64) {
+        self.sampler.on_loss(lost_bytes);
+        self.model = self.model.anew();
+        (self.cycle, self.full, self.phase) = (Cycle::new(), FullPipe::default(), Phase::Startup);
         self.window = self.window_min();
+        (self.saved_window, self.round_lost) = (self.window, 0);
+        self.initial_window = self.sampler.delivered().saturating_add(self.window);
+        self.pacing_rate =
+            per_second(percent(self.window, STARTUP_PACING / 2), self.model.min_rtt).unwrap_or(1);
     }
 
     fn app_limited(&mut self, in_flight: u64) {

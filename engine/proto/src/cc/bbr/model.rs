@@ -112,6 +112,19 @@ impl Model {
         }
     }
 
+    /// A model of the same path length that knows nothing else.
+    pub(super) fn anew(&self) -> Self {
+        Model {
+            min_rtt_stamp: self.min_rtt_stamp,
+            probe_rtt_min: self.probe_rtt_min,
+            probe_rtt_stamp: self.probe_rtt_stamp,
+            has_rtt: self.has_rtt,
+            next_round: self.next_round,
+            next_loss_round: self.next_loss_round,
+            ..Model::new(self.min_rtt)
+        }
+    }
+
     pub(super) fn max_bw(&self) -> u64 {
         self.bw_cycles[0].max(self.bw_cycles[1])
     }

@@ -173,7 +173,8 @@ impl Bbr {
     /// BBRIsTimeToGoDown: the queue grows, or the bandwidth grows no more and it is not the bound that holds it.
     fn up_is_over(&mut self, ack: &AckSample, sample: &RateSample) -> bool {
         let round_trip_passed = ack.now.since(self.cycle.stamp) > self.model.min_rtt;
-        if round_trip_passed && ack.in_flight > self.model.bdp_max(UP_INFLIGHT_PERCENT) {
+        let most = self.model.bdp_max(UP_INFLIGHT_PERCENT);
+        if round_trip_passed && ack.in_flight > most {
             return true;
         }
         if self.window_limited && self.window >= self.model.inflight_hi {

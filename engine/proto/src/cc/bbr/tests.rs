@@ -96,6 +96,19 @@ fn startup_ends_on_loss_beside_a_queue_only() {
 }
 
 #[test]
+fn an_outage_does_not_end_startup() {
+    let mut path = Path::new();
+    for _ in 0..4 {
+        path.round(News { lost: 31 * MTU, queue_ms: 40, ..Default::default() });
+    }
+    assert!(path.control.in_startup());
+    for _ in 0..8 {
+        path.round(News::default());
+    }
+    assert_eq!(path.control.model.max_bw(), BDP * 20);
+}
+
+#[test]
 fn loss_without_a_queue_changes_no_bound() {
     let mut path = Path::cruising();
     for _ in 0..5 {
@@ -183,7 +196,7 @@ fn an_empty_queue_needs_no_probe_rtt() {
 #[test]
 fn persistent_congestion_leaves_the_minimum_and_recovers() {
     let mut path = Path::cruising();
-    path.control.on_persistent_congestion(at(path.now_ms));
+    path.control.on_persistent_congestion(at(path.now_ms), BDP);
     assert_eq!(path.control.window(), 4 * MTU);
     for _ in 0..8 {
         path.round(News::default());

@@ -60,10 +60,11 @@ impl<C: Crypto + Clone> End<C> {
     fn config(&self, peer: &Payload) -> Config {
         Config {
             algorithm: self.plan.algorithm,
-            rate_max: None,
+            rate_max: self.plan.rate_max,
             datagram_max: self.plan.datagram_max.min(peer.datagram_max),
             peer_buffer: peer.receive_buffer,
             idle: limits::IDLE,
+            rekey_after: self.plan.rekey_after,
         }
     }
 
@@ -74,9 +75,9 @@ impl<C: Crypto + Clone> End<C> {
             if *sent == 0 {
                 *first_sent = now;
             }
-            *next = now + limits::CHALLENGE_RESEND * (1 << (*sent).min(4));
+            *next = now + limits::CHALLENGE_RESEND * (1 << (*sent).min(2));
             *sent += 1;
-            send(Datagram { peer: remote_of(0, 0), bytes: opener.hello().to_vec() });
+            send(Datagram { marked: false, peer: remote_of(0, 0), bytes: opener.hello().to_vec() });
         }
     }
 
@@ -129,7 +130,7 @@ impl<C: Crypto + Clone> End<C> {
                 reply
             }
         };
-        send(Datagram { peer: datagram.peer, bytes: answer });
+        send(Datagram { marked: false, peer: datagram.peer, bytes: answer });
     }
 
     pub(super) fn take_reply(&mut self, now: Time, datagram: &Datagram) {
