@@ -63,6 +63,12 @@ impl Space {
         1 << self.chunk_log2
     }
 
+    /// Bytes that the space may have: no more than offsets and chunk numbers reach.
+    const fn bytes_max(&self) -> u64 {
+        let numbered = (u32::MAX as u64) << self.chunk_log2;
+        if numbered < limits::SPACE_MAX { numbered } else { limits::SPACE_MAX }
+    }
+
     /// Chunks laid out so far: the next page starts with this one.
     pub const fn chunks(&self) -> u32 {
         (self.cursor >> self.chunk_log2) as u32
@@ -85,9 +91,9 @@ impl Space {
         let chunk = self.chunk_bytes();
         let large = entry.open || entry.size > chunk / 4;
         let start = if large { self.chunk_aligned() } else { self.packed_start(entry.size) };
-        let size = if entry.open { limits::SPACE_MAX - start } else { entry.size };
+        let size = if entry.open { self.bytes_max().saturating_sub(start) } else { entry.size };
         let end = start.checked_add(size).ok_or(Malformed::new("space"))?;
-        if end > limits::SPACE_MAX {
+        if end > self.bytes_max() {
             return Err(Malformed::new("space"));
         }
         self.cursor = if large { end.next_multiple_of(chunk) } else { end };
@@ -274,8 +280,16 @@ mod tests {
 
     #[test]
     fn a_full_space_refuses() {
-        let mut space = Space::new(16);
-        assert!(space.place(0, &file(limits::SPACE_MAX), &Decision::Need).is_ok());
-        assert!(space.place(1, &file(1), &Decision::Need).is_err());
+        for (chunk_log2, bytes_max) in [(16, limits::SPACE_MAX - CHUNK), (17, limits::SPACE_MAX)] {
+            let empty = Space::new(chunk_log2);
+            assert!(empty.clone().place(0, &file(bytes_max + 1), &Decision::Need).is_err());
+            let mut space = empty.clone();
+            assert!(space.place(0, &file(bytes_max), &Decision::Need).is_ok());
+            assert!(space.place(1, &file(1), &Decision::Need).is_err());
+            let open = Entry { open: true, ..file(0) };
+            let mut space = empty;
+            assert!(space.place(0, &open, &Decision::Need).is_ok());
+            assert_eq!(u64::from(space.chunks()), bytes_max >> chunk_log2);
+        }
     }
 }
