@@ -104,6 +104,8 @@ pub const SOURCE_DIRS_OPEN_MAX: usize = 32;
 pub const SOURCE_FILES_OPEN_MAX: usize = 32;
 /// Files with several names whose first name is remembered while the others are looked for; more are sent as files of their own.
 pub const HARD_LINKS_MAX: usize = 1 << 20;
+/// Extents of a sparse file that are looked at to find out how much data it has.
+pub const EXTENTS_COUNTED_MAX: usize = 4_096;
 /// Bytes read at once where a digest is wanted of a file that is not sent.
 pub const HASH_READ_BYTES: usize = 1 << 20;
 

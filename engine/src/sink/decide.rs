@@ -30,7 +30,6 @@ struct Listed<'a> {
 
 impl FileSink {
     pub(super) fn decide_page(&self, page: &Page) -> Result<Decided, Error> {
-        let before = self.promised.load(Ordering::Relaxed);
         let mut decided = Decided { decisions: Vec::with_capacity(page.entries.len()), ended: Vec::new() };
         for (number, entry) in (page.first_object..).zip(&page.entries) {
             let decision = match self.decide_entry(number, entry, &mut decided.ended) {
@@ -46,17 +45,19 @@ impl FileSink {
             };
             decided.decisions.push(decision);
         }
-        let needed = decided.decisions.iter().filter(|d| !matches!(d, Decision::Skip)).count();
-        if self.promised.load(Ordering::Relaxed) > before {
-            self.check_space(needed as u64)?;
+        let awaits =
+            |(entry, decision): (&Entry, &Decision)| entry.has_content() && *decision != Decision::Skip;
+        if page.entries.iter().zip(&decided.decisions).any(awaits) {
+            self.check_space()?;
         }
         Ok(decided)
     }
 
     /// There must be room for all that was promised, before any of it is sent.
-    fn check_space(&self, inodes: u64) -> Result<(), Error> {
+    fn check_space(&self) -> Result<(), Error> {
         let space = self.spec.target.base().space().map_err(|error| fault(b"", &error))?;
         let promised = self.promised.load(Ordering::Relaxed);
+        let inodes = lock(&self.objects).len() as u64;
         let short = if space.bytes_free < promised {
             format!("{promised} bytes needed, {} free", space.bytes_free)
         } else if space.inodes_free.is_some_and(|free| free < inodes) {
@@ -64,8 +65,9 @@ impl FileSink {
         } else {
             return Ok(());
         };
-        let error = Error::new(Class::Fatal, "no room at the destination").on(Side::Destination);
-        Err(Error { errno: Some(libc::ENOSPC), ..error.because(short) })
+        let error = Error::new(Class::Fatal, "no room in").on(Side::Destination);
+        let error = error.object(self.spec.target.shown_base()).because(short);
+        Err(Error { errno: Some(libc::ENOSPC), ..error })
     }
 
     fn decide_entry(&self, number: u32, entry: &Entry, ended: &mut Vec<Ended>) -> Result<Decision, Fault> {
@@ -313,7 +315,7 @@ impl FileSink {
         let all_here = {
             let mut state = lock(&object.state);
             let reused = state.parts.as_ref().map_or(0, |parts| parts.reused);
-            state.owed = entry.size - reused;
+            state.owed = (entry.size - reused).min(data_bytes(entry));
             self.promised.fetch_add(state.owed, Ordering::Relaxed);
             !entry.open && state.parts.as_ref().is_some_and(|p| p.is_complete(entry.size, subject.chunk_log2))
         };
@@ -353,6 +355,15 @@ impl FileSink {
         lock(&object.state).parts = Some(Parts::new(claim, &object.subject));
         Ok(offered)
     }
+}
+
+/// Bytes of an entry's content that are not holes.
+fn data_bytes(entry: &Entry) -> u64 {
+    let listed = entry.attributes.iter().find_map(|attribute| match attribute {
+        Attribute::Data(bytes) => Some(*bytes),
+        _ => None,
+    });
+    listed.unwrap_or(entry.size)
 }
 
 /// What is under a name, if anything is.

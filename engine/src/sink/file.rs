@@ -93,7 +93,7 @@ pub struct FileSink {
     pub(super) objects: Mutex<HashMap<u32, Arc<Object>>>,
     pub(super) pending: Mutex<Pending>,
     pub(super) last: Mutex<Last>,
-    /// Bytes of decided objects that were not written yet.
+    /// Bytes of decided objects that were not written yet, holes left out.
     pub(super) promised: AtomicU64,
     pub(super) scratch: Scratch,
     closed: AtomicBool,

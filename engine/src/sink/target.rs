@@ -122,6 +122,11 @@ impl Target {
         [&self.shown[..], &self.place(name)].concat()
     }
 
+    /// The directory that places are relative to, as the user would write it.
+    pub(super) fn shown_base(&self) -> Vec<u8> {
+        if self.shown.is_empty() { b".".to_vec() } else { self.shown.clone() }
+    }
+
     /// The directory that places are relative to.
     pub fn base(&self) -> &Root {
         &self.base

@@ -110,10 +110,13 @@ impl FileSink {
             .ok_or(Fault::Transfer(inconsistent("a chunk off the object's grid")))?;
         let Some(claim) = self.claim_of(object)? else { return Ok(Vec::new()) };
         let failed = |error| Fault::of(&object.name, &error);
+        let mut written = 0;
         if claim.holes_are_written {
             claim.file.write_at(&checked.piece(piece), piece.object_offset).map_err(failed)?;
+            written = u64::from(piece.len);
         } else {
             for (range, at) in checked.runs(piece) {
+                written += range.len() as u64;
                 claim.file.write_at(checked.data(range), at).map_err(failed)?;
             }
         }
@@ -122,7 +125,7 @@ impl FileSink {
             .then(|| if plan.is_subtree() { checked.root(piece) } else { value });
         let complete = {
             let mut state = lock(&object.state);
-            self.fulfil(&mut state, u64::from(piece.len));
+            self.fulfil(&mut state, written);
             let size = state.size;
             let Some(parts) = state.parts.as_mut() else { return Ok(Vec::new()) };
             parts.arrived((index, value), alone);

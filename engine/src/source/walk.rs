@@ -5,6 +5,7 @@ use super::attributes::{Attributes, HardLinks};
 use super::failure;
 use super::filter::Filter;
 use super::object::{Content, Named, Object};
+use super::piece;
 use super::place::{self, Anchor, Dir, Found, join};
 use super::spec::{Location, Preserve, SourceItem};
 use super::stream::Stream;
@@ -15,7 +16,7 @@ use std::io::Read;
 use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use xfer_io::file::{File, FileError, Follow, Kind, Root, Stat};
-use xfer_proto::limits::{NAME_LEN_MAX, SPACE_MAX};
+use xfer_proto::limits::{INLINE_LEN_MAX, NAME_LEN_MAX, SPACE_MAX};
 use xfer_proto::wire::{Attribute, Entry, EntryKind, Inline, check_name};
 
 /// Directories of partial files, which are no content.
@@ -296,15 +297,12 @@ impl Walker {
     fn file(&mut self, member: Member<'_>, object: u32, out: &mut Listing) -> Listed {
         let mut entry = entry(EntryKind::File, &member);
         entry.size = member.stat.size;
+        entry.inline = self.inline(&member);
         let open = || member.root.open_read(&member.named.name);
         entry.attributes = self.attributes(&member, object, open, out);
-        entry.inline = self.inline(&member);
         let content = match &entry.inline {
             Some(inline) => Content::Known(digest::root(&inline.content)),
-            None => Content::File {
-                identity: (&member.stat).into(),
-                sparse: member.stat.blocks.saturating_mul(512) < member.stat.size,
-            },
+            None => Content::File { identity: (&member.stat).into(), sparse: is_sparse(&member.stat) },
         };
         Listed { entry, object: Some(Object::new(member.named, content)) }
     }
@@ -344,11 +342,30 @@ impl Walker {
         {
             attributes.add(4, Attribute::HardLink(first));
         }
+        if let Some(bytes) = data_bytes(member) {
+            attributes.add(8, Attribute::Data(bytes));
+        }
         if attributes.too_many {
             notice("some attributes are not kept: they are too big".to_owned());
         }
         attributes.list
     }
+}
+
+/// Whether a file takes fewer blocks than its size: it has holes, or its file system compresses.
+const fn is_sparse(stat: &Stat) -> bool {
+    stat.blocks.saturating_mul(512) < stat.size
+}
+
+/// Bytes of data of a file with holes that is too big to travel in the manifest. One that cannot be read now is listed without; reading
+/// its chunks will say why.
+fn data_bytes(member: &Member<'_>) -> Option<u64> {
+    let Stat { kind, size, .. } = member.stat;
+    if kind != Kind::File || size <= INLINE_LEN_MAX as u64 || !is_sparse(&member.stat) {
+        return None;
+    }
+    let file = member.root.open_read(&member.named.name).ok()?;
+    piece::data_bytes(&file, size).ok().filter(|bytes| *bytes < size)
 }
 
 /// The names in a directory, in order of bytes.

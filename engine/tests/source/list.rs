@@ -4,7 +4,7 @@ use crate::pump::{Received, list, pump, spec};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use xfer_engine::error::Class;
@@ -309,6 +309,23 @@ fn names_too_long_to_send_fail_alone() {
     let [error] = &out.errors[..] else { panic!("one error: {:?}", out.errors) };
     assert_eq!(error.errno, Some(libc::ENAMETOOLONG));
     assert!(out.ends.values().all(Result::is_ok));
+}
+
+#[test]
+fn files_with_holes_tell_how_much_data_they_have() {
+    let dir = tree();
+    put(dir.path(), b"full", &[1; 3 << 16]);
+    for (name, at, len) in [("hole", 0, 0), ("start", 0, 1 << 16), ("middle", 1 << 20, 3 << 16)] {
+        let file = fs::File::create(dir.path().join(name)).expect("a file");
+        file.set_len(1 << 30).expect("a size");
+        file.write_all_at(&vec![7; len], at).expect("data");
+    }
+    let (out, _) = listed(spec(vec![item(dir.path(), b".")]));
+    let data = |name: &[u8]| out.entries[out.number(name) as usize].attributes.clone();
+    assert_eq!(data(b"full"), []);
+    assert_eq!(data(b"hole"), [Attribute::Data(0)]);
+    assert_eq!(data(b"start"), [Attribute::Data(1 << 16)]);
+    assert_eq!(data(b"middle"), [Attribute::Data(3 << 16)]);
 }
 
 #[test]

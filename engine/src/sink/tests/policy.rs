@@ -229,3 +229,45 @@ fn thousands_of_small_files_are_named_in_batches() {
     }
     assert_swept(dir.path());
 }
+
+/// More than any file system here has free.
+const TOO_MUCH: u64 = 1 << 47;
+
+#[test]
+fn what_does_not_fit_is_refused_before_it_comes() {
+    let dir = temporary();
+    let mut sender = Sender::new().file("f", Vec::new());
+    sender.entries[0].size = TOO_MUCH;
+    let error = sink(dir.path()).decide(&sender.page()).expect_err("there is no room");
+    assert_eq!((error.class, error.side), (Class::Fatal, Some(crate::error::Side::Destination)));
+    assert_eq!(error.errno, Some(libc::ENOSPC));
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("dst: no room in .: {TOO_MUCH} bytes needed, ")), "{text}");
+    assert!(text.ends_with(" free"), "{text}");
+    assert_swept(dir.path());
+}
+
+#[test]
+fn holes_take_no_room() {
+    let dir = temporary();
+    let sink = sink(dir.path());
+    let data = 2 * CHUNK as u64;
+    let mut sender = Sender::new().file("f", content(1, 3 * CHUNK)).file("g", Vec::new());
+    sender.entries[0].attributes = vec![Attribute::Data(data)];
+    sender.entries[1].size = TOO_MUCH;
+    sender.entries[1].attributes = vec![Attribute::Data(5)];
+    sender.list(&sink).expect("there is room for the data");
+    let promised = || sink.promised.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(promised(), data + 5);
+    let plan = sender.plan(1);
+    let digests = vec![crate::digest::zeros_chunk_value(CHUNK as u64, CHUNK as u64)];
+    let hole = Encoding { codec: Codec::Extents, stored_len: 0, digests };
+    assert!(matches!(sink.write(&plan, &hole, &[]), Ok(Verdict::Accepted(_))));
+    assert_eq!(promised(), data + 5, "a hole is not what was promised");
+    sender.send(&sink, 0);
+    assert_eq!(promised(), data + 5 - CHUNK as u64);
+    sink.withdraw(1, Error::new(Class::Other, "no longer wanted"));
+    sender.send(&sink, 2);
+    assert_eq!(promised(), 0);
+    sink.abort();
+}
