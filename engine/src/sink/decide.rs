@@ -17,7 +17,7 @@ use crate::source::Identity;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use xfer_io::file::{FileError, Kind, Replace, Stat};
-use xfer_proto::limits::RESUME_RUNS_MAX;
+use xfer_proto::limits::{CHUNK_LOG2_MIN, RESUME_RUNS_MAX};
 use xfer_proto::wire::{Attribute, Decision, Entry, EntryKind, Page, Run};
 
 /// An entry with where it goes.
@@ -309,7 +309,7 @@ impl FileSink {
             return Ok(Decision::Need);
         }
         let mut decision = Decision::Need;
-        if !entry.open && subject.chunks() > 1 {
+        if !entry.open && entry.size > 1 << CHUNK_LOG2_MIN {
             decision = self.resume(&object, directory)?;
         }
         let all_here = {
@@ -342,11 +342,20 @@ impl FileSink {
     fn resume(&self, object: &Arc<Object>, directory: &Directory) -> Result<Decision, Fault> {
         let failed = |error: FileError| Fault::of(&object.name, &error);
         let Some(partials) = directory.partials_if_any() else { return Ok(Decision::Need) };
-        if !partials.has(&object.subject.name).map_err(failed)? {
+        let subject = &object.subject;
+        let in_one = subject.chunks() == 1;
+        // Of objects within one chunk there are many, and only an earlier run with smaller ones left something of them.
+        let left = if in_one { partials.has_version(subject) } else { partials.has(&subject.name) };
+        if !left.map_err(failed)? {
             return Ok(Decision::Need);
         }
-        let claimed = partials.claim(&object.subject, &self.spec.holder);
+        let claimed = partials.claim(subject, &self.spec.holder, &self.closed);
         let mut claim = claimed.map_err(|error: ClaimFault| claim_fault(object, error))?;
+        let is_packed = subject.size <= 1 << subject.chunk_log2 >> 2;
+        if in_one && (is_packed || claim.held.is_empty()) {
+            claim.discard().map_err(failed)?;
+            return Ok(Decision::Need);
+        }
         let runs = runs(&claim.held);
         if runs.len() > RESUME_RUNS_MAX {
             claim.forget_held().map_err(failed)?;

@@ -56,6 +56,11 @@ pub(super) fn refusal(class: Class, name: &[u8], message: impl Into<String>) -> 
     Error::new(class, message).on(Side::Destination).object(name)
 }
 
+/// Something was to be done after the transfer ended early.
+pub(super) fn has_ended() -> Error {
+    Error::new(Class::Interrupted, "the transfer has ended").on(Side::Destination)
+}
+
 /// The system's text for an error number, without the number.
 pub(super) fn errno_text(errno: i32) -> String {
     let full = io::Error::from_raw_os_error(errno).to_string();

@@ -5,11 +5,12 @@
 
 use super::attributes::Kept;
 use super::directory::{Directories, lock};
+use super::fault::has_ended;
 use super::naming::Pending;
 use super::object::{Object, Parts, State};
 use super::verify::Scratch;
 use super::{Decided, Ended, Sink, Target, Verdict};
-use crate::error::{Class, Error, Side};
+use crate::error::Error;
 use crate::source::{ChunkPlan, DigestCache, Encoding, Preserve};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -96,7 +97,8 @@ pub struct FileSink {
     /// Bytes of decided objects that were not written yet, holes left out.
     pub(super) promised: AtomicU64,
     pub(super) scratch: Scratch,
-    closed: AtomicBool,
+    /// The transfer ended early.
+    pub(super) closed: AtomicBool,
 }
 
 /// What is left for the end of the transfer.
@@ -136,7 +138,7 @@ impl FileSink {
 
     fn check_open(&self) -> Result<(), Error> {
         if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(Class::Interrupted, "the transfer has ended").on(Side::Destination));
+            return Err(has_ended());
         }
         Ok(())
     }

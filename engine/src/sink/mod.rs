@@ -14,6 +14,7 @@ mod memory;
 mod naming;
 mod object;
 mod partial;
+mod regrid;
 mod stream;
 mod target;
 mod verify;

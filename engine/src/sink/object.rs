@@ -88,6 +88,9 @@ impl Parts {
             claim: Arc::new(claim),
         };
         let claim = Arc::clone(&parts.claim);
+        if subject.chunks() == 1 {
+            parts.first_root = claim.held.first().map(|(_, root)| *root);
+        }
         for (index, value) in &claim.held {
             let start = u64::from(*index) * chunk;
             parts.reused += chunk.min(subject.size - start);

@@ -1,7 +1,7 @@
 //! Stage 9, write: a verified chunk into its files.
 
 use super::directory::{lock, split_place};
-use super::fault::{Fault, fault, inconsistent, refusal};
+use super::fault::{Fault, fault, has_ended, inconsistent, refusal};
 use super::object::{Body, Finished, Object, Parts};
 use super::partial::{Claim, ClaimFault, Partials, stem};
 use super::verify::{self, Checked};
@@ -147,7 +147,7 @@ impl FileSink {
         let claim = if object.subject.size == OPEN_SIZE {
             partials.claim_open(&stem(&object.subject.name, 0, object.subject.mtime))
         } else {
-            partials.claim(&object.subject, &self.spec.holder)
+            partials.claim(&object.subject, &self.spec.holder, &self.closed)
         };
         let mut claim = claim.map_err(|error| claim_fault(object, error))?;
         // What an earlier run left was offered when the object was decided; what came since then was not.
@@ -279,6 +279,7 @@ pub(super) fn claim_fault(object: &Object, error: ClaimFault) -> Fault {
             let busy = refusal(Class::Temporary, &object.name, "another transfer writes");
             Fault::Object(if holder.is_empty() { busy } else { busy.because(format!("held by {holder}")) })
         }
+        ClaimFault::Stopped => Fault::Transfer(has_ended()),
     }
 }
 

@@ -44,8 +44,13 @@ impl Download {
     /// Not under its name; the rerun has what came before.
     #[track_caller]
     fn goes_on(&self) {
+        self.goes_on_with(&[]);
+    }
+
+    #[track_caller]
+    fn goes_on_with(&self, options: &[&str]) {
         assert!(!self.bench.path("here/f").exists());
-        let done = self.bench.copy(self.args(&[])).expect(0);
+        let done = self.bench.copy(self.args(options)).expect(0);
         assert!(done.number("reused_bytes") > 0, "{done:#?}");
         assert_eq!(done.number("reused_bytes") + done.number("bytes"), LEN as u64);
         let digest = blake3::hash(&fs::read(self.bench.path("root/f")).unwrap()).to_hex();
@@ -85,6 +90,22 @@ fn a_signal_ends_a_download_that_can_go_on() {
     let done = copy.finish().expect(20);
     assert_eq!(done.summary()["error"]["class"], 20);
     download.goes_on();
+}
+
+#[test]
+fn a_rerun_with_other_chunks_goes_on_too() {
+    for chunk in ["128KiB", "4MiB"] {
+        let download = Download::new();
+        let copy = download.start();
+        until("a few chunks", || {
+            let mut left =
+                fs::read_dir(download.bench.path("here/.xfer-partial")).ok()?.map_while(Result::ok);
+            left.any(|f| f.metadata().is_ok_and(|m| m.blocks() > (16 << 20) / 512)).then_some(())
+        });
+        copy.signal("INT");
+        copy.finish().expect(20);
+        download.goes_on_with(&["--chunk", chunk]);
+    }
 }
 
 #[test]
