@@ -43,10 +43,11 @@ struct Walk {
 const DIGEST_LEN: usize = 3 + 32;
 
 impl FileSource {
-    /// A source of what `spec` names. Nothing is opened yet.
+    /// A source of what `spec` names. No file is opened yet; of several sources, directories whose contents alone are meant are listed.
     ///
     /// # Errors
-    /// `Usage` when a directory is named and `spec` is not recursive, or something is named after a stream.
+    /// `Usage` when a directory is named and `spec` is not recursive, something is named after a stream, or two sources bring the same
+    /// name.
     pub fn new(spec: SourceSpec) -> Result<Self, Error> {
         walk::refuse(&spec.items, spec.recursive)?;
         let walk = WalkSpec {
@@ -57,7 +58,7 @@ impl FileSource {
             inline_max: spec.inline_max.min(INLINE_LEN_MAX),
         };
         Ok(FileSource {
-            walk: Mutex::new(Walk { walker: Walker::new(walk, spec.items), pending: None }),
+            walk: Mutex::new(Walk { walker: Walker::new(walk, spec.items)?, pending: None }),
             objects: Mutex::new(HashMap::new()),
             open: Descriptors::new(),
             encoder: Encoder::new(spec.compression, spec.digests),

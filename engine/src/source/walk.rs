@@ -4,6 +4,7 @@
 use super::attributes::{Attributes, HardLinks};
 use super::failure;
 use super::filter::Filter;
+use super::merge::{Top, merge};
 use super::object::{Content, Named, Object};
 use super::piece;
 use super::place::{self, Anchor, Dir, Found, join};
@@ -64,11 +65,12 @@ struct Level {
 /// The state of a walk.
 pub(super) struct Walker {
     spec: WalkSpec,
-    items: std::vec::IntoIter<SourceItem>,
+    tops: std::vec::IntoIter<Top>,
     levels: Vec<Level>,
     links: HardLinks,
     dirs: u64,
-    is_first: bool,
+    /// One source was named: what it brings is all that there is.
+    is_alone: bool,
 }
 
 /// A file system object at hand: where, what, and its name in the manifest.
@@ -80,19 +82,13 @@ struct Member<'a> {
 }
 
 impl Walker {
-    pub(super) fn new(spec: WalkSpec, mut items: Vec<SourceItem>) -> Self {
-        // The digest of a tree is over its files in manifest order, in whichever order they were named. A stream stays last.
-        let is_stream = |item: &SourceItem| matches!(item.location, Location::Stream(_));
-        let end = items.len() - usize::from(items.last().is_some_and(is_stream));
-        items[..end].sort_by(|a, b| a.name.split(|c| *c == b'/').cmp(b.name.split(|c| *c == b'/')));
-        Walker {
-            spec,
-            items: items.into_iter(),
-            levels: Vec::new(),
-            links: HardLinks::default(),
-            dirs: 0,
-            is_first: true,
-        }
+    /// # Errors
+    /// `Usage` when two sources bring the same name.
+    pub(super) fn new(spec: WalkSpec, items: Vec<SourceItem>) -> Result<Self, Error> {
+        let (dirs, is_alone) = (items.len() as u64, items.len() == 1);
+        // The digest of a tree is over its files in manifest order, in whichever order they were named.
+        let tops = merge(items, &spec)?.into_iter();
+        Ok(Walker { spec, tops, levels: Vec::new(), links: HardLinks::default(), dirs, is_alone })
     }
 
     /// Goes on to the next object, which will have number `object`.
@@ -105,16 +101,18 @@ impl Walker {
                     Ok(None)
                 }
             },
-            None => match self.items.next() {
-                Some(item) => self.item(item, object, out),
+            None => match self.tops.next() {
+                Some(Top::Item(item)) => self.item(item, object, out),
+                Some(Top::Members(dir, names)) => {
+                    let names = names.into_iter();
+                    self.levels.push(Level { dir, root: None, prefix: Vec::new(), names });
+                    Ok(None)
+                }
                 None => return Step::End,
             },
         };
         match step {
-            Ok(Some(listed)) => {
-                self.is_first = false;
-                Step::Found(Box::new(listed))
-            }
+            Ok(Some(listed)) => Step::Found(Box::new(listed)),
             Ok(None) => Step::Nothing,
             Err(error) => {
                 out.errors.push(error);
@@ -156,7 +154,8 @@ impl Walker {
         }
     }
 
-    /// A directory that the user named: it is listed itself, unless only its contents are meant and something came before it.
+    /// A directory that the user named: it is listed itself, unless only its contents are meant and others come into the destination too,
+    /// which is no copy of it then.
     fn anchor(
         &mut self,
         anchor: Anchor,
@@ -170,7 +169,7 @@ impl Walker {
         let stat = root.stat(b"").map_err(|error| failure::named(&error, shown))?;
         let contents_only = name == b".";
         let prefix = if contents_only { Vec::new() } else { name.clone() };
-        let listed = if contents_only && !self.is_first {
+        let listed = if contents_only && !self.is_alone {
             None
         } else {
             if !contents_only {
@@ -200,8 +199,7 @@ impl Walker {
             }
         };
         let is_directory = stat.kind == Kind::Dir;
-        let hidden = is_directory && name == PARTIAL;
-        if hidden || !self.spec.filter.takes(&dir.relative(name), is_directory) {
+        if is_hidden(name, is_directory) || !self.spec.filter.takes(&dir.relative(name), is_directory) {
             self.keep(root);
             return Ok(None);
         }
@@ -352,6 +350,11 @@ impl Walker {
     }
 }
 
+/// Whether a member is no content: a directory of partial files.
+pub(super) fn is_hidden(name: &[u8], is_directory: bool) -> bool {
+    is_directory && name == PARTIAL
+}
+
 /// Whether a file takes fewer blocks than its size: it has holes, or its file system compresses.
 const fn is_sparse(stat: &Stat) -> bool {
     stat.blocks.saturating_mul(512) < stat.size
@@ -369,7 +372,7 @@ fn data_bytes(member: &Member<'_>) -> Option<u64> {
 }
 
 /// The names in a directory, in order of bytes.
-fn sorted_names(root: &Root) -> Result<Vec<Box<[u8]>>, FileError> {
+pub(super) fn sorted_names(root: &Root) -> Result<Vec<Box<[u8]>>, FileError> {
     let mut names = Vec::new();
     for entry in root.list(b"", Follow::Never)? {
         names.push(entry?.name.into_boxed_slice());

@@ -24,10 +24,10 @@ impl Ends {
         bench.directory("here");
         let ends = Ends { bench, node, up };
         let sources = ends.source_root();
-        for name in ["d/sub", "e"] {
+        for name in ["d/sub", "e", "h"] {
             fs::create_dir_all(sources.join(name)).unwrap();
         }
-        for (seed, name) in ["f", "g", "d/a", "d/sub/b", "e/c"].into_iter().enumerate() {
+        for (seed, name) in ["f", "g", "d/a", "d/sub/b", "e/c", "h/a"].into_iter().enumerate() {
             tree::file(sources.join(name), seed as u64, 3_000 * seed);
         }
         let destinations = ends.destination_root();
@@ -70,7 +70,7 @@ impl Ends {
 type Row =
     (&'static [&'static str], &'static [&'static str], &'static str, &'static [(&'static str, &'static str)]);
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 10] = [
     (&[], &["f"], "D", &[("D/f", "f")]),
     (&[], &["g"], "D/", &[("D/g", "g")]),
     (&[], &["g"], "D/x", &[("D/x", "g")]),
@@ -80,6 +80,7 @@ const ROWS: [Row; 9] = [
     (&["-r"], &["d/."], "D", &[("D/a", "d/a"), ("D/sub/b", "d/sub/b")]),
     (&["-r"], &["d/."], "newer", &[("newer/a", "d/a"), ("newer/sub/b", "d/sub/b")]),
     (&["-r"], &["f", "d", "e/."], "D/", &[("D/f", "f"), ("D/d/a", "d/a"), ("D/c", "e/c")]),
+    (&["-r"], &["e/.", "d/."], "D", &[("D/a", "d/a"), ("D/c", "e/c"), ("D/sub/b", "d/sub/b")]),
 ];
 
 fn table(up: bool) {
@@ -112,7 +113,7 @@ fn downloads_go_where_the_table_says() {
 }
 
 /// Options, sources, destination, exit code: nothing is made or changed.
-const REFUSALS: [(&[&str], &[&str], &str, i32); 13] = [
+const REFUSALS: [(&[&str], &[&str], &str, i32); 15] = [
     (&[], &["f"], "no/x", 3),
     (&[], &["f"], "none/", 3),
     (&["-r"], &["d"], "no/x", 3),
@@ -124,6 +125,8 @@ const REFUSALS: [(&[&str], &[&str], &str, i32); 13] = [
     (&["-r"], &["d"], "file", 2),
     (&[], &["f"], "E", 2),
     (&[], &["f"], "E/", 2),
+    (&["-r"], &["d/.", "h/."], "D", 2),
+    (&["-r"], &["d/.", "h/a"], "D", 2),
     (&[], &["nothing"], "D", 4),
     (&["-r"], &["nothing"], "none", 4),
 ];
