@@ -6,11 +6,11 @@
 //! sweep up what killed transfers left, and remove it.
 
 use super::directory::lock;
-use super::fault::errno_text;
 use super::journal::{self, HEAD_LEN, Held, Subject};
 use super::naming::sync_directory;
 use super::regrid::Regrid;
 use crate::digest::Digest;
+use crate::error::errno_text;
 use crate::limits::{PARTIAL_AGE_S_MAX, PARTIAL_ATTEMPTS};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::AtomicBool;

@@ -1,12 +1,12 @@
 //! A sink that writes the one object of a transfer to a stream, in order (`-` as the destination).
 
 use super::directory::lock;
-use super::fault::{errno_text, has_ended};
+use super::fault::has_ended;
 use super::finish::bare_end;
 use super::verify::{self, Scratch};
 use super::{Action, Decided, Ended, Sink, Verdict};
 use crate::digest::{self, Digest, Tree};
-use crate::error::{Class, Error, Side};
+use crate::error::{Class, Error, Side, errno_text};
 use crate::source::{ChunkPlan, Encoding};
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -3,8 +3,8 @@
 //! In: the destination as the user wrote it and what is to be copied. Out: an open directory and a rule that maps manifest
 //! names into it. Sources, globbing and links are others' business.
 
-use super::fault::{errno_text, fault, refusal};
-use crate::error::{Class, Error, Side};
+use super::fault::{fault, refusal};
+use crate::error::{Class, Error, Side, errno_text};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
