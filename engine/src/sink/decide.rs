@@ -181,8 +181,8 @@ impl FileSink {
     fn stays(&self, there: &Stat, kept: &Kept) -> bool {
         match self.spec.overwrite {
             Overwrite::Always => false,
-            Overwrite::NoClobber => true,
-            Overwrite::Update => there.mtime > kept.mtime && !same_time(there.mtime, kept.mtime),
+            Overwrite::Never => true,
+            Overwrite::Older => there.mtime >= kept.mtime || same_time(there.mtime, kept.mtime),
         }
     }
 

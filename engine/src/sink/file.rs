@@ -27,7 +27,7 @@ pub enum Compare {
     /// When size and modification time are equal.
     #[default]
     Mtime,
-    /// Never by looking: its content is sent again and verified.
+    /// When the size is equal and the digest the one that the sender listed.
     Digest,
 }
 
@@ -37,10 +37,10 @@ pub enum Overwrite {
     /// They are replaced.
     #[default]
     Always,
-    /// They stay.
-    NoClobber,
-    /// They stay if they are newer.
-    Update,
+    /// They are replaced if they are older than the source (`-u`); equal times count at the coarser side's resolution.
+    Older,
+    /// They stay (`--no-clobber`).
+    Never,
 }
 
 /// How a transfer's files are written.

@@ -6,7 +6,7 @@ mod watched;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use support::content;
 use watched::{Bench, Node, tree};
 
@@ -202,15 +202,23 @@ fn choices(up: bool) {
     let ends = Ends::new(up);
     let there = |name: &str| ends.destination_root().join(name);
     let is = |name: &str, expected: &Path| fs::read(there(name)).unwrap() == fs::read(expected).unwrap();
-    // Newer than `g`, it stays with -u.
-    let newer =
-        fs::metadata(ends.source_root().join("g")).unwrap().modified().unwrap() + Duration::from_secs(1);
-    fs::File::options().write(true).open(there("file")).unwrap().set_modified(newer).unwrap();
-    for option in ["-u", "--no-clobber"] {
+    // Newer than `g`, or as old, it stays with -u; so it does when its file system holds whole seconds only.
+    let time = fs::metadata(ends.source_root().join("g")).unwrap().modified().unwrap();
+    let part = Duration::from_nanos(time.duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into());
+    let second = Duration::from_secs(1);
+    let set = |time| fs::File::options().write(true).open(there("file")).unwrap().set_modified(time).unwrap();
+    for (option, time) in
+        [("-u", time), ("-u", time - part), ("-u", time + second), ("--no-clobber", time - second)]
+    {
+        set(time);
         let done = ends.copy(&[option], &["g"], "file").expect(0);
-        assert_eq!(done.numbers(["files", "skipped"]), [0, 1], "{option}");
-        assert_eq!(fs::read(there("file")).unwrap(), b"old", "{option}");
+        assert_eq!(done.numbers(["files", "skipped"]), [0, 1], "{option} {time:?}");
+        assert_eq!(fs::read(there("file")).unwrap(), b"old", "{option} {time:?}");
     }
+    set(time - second);
+    let done = ends.copy(&["-u"], &["g"], "file").expect(0);
+    assert_eq!(done.numbers(["files", "skipped"]), [1, 0]);
+    fs::write(there("file"), "old").unwrap();
     ends.copy(&["--compare", "exists"], &["g"], "file").expect(0);
     assert_eq!(fs::read(there("file")).unwrap(), b"old");
     ends.copy(&[], &["g"], "file").expect(0);

@@ -45,12 +45,13 @@ fn each_comparison_skips_what_it_calls_the_same() {
 }
 
 #[test]
-fn no_clobber_and_update_leave_files_alone() {
+fn files_that_are_not_to_be_replaced_stay() {
     let cases = [
-        (Overwrite::NoClobber, -9, true),
-        (Overwrite::NoClobber, 9, true),
-        (Overwrite::Update, -9, false),
-        (Overwrite::Update, 9, true),
+        (Overwrite::Never, -9, true),
+        (Overwrite::Never, 9, true),
+        (Overwrite::Older, -9, false),
+        (Overwrite::Older, 0, true),
+        (Overwrite::Older, 9, true),
         (Overwrite::Always, 9, false),
     ];
     for (overwrite, later, stays) in cases {
@@ -63,10 +64,29 @@ fn no_clobber_and_update_leave_files_alone() {
         assert_eq!(mode, if stays { 0o600 } else { 0o640 });
     }
     let dir = temporary();
-    assert_eq!(
-        decided(SinkSpec { overwrite: Overwrite::NoClobber, ..spec(dir.path()) }, b"x"),
-        Action::Copied
-    );
+    assert_eq!(decided(SinkSpec { overwrite: Overwrite::Never, ..spec(dir.path()) }, b"x"), Action::Copied);
+}
+
+/// A file system that holds no more than micro- or whole seconds cuts the rest off: the file is not older for that.
+#[test]
+fn a_file_is_not_older_because_its_time_is_coarser() {
+    for (there_ns, source_ns, stays) in [
+        (123_456_000, 123_456_789, true),
+        (0, 123_456_789, true),
+        (123_456_789, 0, true),
+        (123_455_000, 123_456_789, false),
+        (123_456_788, 123_456_789, false),
+    ] {
+        let dir = temporary();
+        existing(dir.path(), b"other", 0);
+        let time = UNIX_EPOCH + Duration::new(MTIME.0 as u64, there_ns);
+        let file = fs::OpenOptions::new().write(true).open(dir.path().join("f")).expect("open");
+        file.set_modified(time).expect("time");
+        let mut sender = Sender::new().file("f", b"mine!".to_vec());
+        sender.entries[0].mtime_ns = source_ns;
+        let sink = FileSink::new(SinkSpec { overwrite: Overwrite::Older, ..spec(dir.path()) });
+        assert_eq!(sender.run(&sink)[0].action == Action::Skipped, stays, "{there_ns} {source_ns}");
+    }
 }
 
 #[test]
