@@ -218,6 +218,20 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// As `limited_by` names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Source => "source",
+            Stage::Hash => "hash",
+            Stage::SenderCpu => "sender_cpu",
+            Stage::Path => "path",
+            Stage::ReceiverCpu => "receiver_cpu",
+            Stage::Sink => "sink",
+            Stage::RateLimit => "rate_limit",
+            Stage::None => "none",
+        }
+    }
+
     /// The stages that can hold a transfer up.
     pub const ACTIVE: [Stage; 7] = [
         Stage::Source,

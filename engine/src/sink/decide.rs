@@ -122,7 +122,7 @@ impl FileSink {
         let (parent, last) = split_place(place);
         let directory = self.directories.get(parent).map_err(failed)?;
         let there = found(&directory, last).map_err(failed)?;
-        let digest = self.spec.want_digests.then(|| digest::root(&entry.target));
+        let digest = self.spec.digests.then(|| digest::root(&entry.target));
         let skipped = match there {
             None => false,
             Some(stat) if stat.kind == Kind::Symlink => {

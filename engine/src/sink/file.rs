@@ -60,7 +60,7 @@ pub struct SinkSpec {
     pub durability: Durability,
     /// What is kept besides mode and modification time.
     pub preserve: Preserve,
-    /// Whether ended objects carry digests, skipped ones too: those are read.
+    /// Whether skipped files too end with their digest, for which they are read; all others end with it anyway.
     pub want_digests: bool,
     /// Digests that are known; paths are [`Target::shown`].
     pub digest_cache: Option<Arc<dyn DigestCache>>,

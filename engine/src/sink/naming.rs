@@ -198,9 +198,7 @@ impl FileSink {
             let identity = Identity::from(&stat.map_err(|error| Fault::of(&object.name, &error))?);
             cache.put(&self.spec.target.shown(&object.name), &identity, digest);
         }
-        let mut ended = finished.ended();
-        ended.digest = ended.digest.filter(|_| self.spec.want_digests);
-        Ok(ended)
+        Ok(finished.ended())
     }
 }
 

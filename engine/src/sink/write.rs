@@ -188,7 +188,6 @@ impl FileSink {
         if let Some(claim) = parts.map(|parts| parts.claim).filter(|claim| !claim.is_journaled()) {
             self.discard_or_warn(&claim);
         }
-        tracing::debug!(side = "dst", object = object.number, "{error}");
         Some(object.failed(error))
     }
 

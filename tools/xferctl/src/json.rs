@@ -4,7 +4,7 @@ use crate::names;
 use crate::output::Stdout;
 use jiff::Timestamp;
 use serde::Serialize;
-use xfer_client::{Error, Side, Stage};
+use xfer_client::{Error, Side};
 
 /// The format of the lines.
 const SCHEMA: &str = "xfer/1";
@@ -91,20 +91,6 @@ pub(crate) fn side(side: Side) -> &'static str {
     match side {
         Side::Source => "src",
         Side::Destination => "dst",
-    }
-}
-
-/// A stage as `limited_by` names it.
-pub(crate) fn stage(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Source => "source",
-        Stage::Hash => "hash",
-        Stage::SenderCpu => "sender_cpu",
-        Stage::Path => "path",
-        Stage::ReceiverCpu => "receiver_cpu",
-        Stage::Sink => "sink",
-        Stage::RateLimit => "rate_limit",
-        Stage::None => "none",
     }
 }
 

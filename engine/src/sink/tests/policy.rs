@@ -137,6 +137,13 @@ fn skipped_files_have_their_digests_from_the_cache_or_by_reading() {
     assert_eq!(digest(with_cache()), Some([7; 32]), "remembered");
     assert_eq!(digest(spec(dir.path())), Some(root(b"same")), "read");
     assert_eq!(digest(SinkSpec { want_digests: false, ..spec(dir.path()) }), None);
+    // What is copied ends with the digest that it was verified by.
+    for bytes in [&b"other"[..], &content(1, 3 * CHUNK)] {
+        let sink = FileSink::new(SinkSpec { want_digests: false, ..spec(dir.path()) });
+        let ended = Sender::new().file("f", bytes.to_vec()).run(&sink);
+        assert_eq!((ended[0].action, ended[0].digest), (Action::Copied, Some(root(bytes))));
+    }
+    existing(dir.path(), b"same", 0);
     fs::remove_file(dir.path().join("f")).expect("removed");
     assert_eq!(digest(with_cache()), Some(root(b"same")));
     assert_eq!(digest(with_cache()), Some(root(b"same")), "put when it was copied");

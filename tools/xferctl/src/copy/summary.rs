@@ -72,20 +72,12 @@ impl SummaryLine {
             paths: summary.paths.iter().map(PathLine::new).collect(),
             digest: summary.digest.map(|digest| names::hex(&digest)),
             verified: summary.verified,
-            durability: summary.durability.map(durability),
-            limited_by: json::stage(summary.limited_by),
+            durability: summary.durability.map(Durability::name),
+            limited_by: summary.limited_by.name(),
             limited_side: summary.limited_side.map(json::side),
             exit: summary.exit_code(),
             error: summary.error.as_ref().map(Failure::new),
         }
-    }
-}
-
-fn durability(durability: Durability) -> &'static str {
-    match durability {
-        Durability::None => "none",
-        Durability::Batch => "batch",
-        Durability::File => "file",
     }
 }
 

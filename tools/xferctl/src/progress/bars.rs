@@ -2,7 +2,6 @@
 
 use super::line;
 use super::meter::State;
-use crate::json::stage;
 use crate::output;
 use crate::units::{show_rate, show_size};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -61,7 +60,7 @@ fn whole_text(state: &State) -> String {
     let more = if totals.scanning { "+" } else { "" };
     let limit = match totals.limited_by {
         Stage::None => String::new(),
-        limit => format!(", limited by {}", stage(limit).replace('_', " ")),
+        limit => format!(", limited by {}", limit.name().replace('_', " ")),
     };
     format!(
         "{}/{}{more} {}{}{limit}",

@@ -2,7 +2,6 @@
 
 use super::meter::State;
 use crate::copy::PathLine;
-use crate::json::stage;
 use crate::units::{show_duration, show_rate, show_size};
 use serde::Serialize;
 use xfer_client::Stage;
@@ -33,7 +32,7 @@ impl Json {
             gbps: state.rate / 1e9,
             eta_s: state.eta.map(|eta| eta.as_secs_f64()),
             scanning: state.totals.scanning,
-            limited_by: stage(state.totals.limited_by),
+            limited_by: state.totals.limited_by.name(),
             paths: state.paths.iter().map(|(path, _)| PathLine::new(path)).collect(),
         }
     }
@@ -54,7 +53,7 @@ pub(super) fn text(state: &State) -> String {
     text.push_str(&left(state));
     if totals.limited_by != Stage::None {
         text.push_str(", limited by ");
-        text.push_str(&stage(totals.limited_by).replace('_', " "));
+        text.push_str(&totals.limited_by.name().replace('_', " "));
     }
     text
 }
