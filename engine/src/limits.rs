@@ -117,8 +117,12 @@ const _: () = assert!(CHUNK_LOG2_MAX < 31, "chunk bytes and chunk offsets are u3
 pub const SINK_DIRECTORIES_MAX: usize = 64;
 /// Finished files that wait to be made durable and named; one more and the thread that brings it does so first.
 pub const SINK_PENDING_MAX: usize = 4_096;
-/// As [`SINK_PENDING_MAX`], for directories that such files are in: three descriptors each.
-pub const SINK_PENDING_DIRECTORIES_MAX: usize = 64;
+/// As [`SINK_PENDING_MAX`], for directories that such files are in: three descriptors each. At least this many ...
+pub const SINK_PENDING_DIRECTORIES_MIN: usize = 64;
+/// ... and where the process may have many descriptors, up to this many: each batch costs two syncs of the file system ...
+pub const SINK_PENDING_DIRECTORIES_MAX: usize = 1_024;
+/// ... for which one transfer takes this share of all descriptors.
+pub const SINK_DESCRIPTORS_SHARE: u64 = 16;
 /// As [`SINK_PENDING_MAX`], for files that stay open because they are synced one by one or locked.
 pub const SINK_PENDING_OPEN_MAX: usize = 128;
 /// Files or directories that are synced one by one; more are synced with their whole file system.

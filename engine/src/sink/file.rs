@@ -6,7 +6,7 @@
 use super::attributes::Kept;
 use super::directory::{Directories, lock};
 use super::fault::has_ended;
-use super::naming::Pending;
+use super::naming::{Pending, pending_directories_max};
 use super::object::{Object, Parts, State};
 use super::verify::Scratch;
 use super::{Decided, Ended, Sink, Target, Verdict};
@@ -96,6 +96,8 @@ pub struct FileSink {
     pub(super) last: Mutex<Last>,
     /// Bytes of decided objects that were not written yet, holes left out.
     pub(super) promised: AtomicU64,
+    /// Directories that may have files waiting for their names.
+    pub(super) pending_directories_max: usize,
     pub(super) scratch: Scratch,
     /// The transfer ended early.
     pub(super) closed: AtomicBool,
@@ -130,6 +132,7 @@ impl FileSink {
             pending: Mutex::default(),
             last: Mutex::default(),
             promised: AtomicU64::new(0),
+            pending_directories_max: pending_directories_max(xfer_io::descriptors::limit()),
             scratch: Scratch::default(),
             closed: AtomicBool::new(false),
             spec,
