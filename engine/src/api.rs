@@ -79,12 +79,16 @@ pub struct EngineConfig {
     pub steering: bool,
 }
 
-/// Datagrams that one worker's queue got and that belong to another.
+/// What one worker did since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HandedOver {
-    /// Given to their worker.
+pub struct WorkerReport {
+    /// Packets and trains that it sent.
+    pub trains: u64,
+    /// Datagrams that its queues got.
     pub datagrams: u64,
-    /// Lost, since too many waited there.
+    /// Those of them that belong to another worker and were given to it.
+    pub handed_over: u64,
+    /// Those of them that were lost, since too many waited there.
     pub dropped: u64,
 }
 
@@ -183,7 +187,7 @@ pub struct Connect {
 /// What happened in a transfer. Delivered in order by a bounded queue: whoever does not read it slows the transfer down.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The connection stands.
+    /// The connection stands; at the end that admitted it: it was opened, and what came with that is acted on.
     Connected,
     /// A path became usable.
     PathUp(PathPair),

@@ -1,8 +1,8 @@
 //! The engine's handle: starts workers and I/O threads, takes admissions and connections, hands out transfers.
 
 use crate::api::{
-    Admission, Connect, Direction, EngineConfig, Event, HandedOver, Progress, Role, Suite, Ticket,
-    TransferConfig,
+    Admission, Connect, Direction, EngineConfig, Event, Progress, Role, Suite, Ticket, TransferConfig,
+    WorkerReport,
 };
 use crate::error::{Class, Error, panic_text};
 use crate::limits;
@@ -10,7 +10,7 @@ use crate::report::Shared;
 use crate::storage::Storage;
 use crate::worker::{Admitted, Counters, DialStart, Mail, Mailbox, Registry, Worker, WorkerStart, post};
 use crossbeam::channel::{Receiver, bounded};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -31,6 +31,9 @@ pub struct Engine {
     mailboxes: Arc<Vec<Mailbox>>,
     counters: Vec<Arc<Counters>>,
     next_worker: AtomicUsize,
+    /// Local addresses that every worker has a queue on.
+    opened: Mutex<Vec<IpAddr>>,
+    offloads: bool,
     memory_max: u64,
     /// Ends after the workers.
     _storage: Storage,
@@ -51,6 +54,8 @@ impl Engine {
     pub fn start(config: EngineConfig) -> Result<Engine, Error> {
         let cores = cores(&config)?;
         let workers = config.workers.unwrap_or(cores.len()).clamp(1, limits::WORKERS_MAX);
+        // Reading and hashing take about as much time as sealing and sending: half of the cores are left to them.
+        let spread = if config.workers.is_some() { workers } else { workers.div_ceil(2) };
         let (queues, addresses) = open_queues(&config, workers)?;
         let storage = Storage::start(workers.max(2))?;
         let mut posts = Vec::new();
@@ -76,6 +81,7 @@ impl Engine {
                 poll: config.poll,
                 offloads: config.offloads,
                 peers: mailboxes.clone(),
+                spread,
                 next_worker: next_worker.clone(),
                 registry: registry.clone(),
                 counters: counters[index].clone(),
@@ -93,6 +99,8 @@ impl Engine {
             mailboxes,
             counters,
             next_worker: AtomicUsize::new(0),
+            opened: Mutex::new(config.listen.iter().map(SocketAddr::ip).collect()),
+            offloads: config.offloads,
             memory_max: config.memory_max,
             _storage: storage,
         })
@@ -103,10 +111,12 @@ impl Engine {
         &self.addresses
     }
 
-    /// What each worker handed over to others because its queue got it, in the order of their numbers.
-    pub fn handed_over(&self) -> Vec<HandedOver> {
-        let read = |c: &Arc<Counters>| HandedOver {
-            datagrams: c.handed_over.load(Ordering::Relaxed),
+    /// What each worker did, in the order of their numbers.
+    pub fn workers(&self) -> Vec<WorkerReport> {
+        let read = |c: &Arc<Counters>| WorkerReport {
+            trains: c.trains.load(Ordering::Relaxed),
+            datagrams: c.datagrams.load(Ordering::Relaxed),
+            handed_over: c.handed_over.load(Ordering::Relaxed),
             dropped: c.dropped.load(Ordering::Relaxed),
         };
         self.counters.iter().map(read).collect()
@@ -143,7 +153,10 @@ impl Engine {
         }
         check_role(&connect.role, connect.ticket.direction == Direction::OpenerSends)?;
         let (shared, events) = shared();
-        let worker = self.next_worker.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
+        self.open_for(&connect);
+        // From the last worker down, while those that come in begin with the first: two engines on one host then begin on different cores.
+        let turn = self.next_worker.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
+        let worker = self.mailboxes.len() - 1 - turn;
         let start = DialStart {
             ticket: connect.ticket.to_proto(),
             pool: self.pool(&connect.config)?,
@@ -172,6 +185,31 @@ impl Engine {
                 tracing::warn!("a worker did not end in time");
             } else if thread.join().is_err() {
                 tracing::error!("a worker panicked while it stopped");
+            }
+        }
+    }
+
+    /// Gives every worker a queue on one port for each local address of the connection, so that all may carry its paths. What cannot be
+    /// opened is told by the worker that tries to connect.
+    fn open_for(&self, connect: &Connect) {
+        let pairs = || connect.paths.iter().chain(&connect.standby);
+        if self.mailboxes.len() < 2 || pairs().nth(1).is_none() {
+            return;
+        }
+        let mut opened = self.opened.lock().unwrap_or_else(|e| e.into_inner());
+        for pair in pairs() {
+            if opened.contains(&pair.local) {
+                continue;
+            }
+            let offloads = self.offloads;
+            let Ok((queues, _)) =
+                open_group(SocketAddr::new(pair.local, 0), self.mailboxes.len(), offloads, true)
+            else {
+                continue;
+            };
+            opened.push(pair.local);
+            for (mailbox, queue) in self.mailboxes.iter().zip(queues) {
+                mailbox.send(Mail::Queue(Box::new(queue)));
             }
         }
     }
@@ -242,7 +280,7 @@ fn cores(config: &EngineConfig) -> Result<Vec<usize>, Error> {
     Ok(if config.cores.is_empty() { mask } else { config.cores.clone() })
 }
 
-/// One queue for each address and worker; several workers share a port and are steered by connection id.
+/// One queue for each address and worker.
 fn open_queues(
     config: &EngineConfig,
     workers: usize,
@@ -250,25 +288,34 @@ fn open_queues(
     let mut queues: Vec<Vec<UdpQueue>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     for address in &config.listen {
-        let mut local = *address;
-        for of_worker in &mut queues {
-            let mut udp = UdpConfig::new(local);
-            udp.reuse_port = workers > 1;
-            udp.gso = config.offloads;
-            udp.gro = config.offloads;
-            let queue = UdpQueue::open(&udp).map_err(fatal("receive on a UDP address"))?;
-            local = queue.local_addr();
-            of_worker.push(queue);
-        }
-        if workers > 1
-            && config.steering
-            && let Some(first) = queues[0].last()
-        {
-            steer::by_worker(first).map_err(fatal("steer connections to workers"))?;
-        }
+        let (group, local) = open_group(*address, workers, config.offloads, config.steering)?;
+        queues.iter_mut().zip(group).for_each(|(of_worker, queue)| of_worker.push(queue));
         addresses.push(local);
     }
     Ok((queues, addresses))
+}
+
+/// A queue for each worker on one address; several share its port and are steered by connection id.
+fn open_group(
+    mut local: SocketAddr,
+    workers: usize,
+    offloads: bool,
+    steering: bool,
+) -> Result<(Vec<UdpQueue>, SocketAddr), Error> {
+    let mut queues = Vec::new();
+    for _ in 0..workers {
+        let mut udp = UdpConfig::new(local);
+        udp.reuse_port = workers > 1;
+        udp.gso = offloads;
+        udp.gro = offloads;
+        let queue = UdpQueue::open(&udp).map_err(fatal("receive on a UDP address"))?;
+        local = queue.local_addr();
+        queues.push(queue);
+    }
+    if let (true, [first, _, ..]) = (steering, &queues[..]) {
+        steer::by_worker(first).map_err(fatal("steer connections to workers"))?;
+    }
+    Ok((queues, local))
 }
 
 impl Ticket {

@@ -67,6 +67,10 @@ pub const VERDICT_MIN: Duration = Duration::from_millis(100);
 pub const LATENCY_MAX: Duration = Duration::from_secs(60);
 /// A HELLO is repeated after this, doubling.
 pub const HELLO_RESEND: Duration = Duration::from_millis(250);
+/// A HELLO waits this long for the first page of what is sent, so that it can carry it.
+pub const HELLO_HOLD: Duration = Duration::from_millis(20);
+/// A REPLY waits this long for storage's answers, so that it can carry what came of the HELLO. Less than a repeated HELLO.
+pub const REPLY_HOLD: Duration = Duration::from_millis(100);
 /// An adaptive worker spins this long before it sleeps.
 pub const SPIN: Duration = Duration::from_micros(30);
 /// Bursts received from one queue before the worker turns to something else.
@@ -74,7 +78,18 @@ pub const BURSTS: usize = 4;
 /// Trains sent for one connection before the worker turns to something else.
 pub const TRAINS: usize = 16;
 
+/// Orders that wait for a worker which carries paths of a connection: trains, and grants for all of a window.
+pub const ORDERS_MAX: usize = 2_048;
+/// Trains among them: what a worker sends in a few hundred microseconds.
+pub const PLANS_AHEAD: usize = 8;
+/// News of such a worker that wait for the connection's own.
+pub const NEWS_MAX: usize = 1_024;
+
+const _: () = assert!(ORDERS_MAX >= PLANS_AHEAD + WINDOW_CHUNKS_MAX as usize);
+const _: () = assert!(WORKERS_MAX <= xfer_proto::limits::SHARDS_MAX);
 const _: () = assert!(WORKERS_MAX + IO_THREADS_MAX <= xfer_io::limits::BORROW_SLOTS);
+const _: () = assert!(PAGES_AHEAD >= xfer_proto::limits::PAGES_FIRST);
+const _: () = assert!(REPLY_HOLD.as_millis() < HELLO_RESEND.as_millis());
 const _: () = assert!(GRANTS_INITIAL >= CHUNKS_MIN && CHUNKS_MAX <= 1_024);
 // The largest error is 4,095 bytes of name and 1,024 of text.
 const _: () = assert!(DONE_OBJECTS * (4_095 + 1_024 + 64) + DONE_MESSAGE * 13 <= 65_535);

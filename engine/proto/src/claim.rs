@@ -126,6 +126,17 @@ impl ClaimMap {
         self.filled_units.load(Ordering::Acquire) * GRID as u32
     }
 
+    /// Takes all that is free from byte `from` on, a multiple of the grid, so that nobody claims there any more. False while somebody
+    /// holds a claim there: ask again once it was filled or released.
+    pub fn close(&self, from: u32) -> bool {
+        let mut quiet = true;
+        for (word, mask) in words(from / GRID as u32..self.claimed.len() as u32 * WORD) {
+            let free = mask & !self.claimed[word].fetch_or(mask, Ordering::AcqRel);
+            quiet &= (self.filled[word].fetch_or(free, Ordering::AcqRel) | free) & mask == mask;
+        }
+        quiet
+    }
+
     fn unclaim(&self, units: Range<u32>) {
         for (word, mask) in words(units) {
             self.claimed[word].fetch_and(!mask, Ordering::AcqRel);
@@ -202,6 +213,25 @@ mod tests {
         assert!(!map.fill_gaps(0..LEN, |_| ()));
         map.fill(0..16);
         assert!(map.fill_gaps(0..LEN, |_| ()));
+    }
+
+    #[test]
+    fn what_was_closed_is_nobodys() {
+        let map = ClaimMap::new(LEN);
+        assert_eq!(map.claim(0..1_600), Claim::Taken);
+        map.fill(0..1_600);
+        assert_eq!(map.claim(3_200..3_216), Claim::Taken);
+        assert!(!map.close(1_600));
+        assert_eq!(map.claim(1_600..1_616), Claim::Filled);
+        assert_eq!(map.claim(3_200..3_216), Claim::Contended);
+        map.fill(3_200..3_216);
+        assert!(map.close(1_600));
+        assert!(map.is_complete(1_616) && !map.is_complete(1_617));
+        let map = ClaimMap::new(LEN);
+        assert_eq!(map.claim(0..16), Claim::Taken);
+        assert!(!map.close(0));
+        map.release(0..16);
+        assert!(map.close(0));
     }
 
     #[test]

@@ -4,13 +4,13 @@ use crate::claim::ClaimMap;
 use crate::limits;
 use crate::wire::{TransferId, Window, WindowWords};
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
+use alloc::sync::Arc;
 
 /// One granted chunk that is not accepted yet.
 #[derive(Debug)]
 pub struct Slot {
-    /// Which bytes of it arrived.
-    pub claims: ClaimMap,
+    /// Which bytes of it arrived. Shards of the connection hold it too.
+    pub claims: Arc<ClaimMap>,
     /// The attempt that they belong to.
     pub attempt: u8,
     /// Most stored bytes that it can have: its plain length.
@@ -19,6 +19,23 @@ pub struct Slot {
     pub stored_len: Option<u32>,
     /// It was handed to storage.
     told_full: bool,
+    /// `claims` is of an earlier attempt, closed, and some shard may still hold a claim of it.
+    stale: bool,
+}
+
+/// What a shard needs to know of a granted chunk.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Chunk of the transfer's space.
+    pub chunk: u32,
+    /// As in [`Slot`].
+    pub claims: Arc<ClaimMap>,
+    /// As in [`Slot`].
+    pub attempt: u8,
+    /// As in [`Slot`].
+    pub capacity: u32,
+    /// As in [`Slot`].
+    pub stored_len: Option<u32>,
 }
 
 impl Slot {
@@ -27,8 +44,12 @@ impl Slot {
         self.told_full
     }
 
+    /// Whether all stored bytes are here and nobody can write the buffer any more.
     fn is_full(&self) -> bool {
-        self.stored_len.is_some_and(|len| self.claims.is_complete(len))
+        let complete = |len: u32| {
+            self.claims.is_complete(len) && self.claims.close(len.next_multiple_of(limits::GRID as u32))
+        };
+        !self.stale && self.stored_len.is_some_and(complete)
     }
 }
 
@@ -58,15 +79,45 @@ pub struct Incoming {
     pages: u32,
     /// The sender must be told of the window.
     dirty: bool,
-    spare: Vec<ClaimMap>,
+    spare: Spare,
     full: VecDeque<u32>,
+    /// Bit per chunk, modulo the window: shards are to be told of it. Nothing is noted while there are none.
+    news: Option<[u64; limits::WINDOW_WORDS_MAX]>,
+}
+
+/// Claim maps that are not in use, or are soon.
+#[derive(Debug)]
+struct Spare {
+    chunk_log2: u8,
+    maps: VecDeque<Arc<ClaimMap>>,
+}
+
+impl Spare {
+    /// A map that is all free and nobody else's.
+    fn take(&mut self) -> Arc<ClaimMap> {
+        if let Some(mut map) = self.maps.pop_front() {
+            if let Some(own) = Arc::get_mut(&mut map) {
+                own.reset();
+                return map;
+            }
+            self.keep(map);
+        }
+        Arc::new(ClaimMap::new(1 << self.chunk_log2))
+    }
+
+    fn keep(&mut self, map: Arc<ClaimMap>) {
+        if self.maps.len() < limits::SPARE_CLAIM_MAPS {
+            self.maps.push_back(map);
+        }
+    }
 }
 
 impl Incoming {
     /// Nothing is granted.
     pub fn new(id: TransferId, chunk_log2: u8) -> Self {
-        let (chunks, spare, full) = (VecDeque::new(), Vec::new(), VecDeque::new());
-        Incoming { id, chunk_log2, base: 0, chunks, pages: 0, dirty: false, spare, full }
+        let (chunks, full) = (VecDeque::new(), VecDeque::new());
+        let spare = Spare { chunk_log2, maps: VecDeque::new() };
+        Incoming { id, chunk_log2, base: 0, chunks, pages: 0, dirty: false, spare, full, news: None }
     }
 
     /// Makes room for `chunks` open ones, so that granting them takes no memory later.
@@ -74,7 +125,7 @@ impl Incoming {
         let chunks = chunks.min(limits::SPARE_CLAIM_MAPS);
         self.chunks.reserve(limits::WINDOW_CHUNKS_MAX as usize);
         self.full.reserve(chunks);
-        self.spare.resize_with(chunks, || ClaimMap::new(1 << self.chunk_log2));
+        self.spare.maps.resize_with(chunks, || Arc::new(ClaimMap::new(1 << self.chunk_log2)));
     }
 
     /// The transfer.
@@ -110,8 +161,9 @@ impl Incoming {
     /// Grants the next chunk, for which a buffer of at least `capacity` bytes is reserved.
     pub fn grant(&mut self, capacity: u32) {
         assert!(self.can_grant() && capacity > 0 && capacity <= 1 << self.chunk_log2);
-        let claims = self.spare.pop().unwrap_or_else(|| ClaimMap::new(1 << self.chunk_log2));
-        let slot = Slot { claims, attempt: 0, capacity, stored_len: None, told_full: false };
+        let claims = self.spare.take();
+        let slot = Slot { claims, attempt: 0, capacity, stored_len: None, told_full: false, stale: false };
+        self.note_news(self.limit());
         self.chunks.push_back(Chunk::Open(slot));
         self.dirty = true;
     }
@@ -150,6 +202,60 @@ impl Incoming {
         }
     }
 
+    /// Bytes of `attempt` come for `chunk`, which is open: what arrived of an earlier attempt is forgotten. False while a shard still
+    /// holds a claim of that.
+    pub fn begin(&mut self, chunk: u32, attempt: u8) -> bool {
+        let Some(Chunk::Open(slot)) = self.chunks.get_mut((chunk - self.base) as usize) else { return false };
+        let mut news = slot.attempt != attempt;
+        if news {
+            slot.restart(attempt);
+        }
+        if slot.stale && slot.claims.close(0) {
+            let old = core::mem::replace(&mut slot.claims, self.spare.take());
+            self.spare.keep(old);
+            slot.stale = false;
+            news = true;
+        }
+        let ready = !slot.stale;
+        if news {
+            self.note_news(chunk);
+        }
+        ready
+    }
+
+    /// Shards of the connection take content too: notes what they are to be told from now on, and all that is open already.
+    pub fn share(&mut self) {
+        self.news = Some([0; limits::WINDOW_WORDS_MAX]);
+        (self.base..self.limit()).for_each(|chunk| self.note_news(chunk));
+    }
+
+    fn note_news(&mut self, chunk: u32) {
+        if let Some(news) = &mut self.news {
+            let bit = chunk % limits::WINDOW_CHUNKS_MAX;
+            news[(bit / 64) as usize] |= 1 << (bit % 64);
+        }
+    }
+
+    /// A chunk whose slot changed since shards were told of it: its grant, or `None` when neither it nor the one before it in its place,
+    /// modulo the window, is open any more.
+    pub fn next_news(&mut self) -> Option<(u32, Option<Grant>)> {
+        let news = self.news.as_mut()?;
+        let word = news.iter().position(|word| *word != 0)?;
+        let bit = news[word].trailing_zeros();
+        news[word] &= news[word] - 1;
+        let place = word as u32 * 64 + bit;
+        let first = self.base - self.base % limits::WINDOW_CHUNKS_MAX + place;
+        let chunk = if first < self.base { first.wrapping_add(limits::WINDOW_CHUNKS_MAX) } else { first };
+        let grant = self.slot(chunk).ok().map(|slot| Grant {
+            chunk,
+            claims: slot.claims.clone(),
+            attempt: slot.attempt,
+            capacity: slot.capacity,
+            stored_len: slot.stored_len,
+        });
+        Some((chunk, grant))
+    }
+
     /// The chunk's entry arrived. False when it cannot be: stored bytes beyond the plain length, or no such chunk.
     pub fn on_entry(&mut self, chunk: u32, attempt: u8, stored_len: u32) -> bool {
         let slot = match self.slot(chunk) {
@@ -168,6 +274,7 @@ impl Incoming {
             slot.restart(attempt);
         }
         slot.stored_len = Some(stored_len);
+        self.note_news(chunk);
         self.note_full(chunk);
         true
     }
@@ -193,7 +300,8 @@ impl Incoming {
         let Some(i) = chunk.checked_sub(self.base) else { return };
         let Some(place) = self.chunks.get_mut(i as usize) else { return };
         if let Chunk::Open(slot) = core::mem::replace(place, Chunk::Accepted) {
-            self.recycle(slot.claims);
+            self.spare.keep(slot.claims);
+            self.note_news(chunk);
             self.dirty = true;
         }
         self.full.retain(|full| *full != chunk);
@@ -205,6 +313,7 @@ impl Incoming {
         let slot = self.slot(chunk).ok()?;
         let failed = slot.attempt;
         slot.restart(failed.wrapping_add(1));
+        self.note_news(chunk);
         Some(failed)
     }
 
@@ -244,19 +353,18 @@ impl Incoming {
             self.base += 1;
         }
     }
-
-    fn recycle(&mut self, mut claims: ClaimMap) {
-        if self.spare.len() < limits::SPARE_CLAIM_MAPS {
-            claims.reset();
-            self.spare.push(claims);
-        }
-    }
 }
 
 impl Slot {
     /// Forgets what arrived: bytes of `attempt` come now.
-    pub fn restart(&mut self, attempt: u8) {
-        self.claims.reset();
+    fn restart(&mut self, attempt: u8) {
+        match Arc::get_mut(&mut self.claims) {
+            Some(own) => own.reset(),
+            None => {
+                self.claims.close(0);
+                self.stale = true;
+            }
+        }
         self.attempt = attempt;
         self.stored_len = None;
         self.told_full = false;

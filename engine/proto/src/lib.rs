@@ -23,6 +23,7 @@ pub mod path;
 pub mod ranges;
 pub mod rtt;
 pub mod sent;
+pub mod shard;
 pub mod space;
 pub mod stream;
 pub mod time;

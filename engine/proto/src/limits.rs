@@ -90,11 +90,13 @@ pub const DEAD_PROBE_EVERY_LATER: Duration = Duration::from_secs(2);
 pub const CHALLENGE_RESEND: Duration = Duration::from_millis(250);
 /// Challenges sent for one path before it is given up for a while.
 pub const CHALLENGES_MAX: u32 = 6;
+/// What an address that proved nothing gets, as a multiple of what came from it.
+pub const UNPROVEN_FACTOR: u64 = 3;
 /// An end with nothing to send sends PING this often.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// A peer that was silent for this long is lost.
 pub const IDLE: Duration = Duration::from_secs(10);
-/// A packet of an unknown path id costs key derivations: at most one such attempt in this time.
+/// A packet of an unknown path id costs key derivations: at most one such attempt in this time, after a burst of [`PATHS_MAX`].
 pub const UNKNOWN_PATH_EVERY: Duration = Duration::from_millis(1);
 /// Transfers of a connection at once, each direction.
 pub const TRANSFERS_MAX: usize = 16;
@@ -110,6 +112,8 @@ pub const CHUNK_LOG2_MAX: u8 = 26;
 pub const GRID: u64 = 16;
 /// Bytes of a transfer's address space.
 pub const SPACE_MAX: u64 = 1 << 48;
+/// Chunks of a transfer's address space: their numbers are below this.
+pub const CHUNKS_END: u32 = u32::MAX;
 
 /// Versions that a handshake may name; the header has room for seven.
 pub const VERSIONS_MAX: usize = 7;
@@ -130,6 +134,14 @@ pub const COOKIES_MAX: u8 = 3;
 pub const DATAGRAM_MIN: usize = 1_200;
 /// Largest HELLO: fits 1,500-byte Ethernet under IPv6.
 pub const HELLO_LEN_MAX: usize = 1_452;
+/// A first HELLO is padded to this, so that the REPLY has room for a small object: fits the 1,420 bytes of common tunnels under IPv6.
+pub const HELLO_LEN_FULL: usize = 1_372;
+/// Pages that a sender may send before it heard of the receiver's window; an end's stream credit holds them.
+pub const PAGES_FIRST: u32 = 4;
+/// How often an end that leaves says so, when it cannot wait until it was heard ...
+pub const FAREWELLS: u32 = 3;
+/// ... and the time from one to the next.
+pub const FAREWELL_EVERY: Duration = Duration::from_millis(1);
 /// Largest UDP payload of IPv4.
 pub const DATAGRAM_MAX: usize = 65_507;
 /// Largest datagram that a path uses: control packets are written into one half of a frame and sealed into the other.
@@ -138,6 +150,10 @@ pub const PATH_DATAGRAM_MAX: u16 = (DATAGRAM_MAX / 2) as u16;
 pub const TRAIN_PACKETS_MAX: usize = 64;
 /// Paths of one connection at once.
 pub const PATHS_MAX: usize = 16;
+/// Content bytes that a path may be ahead of another that would send too: what a fast path carries in a scheduler's time slice.
+pub const TURN_AHEAD_MAX: u64 = 4 << 20;
+/// Shards of a connection, the connection itself counted: connection ids name 64 workers.
+pub const SHARDS_MAX: usize = 64;
 /// Path ids are below this.
 pub const PATH_ID_END: u16 = 4_096;
 /// Packet numbers are below this.
@@ -148,5 +164,7 @@ const _: () = assert!(STREAM_WINDOW as usize >= 3 * (MESSAGE_LEN_MAX + 4));
 const _: () = assert!(CHUNK_DIGESTS_MAX * 32 + 64 <= MESSAGE_LEN_MAX);
 const _: () =
     assert!(NAME_LEN_MAX + TARGET_LEN_MAX + EXTRAS_LEN_MAX + INLINE_LEN_MAX + 256 <= MESSAGE_LEN_MAX);
-const _: () = assert!(DATAGRAM_MIN <= HELLO_LEN_MAX && HELLO_LEN_MAX <= DATAGRAM_MAX);
-const _: () = assert!(SPACE_MAX >> CHUNK_LOG2_MIN <= 1 << 32);
+const _: () = assert!(DATAGRAM_MIN <= HELLO_LEN_FULL && HELLO_LEN_FULL <= HELLO_LEN_MAX);
+const _: () = assert!(HELLO_LEN_MAX <= DATAGRAM_MAX);
+const _: () = assert!(PAGES_FIRST as usize * MESSAGE_LEN_MAX <= STREAM_WINDOW as usize);
+const _: () = assert!(SPACE_MAX >> CHUNK_LOG2_MIN <= CHUNKS_END as u64 + 1);

@@ -79,14 +79,14 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Nothing is granted yet; chunks have `1 << chunk_log2` bytes.
+    /// No chunk is granted yet, and the first pages may go; chunks have `1 << chunk_log2` bytes.
     pub fn new(id: TransferId, chunk_log2: u8) -> Self {
         Outgoing {
             id,
             chunk_log2,
             base: 0,
             limit: 0,
-            pages: 0,
+            pages: limits::PAGES_FIRST,
             accepted: [0; limits::WINDOW_WORDS_MAX],
             ready: VecDeque::new(),
             returned: Vec::new(),

@@ -56,6 +56,14 @@ pub(crate) struct Challenge {
     pub(crate) address: Address,
 }
 
+impl Challenge {
+    /// Notes an attempt at `now`, also one that had to be left out.
+    pub(crate) fn count(&mut self, now: Time) {
+        self.resend_at = now + limits::CHALLENGE_RESEND * (1 << self.sent.min(6));
+        self.sent += 1;
+    }
+}
+
 /// Counters of a path, for reports.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -123,6 +131,8 @@ pub(crate) struct Path<C: Crypto> {
     pub(crate) address: Address,
     pub(crate) destination: ConnectionId,
     pub(crate) state: PathState,
+    /// The shard that carries its content, 0 for the connection itself; not known while it is new.
+    pub(crate) shard: Option<u8>,
     pub(crate) seal: SealRing<C>,
     pub(crate) open: OpenRing<C>,
     pub(crate) sent: SentLog,
@@ -154,6 +164,12 @@ pub(crate) struct Path<C: Crypto> {
     first_lag: Option<u32>,
     peer_buffer: u32,
     flow: Flow,
+    /// Live paths, which may all lead to one receive buffer.
+    pub(crate) sharers: u64,
+    /// Content bytes planned, as others count them that wait for a processor too.
+    pub(crate) turn: u64,
+    /// It waited for one when it was looked at last.
+    pub(crate) waited: bool,
 }
 
 impl<C: Crypto> Path<C> {
@@ -174,6 +190,7 @@ impl<C: Crypto> Path<C> {
             address: start.address,
             destination: start.destination,
             state: start.state,
+            shard: None,
             seal: SealRing::new(crypto, start.seal_secret, start.suite, start.id),
             open: OpenRing::new(crypto, start.open_secret, start.suite, start.id),
             sent: SentLog::default(),
@@ -203,9 +220,17 @@ impl<C: Crypto> Path<C> {
             first_lag: None,
             peer_buffer: start.peer_buffer,
             flow: Flow::default(),
+            sharers: 1,
+            turn: 0,
+            waited: false,
         };
         path.plan_skip();
         path
+    }
+
+    /// Whether a shard carries its content.
+    pub(crate) fn is_away(&self) -> bool {
+        self.shard.is_some_and(|shard| shard > 0)
     }
 
     /// Whether the next number is to be left out (PROTOCOL.md#ack); then it is logged as such.
@@ -233,17 +258,22 @@ impl<C: Crypto> Path<C> {
     }
 
     /// Bytes that may be in flight: the controller's window, but no more than what the path holds at twice the rate at which the peer took
-    /// the last round, and half of the peer's receive buffer. More would overrun a peer whose thread waits for a processor.
+    /// the last round, and a path's share of half of the peer's receive buffer. More would overrun a peer whose thread waits for a processor.
     pub(crate) fn window(&self) -> u64 {
         let held =
             self.flow.rate().saturating_mul(2).saturating_mul(self.rtt.min().as_micros() as u64) / 1_000_000;
-        let bound = held.saturating_add(u64::from(self.peer_buffer / 2));
+        let bound = held.saturating_add(u64::from(self.peer_buffer / 2) / self.sharers);
         self.controller.window().min(bound.max(cc::INITIAL_WINDOW_PACKETS * u64::from(self.mtu.current())))
     }
 
     /// Whether window and log let something go, if the pacer did.
     pub(crate) fn window_open(&self) -> bool {
         self.state == PathState::Live && self.sent.in_flight() < self.window() && self.sent.has_room()
+    }
+
+    /// Whether it would send content now, if a processor let it.
+    pub(crate) fn is_willing(&self, now: Time) -> bool {
+        self.window_open() && self.pacer.next_release(now).is_none()
     }
 
     /// Logs what was just sent. `paced`: the next train waits for it.

@@ -63,12 +63,6 @@ impl Space {
         1 << self.chunk_log2
     }
 
-    /// Bytes that the space may have: no more than offsets and chunk numbers reach.
-    const fn bytes_max(&self) -> u64 {
-        let numbered = (u32::MAX as u64) << self.chunk_log2;
-        if numbered < limits::SPACE_MAX { numbered } else { limits::SPACE_MAX }
-    }
-
     /// Chunks laid out so far: the next page starts with this one.
     pub const fn chunks(&self) -> u32 {
         (self.cursor >> self.chunk_log2) as u32
@@ -91,9 +85,9 @@ impl Space {
         let chunk = self.chunk_bytes();
         let large = entry.open || entry.size > chunk / 4;
         let start = if large { self.chunk_aligned() } else { self.packed_start(entry.size) };
-        let size = if entry.open { self.bytes_max().saturating_sub(start) } else { entry.size };
+        let size = if entry.open { self.end_max().saturating_sub(start) } else { entry.size };
         let end = start.checked_add(size).ok_or(Malformed::new("space"))?;
-        if end > self.bytes_max() {
+        if end > self.end_max() {
             return Err(Malformed::new("space"));
         }
         self.cursor = if large { end.next_multiple_of(chunk) } else { end };
@@ -170,6 +164,11 @@ impl Space {
     fn chunk_range(&self, chunk: u32) -> Range<u64> {
         let start = u64::from(chunk) << self.chunk_log2;
         start..start + self.chunk_bytes()
+    }
+
+    /// Where the space ends: chunk numbers have 32 bits, and the highest is none.
+    fn end_max(&self) -> u64 {
+        limits::SPACE_MAX.min(u64::from(limits::CHUNKS_END) << self.chunk_log2)
     }
 
     const fn chunk_aligned(&self) -> u64 {
@@ -280,16 +279,17 @@ mod tests {
 
     #[test]
     fn a_full_space_refuses() {
-        for (chunk_log2, bytes_max) in [(16, limits::SPACE_MAX - CHUNK), (17, limits::SPACE_MAX)] {
-            let empty = Space::new(chunk_log2);
-            assert!(empty.clone().place(0, &file(bytes_max + 1), &Decision::Need).is_err());
-            let mut space = empty.clone();
-            assert!(space.place(0, &file(bytes_max), &Decision::Need).is_ok());
-            assert!(space.place(1, &file(1), &Decision::Need).is_err());
-            let open = Entry { open: true, ..file(0) };
-            let mut space = empty;
-            assert!(space.place(0, &open, &Decision::Need).is_ok());
-            assert_eq!(u64::from(space.chunks()), bytes_max >> chunk_log2);
-        }
+        let mut space = Space::new(16);
+        let most = u64::from(u32::MAX) * CHUNK;
+        assert!(space.place(0, &file(most + 1), &Decision::Need).is_err());
+        let placed = space.place(0, &file(most), &Decision::Need).expect("fits").expect("takes space");
+        assert_eq!((space.chunks_of(&placed), space.chunks()), (0..u32::MAX, u32::MAX));
+        assert!(space.place(1, &file(1), &Decision::Need).is_err());
+        let open = Entry { open: true, ..file(0) };
+        let placed = Space::new(16).place(0, &open, &Decision::Need).expect("fits").expect("takes space");
+        assert_eq!(placed.size, most);
+        let mut large = Space::new(26);
+        assert!(large.place(0, &file(limits::SPACE_MAX), &Decision::Need).is_ok());
+        assert!(large.place(1, &file(1), &Decision::Need).is_err());
     }
 }

@@ -83,6 +83,17 @@ impl SendStream {
         Some((piece.start, (piece.end - piece.start) as u16))
     }
 
+    /// All that is not acknowledged, as one piece `(offset, first half, second half)`; nothing is noted as sent.
+    pub fn rest(&self, write: impl FnOnce(u64, &[u8], &[u8])) {
+        let (first, second) = self.bytes.as_slices();
+        write(self.base, first, second);
+    }
+
+    /// Whether the peer takes all of it.
+    pub fn is_within_credit(&self) -> bool {
+        self.base + self.bytes.len() as u64 <= self.credit
+    }
+
     /// The peer has this piece.
     pub fn on_acked(&mut self, (offset, len): (u64, u16)) {
         let piece = offset.max(self.base)..(offset + u64::from(len)).max(self.base);
@@ -121,7 +132,7 @@ impl SendStream {
 /// Why a piece of the peer's control stream ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamError {
-    /// More than the credit.
+    /// More than the credit, or bytes that changed.
     Flow,
     /// A message that is none.
     Malformed(Malformed),
@@ -159,7 +170,7 @@ impl RecvStream {
     /// Takes a piece. `Ok(false)`: it cannot be held now (too many holes) and must not be acknowledged.
     ///
     /// # Errors
-    /// [`StreamError::Flow`] beyond the credit.
+    /// [`StreamError::Flow`] beyond the credit, or when bytes that came before come otherwise.
     pub fn receive(&mut self, offset: u64, bytes: &[u8]) -> Result<bool, StreamError> {
         let end = offset.saturating_add(bytes.len() as u64);
         if end > self.told {
@@ -169,6 +180,10 @@ impl RecvStream {
             return Ok(true);
         }
         let from = offset.max(self.base);
+        let fresh = &bytes[(from - offset) as usize..];
+        if self.differs(from, fresh) {
+            return Err(StreamError::Flow);
+        }
         if !self.have.insert(from..end, limits::STREAM_RANGES_MAX) {
             return Ok(false);
         }
@@ -177,8 +192,19 @@ impl RecvStream {
         if self.bytes.len() < to {
             self.bytes.resize(to, 0);
         }
-        self.bytes[at..to].copy_from_slice(&bytes[(from - offset) as usize..]);
+        self.bytes[at..to].copy_from_slice(fresh);
         Ok(true)
+    }
+
+    /// Whether bytes from `from` on, which is not below the base, are not those that came before.
+    fn differs(&self, from: u64, bytes: &[u8]) -> bool {
+        let end = from + bytes.len() as u64;
+        self.have.iter().any(|held| {
+            let (low, high) = (held.start.max(from), held.end.min(end));
+            low < high
+                && self.bytes[(low - self.base) as usize..(high - self.base) as usize]
+                    != bytes[(low - from) as usize..(high - from) as usize]
+        })
     }
 
     /// The next whole message.
@@ -279,6 +305,31 @@ mod tests {
         let mut receive = RecvStream::new();
         assert_eq!(receive.receive(limits::STREAM_WINDOW, &[0]), Err(StreamError::Flow));
         assert_eq!(receive.receive(limits::STREAM_WINDOW - 1, &[0]), Ok(true));
+    }
+
+    #[test]
+    fn bytes_that_changed_are_refused() {
+        let mut receive = RecvStream::new();
+        assert_eq!(receive.receive(10, &[1, 2, 3]), Ok(true));
+        for (offset, bytes, good) in [
+            (10, &[1, 2, 3][..], true),
+            (9, &[0, 1, 2, 3, 4], true),
+            (12, &[3, 4, 5], true),
+            (12, &[0], false),
+            (0, &[0; 11], false),
+            (9, &[7, 1], false),
+            (14, &[5, 6], true),
+        ] {
+            let expected = if good { Ok(true) } else { Err(StreamError::Flow) };
+            assert_eq!(receive.receive(offset, bytes), expected, "{offset}");
+        }
+        let mut receive = RecvStream::new();
+        let mut bytes = Vec::new();
+        message(1).encode(&mut bytes);
+        assert_eq!(receive.receive(0, &bytes), Ok(true));
+        assert_eq!(receive.next_message(), Ok(Some(message(1))));
+        // What was consumed is not held any more.
+        assert_eq!(receive.receive(0, &[0xff; 3]), Ok(true));
     }
 
     #[test]

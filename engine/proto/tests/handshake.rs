@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use xfer_proto::crypto::{Direction, Secrets, Suite, Ticket};
 use xfer_proto::handshake::{
-    Acceptor, AdmitError, DropReason, Established, Fresh, HalfOpen, HelloOutcome, Opener, Payload,
-    ReplyError, ReplyRefused, hello_stream_room, reply_stream_room,
+    Acceptor, AdmitError, DropReason, Established, Fresh, HelloOutcome, Opener, Payload, ReplyError,
+    ReplyRefused, hello_stream_room, reply_stream_room,
 };
 use xfer_proto::limits;
 use xfer_proto::time::Time;
@@ -59,9 +59,9 @@ fn fresh(acceptor: &mut Acceptor, hello: &[u8]) -> Fresh {
     }
 }
 
-fn reply(acceptor: &mut Acceptor, handle: HalfOpen) -> (Secrets, Vec<u8>) {
-    let (secrets, reply) = acceptor.reply(handle, &payload(0xbbbb, 20)).expect("the handshake waits");
-    (secrets, reply.to_vec())
+fn reply(acceptor: &mut Acceptor, fresh: &Fresh) -> (Secrets, Vec<u8>) {
+    let reply = acceptor.reply(fresh.half_open, &payload(0xbbbb, 20)).expect("the handshake waits");
+    (fresh.secrets.clone(), reply.to_vec())
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn both_ends_get_the_same_secrets_with_every_suite_and_direction() {
             let fresh = fresh(&mut acceptor, opener.hello());
             assert_eq!((fresh.ticket, fresh.suite, fresh.direction), (ticket.id(), suite, direction));
             assert_eq!(fresh.payload, payload(0xaaaa, 10));
-            let (secrets, reply) = reply(&mut acceptor, fresh.half_open);
+            let (secrets, reply) = reply(&mut acceptor, &fresh);
             assert_eq!(Header::decode(&reply).map(|h| h.connection), Ok(ConnectionId(0xaaaa)));
             let established = opener.handle_reply(&reply).expect("the genuine reply");
             assert_eq!(established, Established { secrets, payload: payload(0xbbbb, 20) });
@@ -92,7 +92,7 @@ fn another_seed_gives_other_secrets() {
         let mut acceptor = acceptor(4, &[&ticket]);
         let opener = opener(&ticket);
         match acceptor.handle_hello(seconds(1), address(9), opener.hello(), seed) {
-            HelloOutcome::Fresh(fresh) => secrets.push(reply(&mut acceptor, fresh.half_open).0),
+            HelloOutcome::Fresh(fresh) => secrets.push(reply(&mut acceptor, &fresh).0),
             other => panic!("{other:?}"),
         }
     }
@@ -146,8 +146,8 @@ fn every_flipped_bit_of_what_is_read_of_a_hello_is_noticed() {
 fn forged_replies_change_nothing() {
     let ticket = ticket(5);
     let (mut acceptor, mut opener) = (acceptor(4, &[&ticket]), opener(&ticket));
-    let half_open = fresh(&mut acceptor, opener.hello()).half_open;
-    let (secrets, reply) = reply(&mut acceptor, half_open);
+    let begun = fresh(&mut acceptor, opener.hello());
+    let (secrets, reply) = reply(&mut acceptor, &begun);
     for bit in 0..reply.len() * 8 {
         let mut forged = reply.clone();
         forged[bit / 8] ^= 1 << (bit % 8);
@@ -169,9 +169,10 @@ fn a_repeated_hello_gets_the_same_reply_while_half_open() {
     let ticket = ticket(5);
     let mut acceptor = acceptor(4, &[&ticket]);
     let hello = opener(&ticket).hello().to_vec();
-    let handle = fresh(&mut acceptor, &hello).half_open;
+    let begun = fresh(&mut acceptor, &hello);
+    let handle = begun.half_open;
     assert_eq!(offer(&mut acceptor, &hello), HelloOutcome::Drop(DropReason::ReplyPending));
-    let (_, reply) = reply(&mut acceptor, handle);
+    let (_, reply) = reply(&mut acceptor, &begun);
     for _ in 0..3 {
         assert_eq!(offer(&mut acceptor, &hello), HelloOutcome::Repeat(&reply));
     }
@@ -187,8 +188,9 @@ fn a_ticket_in_use_belongs_to_its_first_hello_and_address() {
     let ticket = ticket(5);
     let mut acceptor = acceptor(4, &[&ticket]);
     let hello = opener(&ticket).hello().to_vec();
-    let handle = fresh(&mut acceptor, &hello).half_open;
-    reply(&mut acceptor, handle);
+    let begun = fresh(&mut acceptor, &hello);
+    let handle = begun.half_open;
+    reply(&mut acceptor, &begun);
     let elsewhere = acceptor.handle_hello(seconds(1), address(10), &hello, ACCEPTOR_SEED);
     assert_eq!(elsewhere, HelloOutcome::Drop(DropReason::TicketInUse));
     let again = Opener::new(&ticket, [0x12; 32], &payload(0xaaaa, 10)).expect("the payload fits");
@@ -202,7 +204,8 @@ fn a_half_open_handshake_times_out_with_its_ticket() {
     let ticket = ticket(5);
     let mut acceptor = acceptor(4, &[&ticket]);
     let hello = opener(&ticket).hello().to_vec();
-    let handle = fresh(&mut acceptor, &hello).half_open;
+    let begun = fresh(&mut acceptor, &hello);
+    let handle = begun.half_open;
     let deadline = seconds(1) + limits::HALF_OPEN_LIFE;
     assert_eq!(acceptor.expire(deadline - Duration::from_nanos(1)), []);
     assert_eq!(acceptor.expire(deadline), [handle]);
@@ -251,8 +254,8 @@ fn a_half_full_table_demands_a_cookie_of_the_address_and_the_time() {
     let tickets: Vec<Ticket> = (0..3).map(ticket).collect();
     let mut acceptor = acceptor(2, &[&tickets[0], &tickets[1], &tickets[2]]);
     let first = opener(&tickets[0]).hello().to_vec();
-    let half_open = fresh(&mut acceptor, &first).half_open;
-    let (_, first_reply) = reply(&mut acceptor, half_open);
+    let begun = fresh(&mut acceptor, &first);
+    let (_, first_reply) = reply(&mut acceptor, &begun);
     assert_eq!(offer(&mut acceptor, &first), HelloOutcome::Repeat(&first_reply), "no cookie for a repeat");
 
     let mut opener = opener(&tickets[1]);
@@ -281,8 +284,8 @@ fn the_first_hello_and_the_one_with_a_cookie_are_the_same_handshake() {
     let (mut acceptor, mut opener) = (acceptor(0, &[&ticket]), opener(&ticket));
     let cookie = demanded(&mut acceptor, 1, opener.hello());
     let mut acceptor = self::acceptor(4, &[&ticket]);
-    let half_open = fresh(&mut acceptor, opener.hello()).half_open;
-    let (secrets, reply) = reply(&mut acceptor, half_open);
+    let begun = fresh(&mut acceptor, opener.hello());
+    let (secrets, reply) = reply(&mut acceptor, &begun);
     opener.handle_cookie(&cookie).expect("the first cookie");
     assert_eq!(offer(&mut acceptor, opener.hello()), HelloOutcome::Repeat(&reply));
     assert_eq!(opener.handle_reply(&reply).map(|e| e.secrets), Ok(secrets));
@@ -350,7 +353,7 @@ fn no_answer_is_longer_than_what_it_answers() {
         assert_eq!(fresh.reply_stream_room, room);
         let too_long = acceptor.reply(fresh.half_open, &payload(2, room + 1)).unwrap_err();
         assert_eq!(too_long, ReplyRefused::TooLong { room });
-        let (_, reply) = acceptor.reply(fresh.half_open, &payload(2, room)).expect("it fits");
+        let reply = acceptor.reply(fresh.half_open, &payload(2, room)).expect("it fits");
         assert_eq!(reply.len(), hello_len);
         let shorter = &hello[..hello_len - 1];
         assert_eq!(offer(&mut acceptor, shorter), HelloOutcome::Drop(DropReason::Length), "{hello_len}");
@@ -379,8 +382,8 @@ fn another_version_is_told_which_are_spoken() {
 fn secrets_are_not_shown() {
     let ticket = ticket(5);
     let mut acceptor = acceptor(4, &[&ticket]);
-    let half_open = fresh(&mut acceptor, opener(&ticket).hello()).half_open;
-    let (secrets, _) = reply(&mut acceptor, half_open);
+    let begun = fresh(&mut acceptor, opener(&ticket).hello());
+    let (secrets, _) = reply(&mut acceptor, &begun);
     assert_eq!(format!("{secrets:?}"), "Secrets(..)");
     assert!(!format!("{acceptor:?}").contains("secret"));
 }

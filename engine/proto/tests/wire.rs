@@ -433,6 +433,23 @@ fn unknown_attributes_are_ignored() {
 }
 
 #[test]
+fn attributes_of_another_length_are_refused() {
+    let entry = Entry { attributes: vec![Attribute::HardLink(7)], ..directory(b"a") };
+    let stream = encode_message(&page(0, vec![entry]));
+    // Its length and that of all extras stand before it.
+    let (extras, length) = (stream.len() - 9, stream.len() - 6);
+    assert_eq!((stream[extras], stream[length]), (7, 4));
+    for more in [-1_i8, 1] {
+        let mut changed = stream.clone();
+        for at in [1, extras, length] {
+            changed[at] = changed[at].wrapping_add_signed(more);
+        }
+        changed.resize(stream.len().wrapping_add_signed(more.into()), 0);
+        assert!(decode_message(&changed).is_err(), "{more}");
+    }
+}
+
+#[test]
 fn resume_runs_ascend_without_touching() {
     let resume = |runs: &[(u32, u32)]| {
         let runs = runs.iter().map(|(first, count)| Run { first: *first, count: *count }).collect();

@@ -2,25 +2,29 @@
 //! grants and offers. Runs on the worker, so nothing here may wait.
 
 mod buffers;
+mod ending;
 mod latency;
 mod outcome;
 mod receive;
 mod report;
 mod send;
+mod shards;
 mod table;
 mod verdict;
 
-use crate::api::{Event, Outcome, PathPair, Progress, Role, Stage as Limit, TransferConfig};
+use crate::api::{Event, PathPair, Role, Stage as Limit, TransferConfig};
 use crate::crypto::AwsCrypto;
 use crate::error::{Class, Error};
 use crate::limits;
 use crate::report::Shared;
 use crate::source::ChunkPlan;
 use crate::storage::{Answer, StorageHandle};
+use ending::{Farewell, HeldReply};
 use latency::Latencies;
 use outcome::{Totals, failed, file_ended};
 use receive::Receiving;
 use send::Sending;
+use shards::Shards;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,9 +37,11 @@ use xfer_proto::connection::{Connection, Dropped, Event as ProtoEvent, Transmit}
 use xfer_proto::path::Address;
 use xfer_proto::space::{Piece, Space};
 use xfer_proto::time::Time;
-use xfer_proto::wire::{CloseCode, Durability, Header, Message, PathId, TransferId};
+use xfer_proto::wire::{Accept, Durability, Header, Message, PathId, TransferId};
 
+pub(crate) use buffers::Buffers;
 pub(crate) use outcome::role_side;
+pub(crate) use send::tell_listing;
 
 /// The one transfer of a connection.
 pub(crate) const TRANSFER: TransferId = TransferId(1);
@@ -65,14 +71,6 @@ enum Stage {
     Ended,
 }
 
-/// The close of a connection whose peer is first to hear why.
-struct Farewell {
-    code: CloseCode,
-    text: String,
-    /// By then it closes, heard or not.
-    until: Time,
-}
-
 /// What a driver is made of.
 pub(crate) struct DriverStart {
     pub(crate) connection: Connection<AwsCrypto>,
@@ -86,6 +84,10 @@ pub(crate) struct DriverStart {
     pub(crate) pairs: Vec<PathPair>,
     /// Pairs for when one of them dies.
     pub(crate) standby: Vec<PathPair>,
+    /// Of the acceptor, whose REPLY is still to be sent: bytes of control stream that fit it.
+    pub(crate) reply_room: Option<usize>,
+    /// The first listing was asked for already; whether the HELLO carried what came of it.
+    pub(crate) listing: Option<bool>,
 }
 
 /// A connection with its transfer.
@@ -94,10 +96,17 @@ pub(crate) struct Driver {
     half: Half,
     config: TransferConfig,
     shared: Arc<Shared>,
+    /// Other workers that carry paths of the connection, if the engine has others.
+    shards: Option<Shards>,
     opener: bool,
     started: bool,
+    /// The application knows that the peer is there.
+    connected: bool,
     stage: Stage,
+    reply: Option<HeldReply>,
     farewell: Option<Farewell>,
+    /// Nothing is left to do but to close.
+    parting: bool,
     totals: Totals,
     events: VecDeque<Event>,
     pool: ChunkPool,
@@ -120,7 +129,11 @@ impl Driver {
     pub(crate) fn new(now: Time, start: DriverStart) -> Self {
         let account = Account::new(now, matches!(start.role, Role::Send(_)));
         let half = match start.role {
-            Role::Send(source) => Half::Sending(Box::new(Sending::new(source, start.slot))),
+            Role::Send(source) => {
+                let mut sending = Sending::new(source, start.slot);
+                start.listing.into_iter().for_each(|told| sending.listing_ahead(told));
+                Half::Sending(Box::new(sending))
+            }
             Role::Receive(sink) => Half::Receiving(Box::new(Receiving::new(sink, start.slot, now))),
         };
         let mut driver = Driver {
@@ -129,10 +142,14 @@ impl Driver {
             totals: Totals::new(),
             config: start.config,
             shared: start.shared,
+            shards: None,
             opener: start.opener,
             started: false,
+            connected: false,
             stage: Stage::Running,
+            reply: start.reply_room.map(|room| HeldReply { room, until: now + limits::REPLY_HOLD }),
             farewell: None,
+            parting: false,
             events: VecDeque::new(),
             pool: start.pool,
             pairs: start.pairs,
@@ -176,12 +193,6 @@ impl Driver {
         self.connection.is_over() && matches!(self.stage, Stage::Ended) && self.events.is_empty()
     }
 
-    /// Whether an engine that shuts down may leave it: the application has its last event, and CLOSE was sent at least once. What the
-    /// peer sends after that is not answered any more; it knows, or finds out by silence.
-    pub(crate) fn may_leave(&self) -> bool {
-        matches!(self.stage, Stage::Ended) && self.events.is_empty() && self.farewell.is_none()
-    }
-
     /// When [`Driver::pump`] has something to do at the latest.
     pub(crate) fn next_timeout(&self) -> Time {
         let mut next = self.connection.next_timeout();
@@ -193,6 +204,9 @@ impl Driver {
         }
         if let Some(farewell) = &self.farewell {
             next = next.min(farewell.until);
+        }
+        if let Some(reply) = &self.reply {
+            next = next.min(reply.until);
         }
         next
     }
@@ -269,6 +283,7 @@ impl Driver {
 
     /// Does all that is due: timers, events, cancelling, new jobs, reports.
     pub(crate) fn pump(&mut self, now: Time, key: u32, storage: &StorageHandle) {
+        self.take_news(now, key, storage);
         if now >= self.connection.next_timeout() {
             self.connection.handle_timeout(now);
         }
@@ -287,13 +302,15 @@ impl Driver {
                 Ok(None) => {}
                 Ok(Some(durability)) => {
                     self.durability = Some(durability);
-                    self.connection.close(now, CloseCode::Done, "");
+                    self.parting = true;
                     self.finish();
                 }
                 Err(error) => self.abort(now, key, storage, Some(error), true),
             }
         }
+        self.part(now);
         self.close_when_heard(now);
+        self.tell_shards();
         self.shared.deliver(&mut self.events);
     }
 
@@ -301,13 +318,17 @@ impl Driver {
     /// the time that the worker has worked so far.
     pub(crate) fn rest(&mut self, now: Time, busy: Duration) {
         self.busy = busy;
+        self.wake_shards();
         let stage = match &self.half {
             _ if !self.started || !matches!(self.stage, Stage::Running) => Limit::None,
             Half::Sending(s) => s.waits_for(now, &self.connection),
             Half::Receiving(r) => r.waits_for(),
         };
+        if stage == Limit::SenderCpu {
+            self.connection.note_late(now);
+        }
         self.account.note(now, stage);
-        if now.since(self.published) >= limits::REPORT_EVERY {
+        if now.since(self.published) >= limits::REPORT_EVERY && !matches!(self.stage, Stage::Ended) {
             self.publish(now);
         }
     }
@@ -337,16 +358,6 @@ impl Driver {
         for id in affected {
             self.connection.datagram_too_big(now, id, Some(below));
         }
-    }
-
-    /// The engine shuts down.
-    pub(crate) fn shut_down(&mut self, now: Time, key: u32, storage: &StorageHandle) {
-        let error = Error::new(Class::Temporary, "the node is shutting down");
-        self.abort(now, key, storage, Some(error), true);
-        if let Some(farewell) = &mut self.farewell {
-            farewell.until = now;
-        }
-        self.close_when_heard(now);
     }
 
     fn protocol_event(&mut self, now: Time, key: u32, storage: &StorageHandle, event: ProtoEvent) {
@@ -383,8 +394,18 @@ impl Driver {
         }
     }
 
+    /// Tells the application, once, that there is a peer.
+    fn connected(&mut self) {
+        if !std::mem::replace(&mut self.connected, true) {
+            self.events.push_back(Event::Connected);
+        }
+    }
+
     fn established(&mut self, now: Time) {
-        self.events.push_back(Event::Connected);
+        if matches!(self.stage, Stage::Ended) {
+            return;
+        }
+        self.connected();
         if let Some(pair) = self.pair(PathId(0)) {
             self.events.push_back(Event::PathUp(pair));
         }
@@ -432,8 +453,11 @@ impl Driver {
             let error = Error::new(Class::Refused, "the peer's chunk size is not the ticket's");
             return self.abort(now, key, storage, Some(error), true);
         }
+        // A HELLO that opens is acted on before its peer is heard again.
+        self.connected();
         self.start_half();
-        self.connection.send(&Message::Accept(TRANSFER));
+        let limit = if we_send { 0 } else { limits::GRANTS_INITIAL.min(self.pool.chunks()) as u32 };
+        self.connection.send(&Message::Accept(Accept { transfer: TRANSFER, limit }));
     }
 
     fn start_half(&mut self) {
@@ -456,98 +480,6 @@ impl Driver {
                 r.start(chunk_log2, chunks);
             }
         }
-    }
-
-    fn closed(
-        &mut self,
-        now: Time,
-        key: u32,
-        storage: &StorageHandle,
-        code: CloseCode,
-        text: &str,
-        by_peer: bool,
-    ) {
-        if !matches!(self.stage, Stage::Running) {
-            return;
-        }
-        let completed = match &self.half {
-            Half::Sending(s) => s.completed(),
-            Half::Receiving(r) => r.completed(),
-        };
-        if code == CloseCode::Done && completed.is_some() {
-            // What is still on its way to or from storage is waited for.
-            return;
-        }
-        let class = match code {
-            CloseCode::Idle | CloseCode::Shutdown | CloseCode::Internal => Class::Temporary,
-            CloseCode::Cancelled => Class::Interrupted,
-            CloseCode::Name => Class::Refused,
-            _ => Class::Other,
-        };
-        let who = if by_peer { "the peer closed the connection" } else { "connection lost" };
-        let error = Error::new(class, who).because(format!("{code:?}: {text}"));
-        self.abort(now, key, storage, Some(error), false);
-    }
-
-    /// Ends the transfer early. `tell`: the peer does not know yet.
-    fn abort(&mut self, now: Time, key: u32, storage: &StorageHandle, error: Option<Error>, tell: bool) {
-        if !matches!(self.stage, Stage::Running) {
-            return;
-        }
-        if tell {
-            let mut until = now;
-            if self.started
-                && let Some(error) = &error
-            {
-                let side = role_side(matches!(self.half, Half::Sending(_)));
-                let error = error.to_wire(side);
-                self.connection.send(&Message::Cancel { transfer: TRANSFER, error });
-                until = now + limits::CANCEL_HEARD;
-            }
-            let text = error.as_ref().map(ToString::to_string).unwrap_or_default();
-            let temporary = error.as_ref().is_some_and(|e| e.class == Class::Temporary);
-            let code = if temporary { CloseCode::Shutdown } else { CloseCode::Cancelled };
-            self.farewell = Some(Farewell { code, text, until });
-            self.close_when_heard(now);
-        }
-        self.stage = Stage::Aborting(error);
-        match &mut self.half {
-            // Its buffers stay: what is leased of them is sent until the connection closes.
-            Half::Sending(_) => self.finish(),
-            Half::Receiving(r) => r.abort(key, storage),
-        }
-    }
-
-    /// Closes once the peer has the message that says why, or takes too long: a CLOSE has no room for the error itself, and its sender
-    /// sends nothing else any more.
-    fn close_when_heard(&mut self, now: Time) {
-        let heard = self.connection.stream_backlog() == 0;
-        if let Some(farewell) = self.farewell.take_if(|farewell| heard || now >= farewell.until) {
-            self.connection.close(now, farewell.code, &farewell.text);
-        }
-    }
-
-    /// Queues the last event.
-    fn finish(&mut self) {
-        let error = match std::mem::replace(&mut self.stage, Stage::Ended) {
-            Stage::Running => None,
-            Stage::Aborting(error) => error,
-            Stage::Ended => return,
-        };
-        self.account.end_window(self.busy);
-        let mut progress = Progress::default();
-        self.report(&mut progress);
-        progress.limited_by = self.account.total();
-        self.shared.conclude(progress.clone());
-        let verified = self.config.digests && error.is_none();
-        let outcome = Outcome {
-            error,
-            progress,
-            verified,
-            durability: self.durability,
-            latency: self.latencies.report(),
-        };
-        self.events.push_back(Event::Finished(Box::new(outcome)));
     }
 
     fn with_half<R>(

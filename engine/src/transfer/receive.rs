@@ -55,7 +55,6 @@ pub(crate) struct Receiving {
     last_sync: Time,
     finishing: bool,
     finished: Option<Durability>,
-    told_complete: bool,
     rate: Rate,
     /// Chunk buffers that the rate calls for.
     wanted: usize,
@@ -101,7 +100,6 @@ impl Receiving {
             last_sync: now,
             finishing: false,
             finished: None,
-            told_complete: false,
             rate: Rate { since: now, bytes: 0, bytes_per_second: 0 },
             wanted: limits::GRANTS_INITIAL,
         }
@@ -113,9 +111,10 @@ impl Receiving {
         self.space = Some(Space::new(chunk_log2));
     }
 
-    /// What was promised, once the peer was told that all is complete.
-    pub(crate) fn completed(&self) -> Option<Durability> {
-        self.finished.filter(|_| self.told_complete)
+    /// Whether storage owes an answer that the peer will hear of.
+    pub(crate) fn waits_for_storage(&self) -> bool {
+        let finishing = self.finishing && self.finished.is_none();
+        self.deciding || self.syncing || self.writing + self.withdrawing > 0 || finishing
     }
 
     /// The transfer ends early: journals are synced, the answer is `Aborted`.
@@ -131,7 +130,7 @@ impl Receiving {
         if storing || all_here || self.finishing { Stage::Sink } else { Stage::Path }
     }
 
-    /// Starts what can be started. `Some` when the peer has the last word of it.
+    /// Starts what can be started. `Some` when all is in place and the last word of it is on its way; not to be called again then.
     pub(crate) fn pump(&mut self, cx: &mut Context<'_>) -> Result<Option<Durability>, Error> {
         if !self.deciding
             && let Some(page) = self.pages.pop_front()
@@ -171,21 +170,14 @@ impl Receiving {
     }
 
     fn tell_complete(&mut self, cx: &mut Context<'_>) -> Result<Option<Durability>, Error> {
-        let Some(durability) = self.finished else { return Ok(None) };
-        if self.told_complete {
-            let heard = cx.connection.stream_backlog() == 0 || cx.connection.is_over();
-            return Ok(heard.then_some(durability));
+        let Some(durability) = self.finished.filter(|_| self.done.is_empty()) else { return Ok(None) };
+        if self.open_objects > 0 {
+            let error = Error::new(Class::Other, "the sink finished while objects were open");
+            return Err(error.on(Side::Destination));
         }
-        if self.done.is_empty() {
-            if self.open_objects > 0 {
-                let error = Error::new(Class::Other, "the sink finished while objects were open");
-                return Err(error.on(Side::Destination));
-            }
-            let some_failed = self.some_failed;
-            cx.connection.send(&Message::Complete(Complete { transfer: TRANSFER, some_failed, durability }));
-            self.told_complete = true;
-        }
-        Ok(None)
+        let some_failed = self.some_failed;
+        cx.connection.send(&Message::Complete(Complete { transfer: TRANSFER, some_failed, durability }));
+        Ok(Some(durability))
     }
 
     /// Reserves buffers for the next chunks and grants them.
@@ -391,9 +383,10 @@ impl Receiving {
         Ok(())
     }
 
+    /// Answers a page, in as many messages as that takes; one without entries by one message all the same.
     fn send_decisions(&mut self, cx: &mut Context<'_>, page: u32, decisions: &[Decision]) {
         let mut first = 0;
-        while first < decisions.len() {
+        loop {
             let mut bytes = 0;
             let count = decisions[first..].iter().take_while(|d| {
                 let fits = bytes < limits::DECISIONS_BYTES;
@@ -405,15 +398,18 @@ impl Receiving {
                 fits
             });
             let count = count.count();
-            let decisions = decisions[first..first + count].to_vec();
+            let part = decisions[first..first + count].to_vec();
             let first_entry = first as u16;
             cx.connection.send(&Message::Decision(Decisions {
                 transfer: TRANSFER,
                 page,
                 first_entry,
-                decisions,
+                decisions: part,
             }));
             first += count;
+            if first == decisions.len() {
+                return;
+            }
         }
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Sending {
     next_page: u32,
     next_object: u32,
     listing: bool,
+    /// What the next listing holds was told with the handshake.
+    told_ahead: bool,
     listed_all: bool,
     pages: VecDeque<Undecided>,
     /// Decided pages whose decisions the source is being told.
@@ -89,6 +91,7 @@ impl Sending {
             next_page: 0,
             next_object: 0,
             listing: false,
+            told_ahead: false,
             listed_all: false,
             pages: VecDeque::new(),
             telling: VecDeque::new(),
@@ -117,6 +120,16 @@ impl Sending {
     /// What the receiver promised, once it completed.
     pub(crate) fn completed(&self) -> Option<Durability> {
         self.completed
+    }
+
+    /// The first listing was asked for before there was a connection. `told`: the handshake carried what came of it.
+    pub(crate) fn listing_ahead(&mut self, told: bool) {
+        (self.listing, self.told_ahead) = (true, told);
+    }
+
+    /// Whether storage owes an answer that the peer will hear of.
+    pub(crate) fn waits_for_storage(&self) -> bool {
+        self.listing || self.reading > 0
     }
 
     /// Tells the source what the connection could carry.
@@ -213,14 +226,15 @@ impl Sending {
     }
 
     fn listed(&mut self, cx: &mut Context<'_>, listing: Listing) {
+        if !std::mem::take(&mut self.told_ahead) {
+            tell_listing(&listing, self.next_page, self.next_object, &mut |m| cx.connection.send(m));
+        }
         for notice in listing.notices {
             cx.events.push_back(Event::Warning { name: Some(notice.name), text: notice.text });
         }
         for error in listing.errors {
             let name = error.name.clone().unwrap_or_default();
             cx.totals.unlisted_failure();
-            let told = error.to_wire(Side::Source);
-            cx.connection.send(&Message::Withdraw { transfer: TRANSFER, object: UNLISTED, error: told });
             cx.events.push_back(Event::File(failed(UNLISTED, name, false, error)));
         }
         let first_object = self.next_object;
@@ -241,11 +255,8 @@ impl Sending {
         }
         let number = self.next_page;
         self.next_page += 1;
-        let page =
-            Page { transfer: TRANSFER, number, first_object, last: listing.last, entries: listing.entries };
-        cx.connection.send(&Message::Page(page.clone()));
-        let decisions = Vec::with_capacity(page.entries.len());
-        self.pages.push_back(Undecided { number, first_object, entries: page.entries, decisions });
+        let decisions = Vec::with_capacity(listing.entries.len());
+        self.pages.push_back(Undecided { number, first_object, entries: listing.entries, decisions });
     }
 
     /// Takes a protocol event.
@@ -489,6 +500,21 @@ impl Sending {
         };
         file_ended(cx.totals, cx.events, end);
     }
+}
+
+/// Hands `send` what the receiver hears of a listing: page `number`, whose first object is `first_object`, before it what could not be listed.
+pub(crate) fn tell_listing(
+    listing: &Listing,
+    number: u32,
+    first_object: u32,
+    send: &mut dyn FnMut(&Message),
+) {
+    for error in &listing.errors {
+        let error = error.to_wire(Side::Source);
+        send(&Message::Withdraw { transfer: TRANSFER, object: UNLISTED, error });
+    }
+    let (last, entries) = (listing.last, listing.entries.clone());
+    send(&Message::Page(Page { transfer: TRANSFER, number, first_object, last, entries }));
 }
 
 /// The number of objects that were never listed, because their listing failed (PROTOCOL.md#control-stream).

@@ -7,6 +7,7 @@ use crate::limits;
 use crate::report::Shared;
 use crate::transfer::{Driver, DriverStart};
 use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use xfer_io::pool::ChunkPool;
@@ -32,12 +33,22 @@ struct Waiting {
     expires: Time,
 }
 
+/// A handshake that was answered, or will be as soon as its driver says what the REPLY carries.
+struct Shaking {
+    half_open: HalfOpen,
+    /// What the REPLY tells of this end, its stream left out; `None` once it was sent.
+    payload: Option<Payload>,
+    queue: usize,
+    remote: SocketAddr,
+    local: Option<IpAddr>,
+}
+
 /// The accepting side of the engine; worker 0 has all of it, since HELLOs carry connection id 0.
 pub(super) struct Accepting {
     acceptor: Acceptor,
     waiting: HashMap<TicketId, Waiting>,
     /// Half-open handshakes by the connection id that their packets will carry.
-    half_open: HashMap<u32, HalfOpen>,
+    half_open: HashMap<u32, Shaking>,
 }
 
 impl Accepting {
@@ -73,7 +84,7 @@ impl Accepting {
             return;
         }
         for dead in self.acceptor.expire(now) {
-            self.half_open.retain(|_, half_open| *half_open != dead);
+            self.half_open.retain(|_, shaking| shaking.half_open != dead);
         }
         let acceptor = &mut self.acceptor;
         self.waiting.retain(|id, waiting| {
@@ -89,8 +100,8 @@ impl Accepting {
 
     /// A packet under the new keys arrived for connection `id`, on whatever worker: tells the acceptor, which is worker 0's.
     pub(super) fn established(&mut self, id: u32, peers: &[Mailbox]) {
-        if let Some(half_open) = self.half_open.remove(&id) {
-            self.acceptor.established(half_open);
+        if let Some(shaking) = self.half_open.remove(&id) {
+            self.acceptor.established(shaking.half_open);
         } else {
             peers[0].send(Mail::Confirmed(id));
         }
@@ -98,8 +109,8 @@ impl Accepting {
 
     /// Another worker heard of connection `id`.
     pub(super) fn confirmed(&mut self, id: u32) {
-        if let Some(half_open) = self.half_open.remove(&id) {
-            self.acceptor.established(half_open);
+        if let Some(shaking) = self.half_open.remove(&id) {
+            self.acceptor.established(shaking.half_open);
         }
     }
 
@@ -135,22 +146,20 @@ impl Worker {
             HelloOutcome::Cookie(bytes) => bytes.to_vec(),
             HelloOutcome::Versions(bytes) => bytes.to_vec(),
             HelloOutcome::Repeat(bytes) => bytes.to_vec(),
-            HelloOutcome::Fresh(fresh) => {
-                let Some(reply) = self.accept(now, handshake, fresh) else { return };
-                reply
-            }
+            HelloOutcome::Fresh(fresh) => return self.accept(now, handshake, fresh),
         };
         self.send_handshake(handshake.queue, remote, local, &answer);
     }
 
-    /// Makes a connection of a fresh handshake; returns the REPLY.
-    fn accept(&mut self, now: Time, handshake: &Handshake, fresh: Fresh) -> Option<Vec<u8>> {
+    /// Makes a connection of a fresh handshake, which acts on what the HELLO carried; its driver says when the REPLY goes.
+    fn accept(&mut self, now: Time, handshake: &Handshake, fresh: Fresh) {
         let Some(Waiting { admitted, .. }) = self.accepting.waiting.remove(&fresh.ticket) else {
             self.accepting.acceptor.refuse(fresh.half_open);
-            return None;
+            return;
         };
         let worker = self.choose_worker();
         let local_id = connection_id(worker);
+        let local = handshake.meta.destination.or(self.sockets.local(handshake.queue));
         let payload = Payload {
             connection: local_id,
             datagram_max: limits::DATAGRAM_MAX,
@@ -158,20 +167,18 @@ impl Worker {
             stream_credit: xfer_proto::limits::STREAM_WINDOW as u32,
             stream: Vec::new(),
         };
-        let (secrets, reply) = match self.accepting.acceptor.reply(fresh.half_open, &payload) {
-            Ok((secrets, reply)) => (secrets, reply.to_vec()),
-            Err(why) => {
-                let error = Error::new(Class::Other, "answer a handshake").because(why);
-                refuse(&admitted, error);
-                return None;
-            }
+        let shaking = Shaking {
+            half_open: fresh.half_open,
+            payload: Some(payload),
+            queue: handshake.queue,
+            remote: handshake.meta.source,
+            local,
         };
-        self.accepting.half_open.insert(local_id.0, fresh.half_open);
-        let local = handshake.meta.destination.or(self.sockets.local(handshake.queue));
+        self.accepting.half_open.insert(local_id.0, shaking);
         let settings = admitted.config.connection(&fresh.payload);
         let established = Established {
             side: Side::Acceptor,
-            secrets,
+            secrets: fresh.secrets,
             suite: fresh.suite,
             local_id,
             remote_id: fresh.payload.connection,
@@ -195,9 +202,26 @@ impl Worker {
                 pool: admitted.pool,
                 pairs: Vec::new(),
                 standby: Vec::new(),
+                reply_room: Some(fresh.reply_stream_room),
+                listing: None,
             },
         );
         self.place(now, worker, driver);
-        Some(reply)
+    }
+
+    /// Sends the REPLY of connection `id` with `stream`, by the worker that has the handshake.
+    pub(super) fn send_reply(&mut self, id: u32, stream: Vec<u8>) {
+        if self.index != 0 {
+            self.peers[0].send(Mail::Reply(id, stream));
+            return;
+        }
+        let Accepting { acceptor, half_open, .. } = &mut self.accepting;
+        let Some(shaking) = half_open.get_mut(&id) else { return };
+        let Some(payload) = shaking.payload.take() else { return };
+        match acceptor.reply(shaking.half_open, &Payload { stream, ..payload }) {
+            Ok(reply) => self.sockets.send_single(shaking.queue, shaking.remote, shaking.local, reply),
+            // Its time was over; the connection finds out by silence.
+            Err(why) => tracing::debug!(%why, remote = %shaking.remote, "a handshake is not answered"),
+        }
     }
 }

@@ -1,18 +1,22 @@
 //! Connections on their way: HELLO, its repetitions, and the answers.
 
 use super::{CRYPTO, Handshake, Worker, connection_id, random};
-use crate::api::{Connect, Event, Latency, Outcome, PathPair};
+use crate::api::{self, Connect, Event, Latency, Outcome, PathPair};
 use crate::error::{Class, Error};
 use crate::limits;
 use crate::report::Shared;
-use crate::transfer::{Driver, DriverStart, TRANSFER};
+use crate::storage::{Answer, Job};
+use crate::transfer::{Driver, DriverStart, TRANSFER, tell_listing};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use xfer_io::pool::ChunkPool;
 use xfer_proto::connection::{Connection, Established, Side};
-use xfer_proto::crypto::{Suite, Ticket};
-use xfer_proto::handshake::{Opener, Payload, ReplyError, hello_stream_room};
+use xfer_proto::crypto::Ticket;
+use xfer_proto::handshake::{
+    DropReason, Established as Shaken, Opener, Payload, ReplyError, hello_stream_room,
+};
+use xfer_proto::limits::{DATAGRAM_MIN, HELLO_LEN_FULL, STREAM_WINDOW};
 use xfer_proto::path::Address;
 use xfer_proto::stream::SendStream;
 use xfer_proto::time::Time;
@@ -26,14 +30,27 @@ pub(crate) struct DialStart {
     pub(crate) pool: ChunkPool,
 }
 
+/// A HELLO, and the piece of the control stream that it carries.
+struct Hello {
+    opener: Opener,
+    carried: Option<(u64, u16)>,
+}
+
 /// A connection whose handshake is under way.
 pub(super) struct Dial {
     start: DialStart,
-    opener: Opener,
-    suite: Suite,
+    /// What storage's answer names, here and later at the driver.
+    key: u32,
     local_id: ConnectionId,
+    /// The first page of what is sent was asked for, so that the HELLO can carry it.
+    lists: bool,
+    listed: Option<Answer>,
+    /// The HELLO carries the page.
+    told: bool,
+    /// Empty before the first one is sent. The first carries most; the other, smaller one goes along when it is repeated, for paths that do
+    /// not carry the first.
+    hellos: Vec<Hello>,
     stream: SendStream,
-    carried: Option<(u64, u16)>,
     /// The pairs that have a socket, in the order in which they are tried, and their queues.
     ways: Vec<(PathPair, usize)>,
     sends: u32,
@@ -61,6 +78,69 @@ impl Dial {
         self.ways.iter().find(came).map(|(pair, _)| *pair)
     }
 
+    /// Writes the HELLOs: OPEN, and what was listed so far.
+    fn write_hellos(&mut self, receive_buffer: u32) {
+        self.stream.push(&Message::Open(Open {
+            transfer: TRANSFER,
+            role: match self.start.connect.role {
+                api::Role::Send(_) => Role::Sender,
+                api::Role::Receive(_) => Role::Receiver,
+            },
+            chunk_log2: self.start.connect.config.chunk_log2,
+            digests: self.start.connect.config.digests,
+        }));
+        if let Some(Answer::Listed(Ok(listing))) = &self.listed {
+            tell_listing(listing, 0, 0, &mut |message| self.stream.push(message));
+            self.told = true;
+        }
+        let mut bytes = Vec::new();
+        self.stream.take(hello_stream_room(HELLO_LEN_FULL), |_, first, second| {
+            bytes.extend_from_slice(first);
+            bytes.extend_from_slice(second);
+        });
+        for len in [HELLO_LEN_FULL, DATAGRAM_MIN] {
+            let stream = &bytes[..bytes.len().min(hello_stream_room(len))];
+            let payload = Payload {
+                connection: self.local_id,
+                datagram_max: limits::DATAGRAM_MAX,
+                receive_buffer,
+                stream_credit: STREAM_WINDOW as u32,
+                stream: stream.to_vec(),
+            };
+            let opener = Opener::new(&self.start.ticket, random(), &payload);
+            let mut opener = opener.expect("the stream was cut to fit");
+            opener.pad(len);
+            self.hellos.push(Hello { opener, carried: Some((0, stream.len() as u16)) });
+        }
+    }
+
+    /// Takes a COOKIE: the HELLOs carry it from now on. False when it is dropped.
+    fn take_cookie(&mut self, datagram: &[u8]) -> bool {
+        !self.hellos.is_empty() && self.hellos.iter_mut().all(|h| h.opener.handle_cookie(datagram).is_ok())
+    }
+
+    /// Takes a REPLY to one of the HELLOs; which one it answers shows when it opens. Gives the piece of the stream that the peer has.
+    fn take_reply(&mut self, datagram: &[u8]) -> Result<(Shaken, Option<(u64, u16)>), ReplyError> {
+        let mut last = ReplyError::Dropped(DropReason::Connection);
+        for i in 0..self.hellos.len() {
+            match self.hellos[i].opener.handle_reply(datagram) {
+                Ok(reply) => {
+                    let (carried, most) = (self.hellos[i].carried, self.hellos[0].carried);
+                    // What only the other one carried did not arrive.
+                    if let (Some((_, len)), Some((_, most))) = (carried, most)
+                        && len < most
+                    {
+                        self.stream.on_lost((u64::from(len), most - len));
+                    }
+                    return Ok((reply, carried));
+                }
+                Err(ReplyError::Dropped(why)) => last = ReplyError::Dropped(why),
+                Err(peer) => return Err(peer),
+            }
+        }
+        Err(last)
+    }
+
     /// Ends it without a connection.
     pub(super) fn give_up(self, error: Error) {
         give_up(&self.start.shared, error);
@@ -77,8 +157,8 @@ impl Dial {
                 pair.local
             ));
         }
-        if !self.opener.versions_hint().is_empty() {
-            let theirs = self.opener.versions_hint();
+        let hints = self.hellos.iter().map(|hello| hello.opener.versions_hint());
+        if let Some(theirs) = hints.into_iter().find(|hint| !hint.is_empty()) {
             error.class = Class::Refused;
             error =
                 error.because(format!("the peer speaks protocol versions {theirs:?}, this end version 1"));
@@ -106,47 +186,40 @@ impl Worker {
             Ok(ways) => ways,
             Err(error) => return give_up(&start.shared, error),
         };
-        let local_id = connection_id(self.index);
-        let mut stream = SendStream::new(xfer_proto::limits::STREAM_WINDOW);
-        stream.push(&Message::Open(Open {
-            transfer: TRANSFER,
-            role: match start.connect.role {
-                crate::api::Role::Send(_) => Role::Sender,
-                crate::api::Role::Receive(_) => Role::Receiver,
-            },
-            chunk_log2: start.connect.config.chunk_log2,
-            digests: start.connect.config.digests,
-        }));
-        let mut bytes = Vec::new();
-        let room = hello_stream_room(xfer_proto::limits::DATAGRAM_MIN);
-        let carried = stream.take(room, |_, first, second| {
-            bytes.extend_from_slice(first);
-            bytes.extend_from_slice(second);
-        });
-        let payload = Payload {
-            connection: local_id,
-            datagram_max: limits::DATAGRAM_MAX,
-            receive_buffer: self.sockets.receive_buffer(ways[0].1),
-            stream_credit: xfer_proto::limits::STREAM_WINDOW as u32,
-            stream: bytes,
+        let key = self.next_key();
+        let lists = match &start.connect.role {
+            api::Role::Send(source) => {
+                self.storage.submit(key, Job::List(source.clone(), 0));
+                true
+            }
+            api::Role::Receive(_) => false,
         };
-        let opener = Opener::new(&start.ticket, random(), &payload).expect("the stream was cut to fit");
         let deadline = now + start.connect.timeout;
-        let suite = start.ticket.suite();
         self.dials.push(Dial {
             start,
-            opener,
-            suite,
-            local_id,
-            stream,
-            carried,
+            key,
+            local_id: connection_id(self.index),
+            lists,
+            listed: None,
+            told: false,
+            hellos: Vec::new(),
+            stream: SendStream::new(STREAM_WINDOW),
             ways,
             sends: 0,
             first_sent: now,
-            resend_at: now,
+            resend_at: if lists { now + limits::HELLO_HOLD } else { now },
             deadline,
         });
         self.dial_timeouts(now);
+    }
+
+    /// Storage answered the dial with key `key`, if there is one: the first HELLO need not wait any longer.
+    pub(super) fn dial_answer(&mut self, now: Time, key: u32, answer: Answer) {
+        let Some(dial) = self.dials.iter_mut().find(|dial| dial.key == key) else { return };
+        dial.listed = Some(answer);
+        if dial.sends == 0 {
+            dial.resend_at = now;
+        }
     }
 
     /// Opens a socket for each pair; those that have none are left out, unless that leaves nothing.
@@ -193,13 +266,17 @@ impl Worker {
     fn send_hello(&mut self, now: Time, i: usize) {
         let Worker { dials, sockets, .. } = self;
         let dial = &mut dials[i];
+        let (pair, queue) = dial.way();
         dial.resend_at = now + limits::HELLO_RESEND * (1 << dial.sends.min(5));
         if dial.sends == 0 {
             dial.first_sent = now;
+            dial.write_hellos(sockets.receive_buffer(queue));
         }
-        let (pair, queue) = dial.way();
+        let count = if dial.sends == 0 { 1 } else { dial.hellos.len() };
         dial.sends += 1;
-        sockets.send_single(queue, pair.remote, Some(pair.local), dial.opener.hello());
+        for hello in &dial.hellos[..count] {
+            sockets.send_single(queue, pair.remote, Some(pair.local), hello.opener.hello());
+        }
     }
 
     /// Takes REPLY, COOKIE or VERSIONS.
@@ -211,7 +288,7 @@ impl Worker {
         let found = self.dials.iter().enumerate().find_map(|(i, d)| Some((i, ours(d)?)));
         let Some((i, pair)) = found else { return };
         match handshake.header.kind {
-            Kind::Cookie if self.dials[i].opener.handle_cookie(&handshake.bytes).is_ok() => {
+            Kind::Cookie if self.dials[i].take_cookie(&handshake.bytes) => {
                 // The cookie holds for this address alone.
                 let at = self.dials[i].ways.iter().position(|(way, _)| *way == pair).unwrap_or(0);
                 self.dials[i].ways.rotate_left(at);
@@ -219,14 +296,16 @@ impl Worker {
                 self.send_hello(now, i);
             }
             Kind::Versions => {
-                if let Err(why) = self.dials[i].opener.handle_versions(&handshake.bytes) {
-                    tracing::trace!(?why, "dropped a VERSIONS packet");
+                for hello in self.dials[i].hellos.iter_mut().take(1) {
+                    if let Err(why) = hello.opener.handle_versions(&handshake.bytes) {
+                        tracing::trace!(?why, "dropped a VERSIONS packet");
+                    }
                 }
             }
-            Kind::Reply => match self.dials[i].opener.handle_reply(&handshake.bytes) {
-                Ok(reply) => {
+            Kind::Reply => match self.dials[i].take_reply(&handshake.bytes) {
+                Ok((reply, carried)) => {
                     let dial = self.dials.swap_remove(i);
-                    self.dialled(now, dial, pair, reply);
+                    self.dialled(now, dial, pair, reply, carried);
                 }
                 Err(ReplyError::Dropped(why)) => tracing::trace!(?why, "dropped a REPLY"),
                 Err(ReplyError::Peer(why)) => {
@@ -239,7 +318,7 @@ impl Worker {
     }
 
     /// The peer answered by `pair`, which becomes path 0.
-    fn dialled(&mut self, now: Time, dial: Dial, pair: PathPair, reply: xfer_proto::handshake::Established) {
+    fn dialled(&mut self, now: Time, dial: Dial, pair: PathPair, reply: Shaken, carried: Option<(u64, u16)>) {
         let rtt = (dial.sends == 1).then(|| now.since(dial.first_sent).max(Duration::from_micros(1)));
         let mut stream = dial.stream;
         stream.on_credit(u64::from(reply.payload.stream_credit));
@@ -247,13 +326,13 @@ impl Worker {
         let established = Established {
             side: Side::Opener,
             secrets: reply.secrets,
-            suite: dial.suite,
+            suite: dial.start.ticket.suite(),
             local_id: dial.local_id,
             remote_id: reply.payload.connection,
             address: Address { remote: pair.remote, local: Some(pair.local) },
             rtt,
             stream,
-            carried: dial.carried,
+            carried,
             peer_stream: reply.payload.stream,
             seed: random(),
         };
@@ -274,8 +353,10 @@ impl Worker {
                 pool: dial.start.pool,
                 pairs: paths,
                 standby,
+                reply_room: None,
+                listing: dial.lists.then_some(dial.told),
             },
         );
-        self.adopt(now, driver);
+        self.adopt(now, dial.key, driver, dial.listed);
     }
 }

@@ -1,6 +1,6 @@
 //! What others put into a worker's bounded mailbox.
 
-use super::{Admitted, DialStart};
+use super::{Admitted, DialStart, ShardStart};
 use crate::limits;
 use crate::storage::Answer;
 use crate::transfer::Driver;
@@ -8,6 +8,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use xfer_io::queue::Meta;
+use xfer_io::udp::UdpQueue;
 use xfer_io::wake::Waker;
 use xfer_proto::wire::Header;
 
@@ -25,10 +26,16 @@ pub(crate) enum Mail {
     Dial(Box<DialStart>),
     /// A connection that belongs here.
     Adopt(Box<Driver>),
+    /// Part of a connection that lives on another worker.
+    Shard(Box<ShardStart>),
+    /// A queue to send and receive by.
+    Queue(Box<UdpQueue>),
     /// A datagram that arrived at another worker.
     Datagram(Box<Foreign>),
     /// A packet under new keys arrived for the connection with this id on another worker.
     Confirmed(u32),
+    /// What the REPLY carries of the control stream of the connection with this id, which is on another worker.
+    Reply(u32, Vec<u8>),
     /// Some transfer's wishes changed.
     Wake,
     /// End everything.
@@ -74,6 +81,11 @@ impl Mailbox {
         sent
     }
 
+    /// Ends the worker's sleep: something changed that it looks at by itself.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// Hands a datagram over; never waits. False when too many wait already, or the worker is gone: the datagram is lost then.
     pub(crate) fn hand_over(&self, foreign: Foreign) -> bool {
         if self.foreign.load(Ordering::Relaxed) >= limits::HANDED_OVER_MAX {
@@ -108,7 +120,13 @@ impl Post {
                 Mail::Dial(start) => start.shared.fail(why),
                 Mail::Adopt(driver) => driver.shared().fail(why),
                 Mail::ShutDown => return,
-                Mail::Answer(..) | Mail::Datagram(_) | Mail::Confirmed(_) | Mail::Wake => {}
+                Mail::Answer(..)
+                | Mail::Shard(_)
+                | Mail::Queue(_)
+                | Mail::Datagram(_)
+                | Mail::Confirmed(_)
+                | Mail::Reply(..)
+                | Mail::Wake => {}
             }
         }
     }

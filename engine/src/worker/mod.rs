@@ -6,13 +6,14 @@
 mod accept;
 mod dial;
 mod mail;
+mod shard;
 mod sockets;
 
 use crate::api::Poll;
 use crate::crypto::AwsCrypto;
 use crate::limits;
 use crate::report::Shared;
-use crate::storage::StorageHandle;
+use crate::storage::{Answer, StorageHandle};
 use crate::transfer::Driver;
 use accept::Accepting;
 use dial::Dial;
@@ -24,7 +25,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use xfer_io::borrows::Slot;
 use xfer_io::clock::monotonic_ns;
-use xfer_io::queue::Meta;
+use xfer_io::queue::{Meta, Queue};
 use xfer_io::route::{LinkChange, LinkWatch};
 use xfer_io::udp::UdpQueue;
 use xfer_io::wake::{Interest, Poller};
@@ -35,6 +36,8 @@ use xfer_proto::wire::{Header, Kind};
 pub(crate) use accept::Admitted;
 pub(crate) use dial::DialStart;
 pub(crate) use mail::{Foreign, Mail, Mailbox, Post, post};
+use shard::ShardSeat;
+pub(crate) use shard::{News, Order, Rings, ShardStart, Stray};
 
 /// Transfers that live on one worker, for the case that it dies.
 pub(crate) type Registry = Arc<Mutex<Vec<Weak<Shared>>>>;
@@ -51,6 +54,8 @@ pub(crate) struct WorkerStart {
     pub(crate) poll: Poll,
     pub(crate) offloads: bool,
     pub(crate) peers: Arc<Vec<Mailbox>>,
+    /// Workers that may carry paths of one connection.
+    pub(crate) spread: usize,
     pub(crate) next_worker: Arc<AtomicUsize>,
     pub(crate) registry: Registry,
     pub(crate) counters: Arc<Counters>,
@@ -59,6 +64,8 @@ pub(crate) struct WorkerStart {
 /// What a worker counts.
 #[derive(Default)]
 pub(crate) struct Counters {
+    pub(crate) trains: AtomicU64,
+    pub(crate) datagrams: AtomicU64,
     pub(crate) handed_over: AtomicU64,
     pub(crate) dropped: AtomicU64,
 }
@@ -92,11 +99,14 @@ pub(crate) struct Worker {
     storage: StorageHandle,
     poll: Poll,
     peers: Arc<Vec<Mailbox>>,
+    spread: usize,
     next_worker: Arc<AtomicUsize>,
     registry: Registry,
     counters: Arc<Counters>,
     seats: BTreeMap<u32, Seat>,
     by_id: HashMap<u32, u32>,
+    /// Parts of connections that live elsewhere, by the id in packets to them.
+    shards: HashMap<u32, ShardSeat>,
     next_key: u32,
     dials: Vec<Dial>,
     accepting: Accepting,
@@ -131,11 +141,13 @@ impl Worker {
             storage: start.storage,
             poll: start.poll,
             peers: start.peers,
+            spread: start.spread,
             next_worker: start.next_worker,
             registry: start.registry,
             counters: start.counters,
             seats: BTreeMap::new(),
             by_id: HashMap::new(),
+            shards: HashMap::new(),
             next_key: 0,
             dials: Vec::new(),
             accepting: Accepting::new(),
@@ -172,6 +184,7 @@ impl Worker {
         worked |= self.receive(now)?;
         worked |= self.dial_timeouts(now);
         self.accepting.expire(now);
+        worked |= self.work_for_others()?;
         worked |= self.drive(now)?;
         self.retire();
         Ok(worked)
@@ -180,8 +193,8 @@ impl Worker {
     /// Nothing is due: spin a little, then sleep until something is.
     fn rest(&mut self, now: Time) -> Result<(), xfer_io::error::IoError> {
         let idle_since = *self.idle_since.get_or_insert(now);
-        let busy = self.poll == Poll::Busy && !self.seats.is_empty();
-        if busy || (!self.seats.is_empty() && now.since(idle_since) < limits::SPIN) {
+        let serves = !self.seats.is_empty() || !self.shards.is_empty();
+        if serves && (self.poll == Poll::Busy || now.since(idle_since) < limits::SPIN) {
             std::hint::spin_loop();
             return Ok(());
         }
@@ -208,6 +221,8 @@ impl Worker {
                     if let Some(seat) = self.seats.get_mut(&key) {
                         seat.driver.answer(now, key, &self.storage, answer);
                         seat.dirty = true;
+                    } else {
+                        self.dial_answer(now, key, answer);
                     }
                 }
                 Mail::Admit(admitted) => {
@@ -218,9 +233,22 @@ impl Worker {
                     self.register(&start.shared);
                     self.dial(now, *start);
                 }
-                Mail::Adopt(driver) => self.adopt(now, *driver),
+                Mail::Adopt(driver) => {
+                    let key = self.next_key();
+                    self.adopt(now, key, *driver, None);
+                }
+                Mail::Shard(start) => {
+                    self.shards.insert(start.id, ShardSeat::new(*start, self.slot));
+                }
+                Mail::Queue(queue) => {
+                    let local = queue.local_addr();
+                    if let Err(error) = self.sockets.add(*queue, &self.poller) {
+                        tracing::warn!(%error, %local, "a worker cannot use a queue");
+                    }
+                }
                 Mail::Datagram(foreign) => self.take_foreign(now, *foreign),
                 Mail::Confirmed(half_open) => self.accepting.confirmed(half_open),
+                Mail::Reply(id, stream) => self.send_reply(id, stream),
                 Mail::Wake => self.seats.values_mut().for_each(|s| s.dirty = true),
                 Mail::ShutDown => self.shut_down(now),
             }
@@ -228,13 +256,21 @@ impl Worker {
         worked
     }
 
-    /// Takes a driver in.
-    fn adopt(&mut self, now: Time, mut driver: Driver) {
-        driver.set_slot(self.slot);
-        let key = self.next_key;
+    /// What storage's answers to the next driver, or dial, will name.
+    fn next_key(&mut self) -> u32 {
         self.next_key = self.next_key.wrapping_add(1);
+        self.next_key
+    }
+
+    /// Takes a driver in, with the answer that storage gave before it was there.
+    fn adopt(&mut self, now: Time, key: u32, mut driver: Driver, answer: Option<Answer>) {
+        driver.set_slot(self.slot);
+        driver.spread(self.index, &self.peers, self.spread);
         self.by_id.insert(driver.local_id(), key);
         self.register(driver.shared());
+        if let Some(answer) = answer {
+            driver.answer(now, key, &self.storage, answer);
+        }
         // What the handshake carried comes first: packets of this burst may build on it.
         driver.pump(now, key, &self.storage);
         self.seats.insert(key, Seat { driver, dirty: true });
@@ -257,7 +293,8 @@ impl Worker {
     /// Gives a new driver to the worker that its connection id names.
     fn place(&mut self, now: Time, worker: usize, driver: Driver) {
         if worker == self.index {
-            return self.adopt(now, driver);
+            let key = self.next_key();
+            return self.adopt(now, key, driver, None);
         }
         let shared = driver.shared().clone();
         self.unregister(&shared);
@@ -299,17 +336,20 @@ impl Worker {
 
     /// Hands each datagram of a frame to its connection.
     fn take_frame(&mut self, now: Time, queue: usize, frame: usize, handshakes: &mut Vec<Handshake>) {
-        let Worker { index, sockets, seats, by_id, accepting, peers, counters, .. } = self;
+        let Worker { index, sockets, seats, by_id, shards, accepting, peers, counters, .. } = self;
         let local = sockets.local(queue);
         let (meta, bytes) = sockets.received(queue, frame);
         let from = Address { remote: meta.source, local: meta.destination.or(local) };
         let ce = meta.ecn == Some(xfer_io::queue::Ecn::Ce);
+        let count = bytes.len().div_ceil(meta.segment.max(1)) as u64;
+        counters.datagrams.fetch_add(count, Ordering::Relaxed);
         for datagram in bytes.chunks(meta.segment.max(1)) {
             let Ok(header) = Header::decode(datagram) else { continue };
             let is_new = matches!(header.kind, Kind::Hello);
             let belongs = (header.connection.0 & 0x3f) as usize;
             let foreign = belongs != *index && belongs < peers.len();
-            if foreign && (is_new || !by_id.contains_key(&header.connection.0) && is_sealed(header.kind)) {
+            let known = || by_id.contains_key(&header.connection.0);
+            if foreign && (is_new || is_sealed(header.kind) && !known()) {
                 let bytes = datagram.to_vec();
                 let taken = peers[belongs].hand_over(Foreign { meta, queue, header, bytes });
                 let counter = if taken { &counters.handed_over } else { &counters.dropped };
@@ -324,7 +364,12 @@ impl Worker {
             if header.version != xfer_proto::wire::VERSION {
                 continue;
             }
-            let Some(key) = by_id.get(&header.connection.0) else { continue };
+            let Some(key) = by_id.get(&header.connection.0) else {
+                if let Some(shard) = shards.get_mut(&header.connection.0) {
+                    shard.receive(now, from, ce, &header, datagram);
+                }
+                continue;
+            };
             let Some(seat) = seats.get_mut(key) else { continue };
             if seat.receive(now, from, ce, &header, datagram) {
                 accepting.established(header.connection.0, peers);
@@ -339,9 +384,12 @@ impl Worker {
             return self.take_handshake(now, &Handshake { meta, queue, header, bytes });
         }
         let from = Address { remote: meta.source, local: meta.destination.or(self.sockets.local(queue)) };
+        let ce = meta.ecn == Some(xfer_io::queue::Ecn::Ce);
+        if let Some(shard) = self.shards.get_mut(&header.connection.0) {
+            return shard.receive(now, from, ce, &header, &bytes);
+        }
         let Worker { seats, by_id, accepting, peers, .. } = self;
         let Some(seat) = by_id.get(&header.connection.0).and_then(|key| seats.get_mut(key)) else { return };
-        let ce = meta.ecn == Some(xfer_io::queue::Ecn::Ce);
         if seat.receive(now, from, ce, &header, &bytes) {
             accepting.established(header.connection.0, peers);
         }
@@ -354,15 +402,28 @@ impl Worker {
         }
     }
 
+    /// Does what connections on other workers want, and tells them what came.
+    fn work_for_others(&mut self) -> Result<bool, xfer_io::error::IoError> {
+        let mut worked = false;
+        for shard in self.shards.values_mut() {
+            worked |= shard.work(&mut self.sockets)?;
+            shard.rest();
+        }
+        self.shards.retain(|_, shard| !shard.is_over());
+        Ok(worked)
+    }
+
     /// Lets drivers do what is due, and sends what they have.
     fn drive(&mut self, now: Time) -> Result<bool, xfer_io::error::IoError> {
         let mut worked = false;
+        let mut replies = Vec::new();
         for (key, seat) in &mut self.seats {
-            if !seat.dirty && now < seat.driver.next_timeout() {
+            if !seat.dirty && !seat.driver.has_news() && now < seat.driver.next_timeout() {
                 continue;
             }
             seat.dirty = false;
             seat.driver.pump(now, *key, &self.storage);
+            replies.extend(seat.driver.take_reply(now).map(|stream| (seat.driver.local_id(), stream)));
             let sent = self.sockets.transmit(now, &mut seat.driver)?;
             if sent > 0 {
                 worked = true;
@@ -370,10 +431,15 @@ impl Worker {
             }
             seat.driver.rest(now, self.busy);
         }
+        replies.into_iter().for_each(|(id, stream)| self.send_reply(id, stream));
         self.sockets.flush()?;
+        self.counters.trains.store(self.sockets.trains(), Ordering::Relaxed);
         for failure in self.sockets.take_oversized() {
             for seat in self.seats.values_mut() {
                 seat.driver.too_big(now, failure.0, failure.1);
+            }
+            for shard in self.shards.values_mut() {
+                shard.too_big(failure.0, failure.1);
             }
         }
         Ok(worked)

@@ -7,7 +7,18 @@ use xfer_io::error::IoError;
 use xfer_io::queue::{Ecn, Meta, Queue, Transmit};
 use xfer_io::udp::{UdpConfig, UdpQueue};
 use xfer_io::wake::{Interest, Poller};
+use xfer_proto::connection::Transmit as Train;
 use xfer_proto::time::Time;
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filled {
+    Yes,
+    /// There was nothing to write.
+    Nothing,
+    /// The queue is full, and the wire takes no more now.
+    NoRoom,
+}
 
 struct Socket {
     queue: UdpQueue,
@@ -20,6 +31,7 @@ pub(crate) struct Sockets {
     sockets: Vec<Socket>,
     offloads: bool,
     oversized: Vec<(SocketAddr, usize)>,
+    trains: u64,
     /// The local addresses of the driver at hand; kept for its memory.
     locals: Vec<IpAddr>,
 }
@@ -27,19 +39,25 @@ pub(crate) struct Sockets {
 impl Sockets {
     pub(crate) fn new(queues: Vec<UdpQueue>, poller: &Poller, offloads: bool) -> Result<Self, IoError> {
         let mut sockets =
-            Sockets { sockets: Vec::new(), offloads, oversized: Vec::new(), locals: Vec::new() };
+            Sockets { sockets: Vec::new(), offloads, oversized: Vec::new(), trains: 0, locals: Vec::new() };
         for queue in queues {
             sockets.add(queue, poller)?;
         }
         Ok(sockets)
     }
 
-    fn add(&mut self, queue: UdpQueue, poller: &Poller) -> Result<usize, IoError> {
+    /// Sends and receives by one more queue.
+    pub(crate) fn add(&mut self, queue: UdpQueue, poller: &Poller) -> Result<usize, IoError> {
         let index = self.sockets.len();
         poller.add(&queue, index as u64, Interest::Read)?;
         let ip = queue.local_addr().ip();
         self.sockets.push(Socket { queue, local: (!ip.is_unspecified()).then_some(ip) });
         Ok(index)
+    }
+
+    /// Packets and trains that were queued so far, handshakes left out.
+    pub(crate) fn trains(&self) -> u64 {
+        self.trains
     }
 
     /// How many there are.
@@ -66,6 +84,11 @@ impl Sockets {
         config.gso = self.offloads;
         config.gro = self.offloads;
         self.add(UdpQueue::open(&config)?, poller)
+    }
+
+    /// The queue for packets from `local`; any where that does not matter.
+    pub(crate) fn queue_of(&self, local: Option<IpAddr>) -> Option<usize> {
+        local.map_or((!self.sockets.is_empty()).then_some(0), |local| self.find(local))
     }
 
     fn find(&self, local: IpAddr) -> Option<usize> {
@@ -96,8 +119,13 @@ impl Sockets {
     pub(crate) fn transmit(&mut self, now: Time, driver: &mut Driver) -> Result<usize, IoError> {
         if self.sockets.len() == 1 {
             let mut sent = 0;
-            while sent < limits::TRAINS && self.transmit_on(now, 0, None, driver)? {
-                sent += 1;
+            for _ in 0..limits::TRAINS {
+                let before = sent;
+                sent += usize::from(self.transmit_on(now, 0, None, driver)?);
+                sent += driver.plan_for_shards(now);
+                if sent == before {
+                    break;
+                }
             }
             return Ok(sent);
         }
@@ -125,6 +153,7 @@ impl Sockets {
                     sent += 1;
                 }
             }
+            sent += driver.plan_for_shards(now);
             if sent == before {
                 break;
             }
@@ -140,11 +169,20 @@ impl Sockets {
         local: Option<IpAddr>,
         driver: &mut Driver,
     ) -> Result<bool, IoError> {
+        Ok(self.fill(queue, |frame| driver.transmit(now, local, frame))? == Filled::Yes)
+    }
+
+    /// Lets `fill` write a packet or train into a frame of queue `queue`, and queues it.
+    pub(crate) fn fill(
+        &mut self,
+        queue: usize,
+        fill: impl FnOnce(&mut [u8]) -> Option<Train>,
+    ) -> Result<Filled, IoError> {
         if self.sockets[queue].queue.reserve().is_none() {
             self.flush_queue(queue)?;
         }
-        let Some(frame) = self.sockets[queue].queue.reserve() else { return Ok(false) };
-        let Some(train) = driver.transmit(now, local, frame) else { return Ok(false) };
+        let Some(frame) = self.sockets[queue].queue.reserve() else { return Ok(Filled::NoRoom) };
+        let Some(train) = fill(frame) else { return Ok(Filled::Nothing) };
         self.sockets[queue].queue.commit(Transmit {
             destination: train.address.remote,
             source: train.address.local,
@@ -152,7 +190,8 @@ impl Sockets {
             segment: train.segment,
             ecn: Some(Ecn::Ect0),
         });
-        Ok(true)
+        self.trains += 1;
+        Ok(Filled::Yes)
     }
 
     /// Queues one datagram; a full queue drops it, since handshakes repeat.

@@ -171,6 +171,12 @@ fn objects_around_the_edges_of_chunks_arrive() {
 }
 
 #[test]
+fn a_transfer_of_nothing_is_complete() {
+    moves(&[], Direction::OpenerSends, Suite::Aes128Gcm, 20);
+    moves(&[], Direction::OpenerReceives, Suite::Aes128Gcm, 20);
+}
+
+#[test]
 fn thousands_of_small_objects_arrive() {
     let sizes: Vec<usize> = (0..5_000).map(|i| i * 7 % 3_000).collect();
     moves(&sizes, Direction::OpenerSends, Suite::Aes128Gcm, 20);

@@ -263,7 +263,7 @@ impl Client {
     ///
     /// # Errors
     /// What the node refuses, and those of the call.
-    pub(crate) fn create_transfer(
+    pub fn create_transfer(
         &self,
         request: pb::CreateTransferRequest,
     ) -> Result<pb::CreateTransferResponse, Error> {

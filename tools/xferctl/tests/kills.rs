@@ -133,9 +133,11 @@ impl Case {
                 (left(&destination), ended)
             }
             Victim::Node => {
+                let over = !copy.is_running();
                 node.process.kill();
                 let left = left(&destination);
-                let ended = end(copy);
+                // A client that has everything ends well without the node.
+                let ended = end(copy) && (self.up || over);
                 node = self.bench.node_at(node.address);
                 (left, ended)
             }

@@ -1,10 +1,16 @@
 //! A connection after its handshake: paths, control stream, transfers. Decides what every packet holds and what every received
 //! one means; the caller moves datagrams, owns the chunk memory, tells the time and drains `poll_transmit` and `poll_event` after each call.
 
+mod close;
 mod fate;
 mod paths;
+mod place;
+mod plan;
 mod receive;
+mod shards;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod transmit;
 
@@ -17,15 +23,19 @@ use crate::pacing::Pacer;
 use crate::path::{Address, Path, PathStart, PathState, mix};
 use crate::stream::{RecvStream, SendStream};
 use crate::time::Time;
-use crate::wire::{CloseCode, ConnectionId, Message, PathId, TransferId, Window, WindowWords};
+use crate::wire::{Accept, CloseCode, ConnectionId, Message, PathId, TransferId, Window, WindowWords};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
 
+use close::Closing;
 pub use paths::{Held, PathReport};
+pub(crate) use place::{Opener, Place, on_grid, place_of};
+pub use plan::SendPlan;
 pub use receive::Dropped;
+pub(crate) use receive::check_size;
 pub use transmit::Transmit;
 
 /// Which end of the handshake this is.
@@ -135,19 +145,10 @@ enum State {
     /// An acceptor that has not heard a packet under the new keys.
     Unconfirmed,
     Open,
-    /// This end closes: CLOSE goes out, and again when packets come.
-    Closing {
-        code: CloseCode,
-        text: String,
-        until: Time,
-        /// CLOSE is repeated then, and each probe timeout later.
-        again: Time,
-        every: Duration,
-        /// How many paths still have to be told.
-        owed: usize,
-        answers: u32,
-        heard: u32,
-    },
+    /// This end closes.
+    Closing(Closing),
+    /// The peer closed: one CLOSE answers it, by the path with this index.
+    Answering(usize),
     Over,
 }
 
@@ -177,6 +178,8 @@ pub struct Connection<C: Crypto> {
     suite: Suite,
     config: Config,
     local_id: ConnectionId,
+    /// Ids in packets to the shards, this end's own first: path `n` has the one at `n` modulo their count.
+    shard_ids: Vec<ConnectionId>,
     remote_id: ConnectionId,
     state: State,
     paths: Vec<Path<C>>,
@@ -196,7 +199,8 @@ pub struct Connection<C: Crypto> {
     rotation: usize,
     last_heard: Time,
     last_sent: Time,
-    unknown_path_at: Option<Time>,
+    /// A packet with an unknown path id may open a path from then on.
+    unknown_paths_from: Time,
     scratch: Vec<u8>,
     rtt_sample: Option<Duration>,
     ack_due: Option<Time>,
@@ -214,6 +218,7 @@ impl<C: Crypto> Connection<C> {
             secrets: established.secrets,
             suite: established.suite,
             local_id: established.local_id,
+            shard_ids: alloc::vec![established.local_id],
             remote_id: established.remote_id,
             state: match established.side {
                 Side::Opener => State::Open,
@@ -236,7 +241,7 @@ impl<C: Crypto> Connection<C> {
             rotation: 0,
             last_heard: now,
             last_sent: now,
-            unknown_path_at: None,
+            unknown_paths_from: Time::from_nanos(0),
             scratch: alloc::vec![0; limits::DATAGRAM_MAX],
             rtt_sample: None,
             ack_due: None,
@@ -276,6 +281,11 @@ impl<C: Crypto> Connection<C> {
     /// Id in packets to this end.
     pub const fn local_id(&self) -> ConnectionId {
         self.local_id
+    }
+
+    /// The ciphers.
+    pub const fn suite(&self) -> Suite {
+        self.suite
     }
 
     /// Totals that are not a path's.
@@ -339,24 +349,21 @@ impl<C: Crypto> Connection<C> {
         }
     }
 
+    /// Takes the first bytes of this end's control stream, at most `room`, for the REPLY that is sent now. Once, by an acceptor; they count
+    /// as arrived with the first packet under the new keys.
+    pub fn carry(&mut self, room: usize) -> Vec<u8> {
+        assert!(matches!(self.state, State::Unconfirmed | State::Closing(_)) && self.carried.is_none());
+        let mut bytes = Vec::new();
+        self.carried = self.send_stream.take(room, |_, first, second| {
+            bytes.extend_from_slice(first);
+            bytes.extend_from_slice(second);
+        });
+        bytes
+    }
+
     /// Neither closing nor over.
     const fn is_running(&self) -> bool {
         matches!(self.state, State::Open | State::Unconfirmed)
-    }
-
-    /// Closes; the peer is told, and told again, for three probe timeouts. No event follows but what waits already.
-    pub fn close(&mut self, now: Time, code: CloseCode, text: &str) {
-        if self.is_running() {
-            let mut end = text.len().min(limits::CLOSE_TEXT_LEN_MAX);
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            let wait = self.paths.iter().map(|p| p.rtt.probe_timeout(limits::ACK_DELAY_MAX)).max();
-            let every = wait.unwrap_or(limits::INITIAL_RTT);
-            let (until, again, owed) = (now + every * 3, now + every, self.paths.len());
-            let text = String::from(&text[..end]);
-            self.state = State::Closing { code, text, until, again, every, owed, answers: 0, heard: 0 };
-        }
     }
 
     /// A broken rule of the peer's ends the connection.
@@ -397,6 +404,15 @@ impl<C: Crypto> Connection<C> {
             Message::Chunk(chunk) => self
                 .incoming(chunk.transfer)
                 .is_some_and(|i| i.on_entry(chunk.chunk, chunk.attempt, chunk.stored_len)),
+            Message::Accept(accept) => {
+                let Accept { transfer, limit } = *accept;
+                let window =
+                    Window { transfer, pages: 0, base: 0, limit, accepted: WindowWords::Memory(&[]) };
+                if self.outgoing(transfer).is_some_and(|o| o.on_window(&window, |_| {})) {
+                    self.events.push_back(Event::WindowGrew(transfer));
+                }
+                true
+            }
             _ => true,
         }
     }
@@ -406,6 +422,15 @@ impl<C: Crypto> Connection<C> {
             while let Some(chunk) = incoming.next_full() {
                 self.events.push_back(Event::ChunkFull(incoming.id(), chunk));
             }
+        }
+    }
+
+    /// A packet under the new keys came: whose address the HELLO named is there.
+    fn confirmed(&mut self) {
+        if matches!(self.state, State::Unconfirmed) {
+            self.state = State::Open;
+            self.confirm_carried();
+            self.events.push_back(Event::Established);
         }
     }
 
@@ -424,10 +449,7 @@ impl<C: Crypto> Connection<C> {
         state: PathState,
         rtt: Option<Duration>,
     ) -> Path<C> {
-        let (seal_secret, open_secret) = match self.side {
-            Side::Opener => (&self.secrets.open, &self.secrets.accept),
-            Side::Acceptor => (&self.secrets.accept, &self.secrets.open),
-        };
+        let (seal_secret, open_secret) = self.direction_secrets();
         let start = PathStart {
             id,
             address,
@@ -443,6 +465,14 @@ impl<C: Crypto> Connection<C> {
             seed: mix(self.seed ^ u64::from(id.0)),
         };
         Path::new(now, &self.crypto, &start)
+    }
+
+    /// What this end seals with, and what it opens with.
+    const fn direction_secrets(&self) -> (&[u8; 32], &[u8; 32]) {
+        match self.side {
+            Side::Opener => (&self.secrets.open, &self.secrets.accept),
+            Side::Acceptor => (&self.secrets.accept, &self.secrets.open),
+        }
     }
 
     fn path_index(&self, id: PathId) -> Option<usize> {

@@ -58,12 +58,22 @@ impl<C: Crypto> Connection<C> {
         if self.cap.as_ref().is_some_and(|cap| cap.next_release(now).is_some()) {
             return Held::Rate;
         }
-        if self.paths.iter().any(|p| live(p) && p.window_open() && p.pacer.next_release(now).is_none()) {
+        if self.paths.iter().any(|p| p.is_willing(now)) {
             return Held::No;
         }
         let asserted = matches!(self.config.algorithm, Algorithm::Fixed { .. });
         let paced = self.paths.iter().any(|p| live(p) && p.window_open());
         if asserted && paced { Held::Rate } else { Held::Paths }
+    }
+
+    /// The caller stops sending for now although paths would go on: what they deliver says nothing about them, only about its processor.
+    pub fn note_late(&mut self, now: Time) {
+        for i in 0..self.paths.len() {
+            if self.paths[i].is_willing(now) && self.has_content(i) {
+                let in_flight = self.paths[i].sent.in_flight();
+                self.paths[i].controller.app_limited(in_flight);
+            }
+        }
     }
 
     /// The round trip that the last ACKs measured, once.
@@ -141,7 +151,14 @@ impl<C: Crypto> Connection<C> {
             && header.path.0 < limits::PATH_ID_END
             && self.paths.len() < limits::PATHS_MAX
             && matches!(self.state, State::Open)
-            && self.unknown_path_at.is_none_or(|at| now.since(at) >= limits::UNKNOWN_PATH_EVERY)
+            && self.unknown_paths_from <= now
+    }
+
+    /// Counts an attempt to open a path: as many at once as there may be paths, then one in each [`limits::UNKNOWN_PATH_EVERY`].
+    pub(super) fn count_unknown_path(&mut self, now: Time) {
+        let burst = limits::UNKNOWN_PATH_EVERY * limits::PATHS_MAX as u32;
+        let earliest = Time::from_nanos(now.as_nanos().saturating_sub(burst.as_nanos() as u64));
+        self.unknown_paths_from = self.unknown_paths_from.max(earliest) + limits::UNKNOWN_PATH_EVERY;
     }
 
     /// Starts to prove `address` for path `i`.

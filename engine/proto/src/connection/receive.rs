@@ -1,15 +1,13 @@
 //! Received datagrams: authenticate, place content, take frames.
 
-use super::{ChunkMemory, Connection, EarlyWindow, Event, State};
-use crate::claim::Claim;
-use crate::crypto::Crypto;
+use super::{ChunkMemory, Connection, EarlyWindow, Event, Opener, Place, State, on_grid, place_of};
+use crate::crypto::{Crypto, Suite};
 use crate::incoming::NoSlot;
 use crate::limits;
-use crate::path::{Address, Path, PathState};
+use crate::path::{Address, PathState};
 use crate::stream::StreamError;
 use crate::time::Time;
 use crate::wire::{CloseCode, Frame, Frames, HEADER_LEN, Header, Kind, TAG_LEN, Window};
-use core::ops::Range;
 
 /// Why a datagram was dropped; nothing was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,18 +50,32 @@ impl<C: Crypto> Connection<C> {
         if !self.is_running() {
             return self.receive_closing(header, datagram);
         }
-        let sealed = header.kind == Kind::Control || self.suite.seals_data();
-        let tag = if sealed { TAG_LEN } else { 0 };
-        if datagram.len() != HEADER_LEN + usize::from(header.length) + tag || header.length == 0 {
-            return Err(Dropped::Length);
+        check_size(header, datagram, self.suite)?;
+        let taken = self.take(now, from, ce, header, datagram, memory);
+        self.check_failed_opens(now);
+        taken
+    }
+
+    /// Too many failed opens end the connection (RFC 9001 section 6.6).
+    pub(super) fn check_failed_opens(&mut self, now: Time) {
+        if self.counters.failed_opens >= self.suite.failed_opens_max() {
+            self.fail(now, CloseCode::AeadLimit, "too many packets did not open");
         }
-        if header.number >= limits::NUMBER_END {
-            return Err(Dropped::Number);
-        }
+    }
+
+    /// Takes a datagram of the right length.
+    fn take(
+        &mut self,
+        now: Time,
+        from: Address,
+        ce: bool,
+        header: &Header,
+        datagram: &[u8],
+        memory: &mut impl ChunkMemory,
+    ) -> Result<(), Dropped> {
         match self.path_index(header.path) {
             Some(i) => {
-                let plain = header.kind == Kind::Data && !self.suite.seals_data();
-                if plain && header.number >= self.paths[i].received.next() + limits::NUMBERS_REMEMBERED {
+                if self.is_too_far(i, header) {
                     return Err(Dropped::Number);
                 }
                 if !self.paths[i].received.is_new(header.number) {
@@ -91,7 +103,7 @@ impl<C: Crypto> Connection<C> {
         if !self.may_open(now, header) {
             return Err(Dropped::UnknownPath);
         }
-        self.unknown_path_at = Some(now);
+        self.count_unknown_path(now);
         let path = self.new_path(now, header.path, from, PathState::Unproven, None);
         self.paths.push(path);
         let i = self.paths.len() - 1;
@@ -102,28 +114,10 @@ impl<C: Crypto> Connection<C> {
         taken
     }
 
-    /// Answers whatever comes with CLOSE, at most once for each doubling, and looks out for the peer's. Content has no place any more.
-    fn receive_closing(&mut self, header: &Header, datagram: &[u8]) -> Result<(), Dropped> {
-        let State::Closing { owed, answers, heard, .. } = &mut self.state else {
-            return Err(Dropped::Closed);
-        };
-        *heard += 1;
-        if *heard >= 1 << (*answers).min(31) {
-            *answers += 1;
-            *owed = self.paths.len();
-        }
-        let length = usize::from(header.length);
-        if header.kind != Kind::Control || datagram.len() != HEADER_LEN + length + TAG_LEN {
-            return Err(Dropped::Closed);
-        }
-        let i = self.path_index(header.path).ok_or(Dropped::UnknownPath)?;
-        let Connection { crypto, paths, scratch, counters, .. } = self;
-        let opener = Opener { crypto, path: &paths[i], sealed: true, number: header.number, datagram };
-        opener.open(&mut scratch[..length], counters)?;
-        if Frames::new(&scratch[..length]).any(|frame| matches!(frame, Ok(Frame::Close { .. }))) {
-            self.state = State::Over;
-        }
-        Ok(())
+    /// Plain DATA proves nothing: a forged number must not move what is remembered.
+    pub(super) fn is_too_far(&self, i: usize, header: &Header) -> bool {
+        let plain = header.kind == Kind::Data && !self.suite.seals_data();
+        plain && header.number >= self.paths[i].received.next() + limits::NUMBERS_REMEMBERED
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
@@ -154,8 +148,8 @@ impl<C: Crypto> Connection<C> {
         memory: &mut impl ChunkMemory,
     ) -> Result<u32, Dropped> {
         let Connection { crypto, paths, incoming, scratch, suite, counters, .. } = self;
-        let opener =
-            Opener { crypto, path: &paths[i], sealed: suite.seals_data(), number: header.number, datagram };
+        let keys = &paths[i].open;
+        let opener = Opener { crypto, keys, sealed: suite.seals_data(), number: header.number, datagram };
         let misplaced = |counters: &mut super::Counters| {
             counters.misplaced += 1;
             Err(Dropped::Misplaced)
@@ -163,62 +157,37 @@ impl<C: Crypto> Connection<C> {
         let Some(incoming) = incoming.iter_mut().find(|x| x.id() == header.transfer) else {
             return misplaced(counters);
         };
-        let chunk = (header.offset >> incoming.chunk_log2()) as u32;
-        let start = (header.offset & ((1 << incoming.chunk_log2()) - 1)) as u32;
-        let range = start..start + u32::from(header.length);
+        let (chunk, range) = place_of(header, incoming.chunk_log2());
         let scratch = &mut scratch[..usize::from(header.length)];
         let slot = match incoming.slot(chunk) {
             Ok(slot) => slot,
             Err(NoSlot::NotGranted) => return misplaced(counters),
             Err(NoSlot::Accepted) => {
-                opener.open(scratch, counters)?;
+                opener.open(scratch, &mut counters.failed_opens)?;
                 return Ok(0);
             }
         };
         let end = slot.stored_len.unwrap_or(slot.capacity);
         let behind = header.attempt.wrapping_sub(slot.attempt) & crate::wire::ATTEMPT_MASK;
         if behind != 0 {
-            opener.open(scratch, counters)?;
+            opener.open(scratch, &mut counters.failed_opens)?;
             if behind > crate::wire::ATTEMPT_MASK / 2 || slot.is_told_full() {
                 return Ok(0);
             }
-            slot.restart(slot.attempt.wrapping_add(behind));
         } else if range.end > end || !on_grid(&range, end, slot.stored_len.is_none()) {
             return misplaced(counters);
         }
         if range.end > slot.capacity {
             return misplaced(counters);
         }
+        let attempt = slot.attempt.wrapping_add(behind);
+        if !incoming.begin(chunk, attempt) {
+            return Err(Dropped::Busy);
+        }
         let id = incoming.id();
         let slot = incoming.slot(chunk).map_err(|_| Dropped::Misplaced)?;
-        let filled = match slot.claims.claim(range.clone()) {
-            Claim::Taken => {
-                let opened = memory.write(id, chunk, range.clone(), |place| opener.open(place, counters));
-                if let Err(forged) = opened {
-                    slot.claims.release(range);
-                    return Err(forged);
-                }
-                slot.claims.fill(range.clone());
-                range.end - range.start
-            }
-            Claim::Filled => {
-                opener.open(scratch, counters)?;
-                0
-            }
-            Claim::Contended => {
-                opener.open(scratch, counters)?;
-                let mut filled = 0;
-                let whole = slot.claims.fill_gaps(range.clone(), |gap| {
-                    filled += gap.end - gap.start;
-                    let from = (gap.start - range.start) as usize..(gap.end - range.start) as usize;
-                    memory.write(id, chunk, gap, |place| place.copy_from_slice(&scratch[from]));
-                });
-                if !whole {
-                    return Err(Dropped::Busy);
-                }
-                filled
-            }
-        };
+        let place = Place { claims: &slot.claims, transfer: id, chunk, range };
+        let filled = place.open(&opener, scratch, &mut counters.failed_opens, memory)?;
         incoming.note_full(chunk);
         Ok(filled)
     }
@@ -236,12 +205,12 @@ impl<C: Crypto> Connection<C> {
         let length = usize::from(header.length);
         let opener = Opener {
             crypto: &self.crypto,
-            path: &self.paths[i],
+            keys: &self.paths[i].open,
             sealed: true,
             number: header.number,
             datagram,
         };
-        let opened = opener.open(&mut payload[..length], &mut self.counters);
+        let opened = opener.open(&mut payload[..length], &mut self.counters.failed_opens);
         if opened.is_ok() {
             self.take_payload(now, i, from, ce, header, &payload[..length]);
         }
@@ -289,7 +258,7 @@ impl<C: Crypto> Connection<C> {
             Frame::Stream { offset, bytes } => match self.recv_stream.receive(*offset, bytes) {
                 Ok(held) => return held,
                 Err(StreamError::Flow) => {
-                    self.fail(now, CloseCode::Flow, "control stream beyond its credit");
+                    self.fail(now, CloseCode::Flow, "control stream beyond its credit or changed");
                 }
                 Err(StreamError::Malformed(bad)) => self.fail(now, CloseCode::Protocol, bad.what),
             },
@@ -304,7 +273,7 @@ impl<C: Crypto> Connection<C> {
             Frame::PathResponse { token, connection } => self.take_response(now, i, *token, *connection),
             // Removes a path, so that it waits until the packet's own path is not needed any more.
             Frame::PathAbandon(_) => {}
-            Frame::Close { code, text } => self.take_close(now, *code, text),
+            Frame::Close { code, text } => self.take_close(now, i, *code, text),
         }
         true
     }
@@ -347,18 +316,9 @@ impl<C: Crypto> Connection<C> {
         true
     }
 
-    /// The peer closes; what it said before counts.
-    fn take_close(&mut self, now: Time, code: CloseCode, text: &str) {
-        self.take_messages(now);
-        if self.is_running() {
-            self.events.push_back(Event::Closed { code, text: text.into(), by_peer: true });
-        }
-        self.state = State::Over;
-    }
-
     /// Bookkeeping for a packet that opened; plain DATA, which anybody may have sent, proves nothing. `held`: it may be acknowledged.
     #[allow(clippy::too_many_arguments, reason = "the parts of one datagram")]
-    fn authenticated(
+    pub(super) fn authenticated(
         &mut self,
         now: Time,
         i: usize,
@@ -380,44 +340,19 @@ impl<C: Crypto> Connection<C> {
         }
         self.last_heard = now;
         path.open.authenticated(&self.crypto, header.number);
-        if matches!(self.state, State::Unconfirmed) {
-            self.state = State::Open;
-            self.confirm_carried();
-            self.events.push_back(Event::Established);
-        }
+        self.confirmed();
         if highest && self.paths[i].address.differs(&from) {
             self.address_changed(now, i, from);
         }
     }
 }
 
-/// A DATA payload lies on the grid; only the last of a chunk's data may end off it, and while the entry is not known any end may be the last.
-fn on_grid(range: &Range<u32>, end: u32, end_unknown: bool) -> bool {
-    let grid = limits::GRID as u32;
-    range.start.is_multiple_of(grid) && (range.end.is_multiple_of(grid) || range.end == end || end_unknown)
-}
-
-/// One sealed payload and what opens it.
-struct Opener<'a, C: Crypto> {
-    crypto: &'a C,
-    path: &'a Path<C>,
-    sealed: bool,
-    number: u64,
-    datagram: &'a [u8],
-}
-
-impl<C: Crypto> Opener<'_, C> {
-    fn open(&self, out: &mut [u8], counters: &mut super::Counters) -> Result<(), Dropped> {
-        let (header, payload) = self.datagram.split_at(HEADER_LEN);
-        if !self.sealed {
-            out.copy_from_slice(payload);
-            return Ok(());
-        }
-        let key = self.path.open.key(self.number).ok_or(Dropped::Epoch)?;
-        if self.crypto.open(key, self.number, header, payload, out) {
-            return Ok(());
-        }
-        counters.failed_opens += 1;
-        Err(Dropped::Forged)
+/// Whether the datagram's size and number are what they may be.
+pub(crate) fn check_size(header: &Header, datagram: &[u8], suite: Suite) -> Result<(), Dropped> {
+    let sealed = header.kind == Kind::Control || suite.seals_data();
+    let tag = if sealed { TAG_LEN } else { 0 };
+    if datagram.len() != HEADER_LEN + usize::from(header.length) + tag || header.length == 0 {
+        return Err(Dropped::Length);
     }
+    if header.number >= limits::NUMBER_END { Err(Dropped::Number) } else { Ok(()) }
 }

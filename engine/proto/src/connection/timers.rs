@@ -11,11 +11,11 @@ use crate::wire::CloseCode;
 impl<C: Crypto> Connection<C> {
     /// When [`Connection::handle_timeout`] or `poll_transmit` has something to do at the latest.
     pub fn next_timeout(&self) -> Time {
-        match &self.state {
-            State::Over => return Time::NEVER,
-            State::Closing { until, again, .. } => return (*until).min(*again),
-            State::Unconfirmed => return self.last_heard + self.config.idle,
-            State::Open => {}
+        if let Some(close) = self.close_timeout() {
+            return close;
+        }
+        if matches!(self.state, State::Unconfirmed) {
+            return self.last_heard + self.config.idle;
         }
         let mut next = self.last_heard + self.config.idle;
         if self.paths.iter().any(|p| p.state == PathState::Live) {
@@ -29,7 +29,8 @@ impl<C: Crypto> Connection<C> {
 
     fn path_timeout(&self, i: usize) -> Time {
         let path = &self.paths[i];
-        let mut next = path.received.due(path.rtt.smoothed()).unwrap_or(Time::NEVER);
+        let ack_due = path.received.due(path.rtt.smoothed()).filter(|_| self.may_answer(i));
+        let mut next = ack_due.unwrap_or(Time::NEVER);
         let mut sooner = |time: Option<Time>| next = next.min(time.unwrap_or(Time::NEVER));
         sooner(path.challenge.map(|c| c.resend_at));
         match path.state {
@@ -53,18 +54,8 @@ impl<C: Crypto> Connection<C> {
 
     /// Does what is due at `now`. Drain `poll_transmit` and `poll_event` afterwards.
     pub fn handle_timeout(&mut self, now: Time) {
-        match &mut self.state {
-            State::Over => return,
-            State::Closing { until, again, every, owed, .. } => {
-                if now >= *until {
-                    self.state = State::Over;
-                } else if now >= *again {
-                    *again = now + *every;
-                    *owed = self.paths.len();
-                }
-                return;
-            }
-            State::Unconfirmed | State::Open => {}
+        if self.close_timed_out(now) {
+            return;
         }
         if now.since(self.last_heard) >= self.config.idle {
             let text = "the peer was silent";

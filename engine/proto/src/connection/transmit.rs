@@ -1,6 +1,7 @@
 //! What goes out: control packets first, then trains of content.
 
-use super::{ChunkBytes, Connection, State};
+use super::plan::SendPlan;
+use super::{ChunkBytes, Connection, Side, State};
 use crate::crypto::Crypto;
 use crate::limits;
 use crate::path::{Address, Path, PathState};
@@ -34,9 +35,11 @@ impl<C: Crypto> Connection<C> {
         assert!(frame.len() >= limits::DATAGRAM_MAX);
         match &self.state {
             State::Unconfirmed | State::Over => return None,
-            State::Closing { .. } => return self.transmit_close(now, frame),
+            State::Closing(_) | State::Answering(_) => return self.transmit_close(now, frame),
             State::Open => {}
         }
+        let sharers = self.paths.iter().filter(|p| p.state == PathState::Live).count().max(1) as u64;
+        self.paths.iter_mut().for_each(|path| path.sharers = sharers);
         self.drop_replaced();
         for step in 0..self.paths.len() {
             let i = (self.rotation + step) % self.paths.len();
@@ -62,6 +65,24 @@ impl<C: Crypto> Connection<C> {
             || self.outgoing.iter().any(|o| o.has_something())
     }
 
+    /// The next train of content for a path of shard `shard`, decided and logged; the shard seals it and sends it.
+    pub fn poll_plan(&mut self, now: Time, shard: u8) -> Option<SendPlan> {
+        if !matches!(self.state, State::Open) {
+            return None;
+        }
+        self.drop_replaced();
+        let count = self.paths.len();
+        let plan = (0..count).find_map(|turn| {
+            let i = (self.rotation + turn) % count;
+            let plan = (self.paths[i].shard == Some(shard)).then(|| self.plan_content(now, i)).flatten()?;
+            Some((i, plan))
+        });
+        let (i, plan) = plan?;
+        self.rotation = i + 1;
+        self.last_sent = now;
+        Some(plan)
+    }
+
     fn transmit_content(
         &mut self,
         now: Time,
@@ -69,11 +90,21 @@ impl<C: Crypto> Connection<C> {
         frame: &mut [u8],
         content: &impl ChunkBytes,
     ) -> Option<Transmit> {
+        if self.paths[i].is_away() {
+            return None;
+        }
+        let plan = self.plan_content(now, i)?;
+        let Connection { paths, crypto, .. } = self;
+        Some(plan.seal(crypto, &mut paths[i].seal, frame, content))
+    }
+
+    /// Decides what path `i` sends next, and logs it as sent.
+    fn plan_content(&mut self, now: Time, i: usize) -> Option<SendPlan> {
         let mut budget = self.paths[i].send_budget(now);
         if let Some(cap) = &mut self.cap {
             budget = budget.min(cap.budget(now, u64::from(self.paths[i].mtu.current())));
         }
-        if budget == 0 || self.paths[i].state != PathState::Live {
+        if budget == 0 || self.paths[i].state != PathState::Live || !self.may_take_turn(now, i) {
             return None;
         }
         let Some(at) = self.current_lease(i).or_else(|| self.lease_tail(i)) else {
@@ -91,32 +122,53 @@ impl<C: Crypto> Connection<C> {
         let lease = &mut path.leases[at];
         let first_time = lease.lost.is_empty();
         let range = lease.take((count * step) as u32)?;
-        let data = DataRange {
-            transfer: lease.transfer,
-            chunk: lease.chunk,
-            attempt: lease.attempt,
-            start: range.start,
-            end: range.end,
-            step: step as u16,
-        };
+        let (start, end) = (range.start, range.end);
+        let (transfer, chunk, attempt) = (lease.transfer, lease.chunk, lease.attempt);
+        let data = DataRange { transfer, chunk, attempt, start, end, step: step as u16 };
         let more =
             path.leases.iter().any(|l| l.has_something()) || self.outgoing.iter().any(|o| o.has_something());
-        let chunk_log2 = self.chunk_log2(data.transfer)?;
-        let ask = !more || self.paths[i].controller.in_startup();
-        let (count, len) = self.seal_train(now, i, data, chunk_log2, ask, frame, content);
+        let chunk_log2 = self.chunk_log2(transfer)?;
         let path = &mut self.paths[i];
+        let plan = SendPlan {
+            path: path.id,
+            address: path.address,
+            destination: path.destination,
+            sealed: self.suite.seals_data(),
+            number: path.sent.next_number(),
+            stamp: now.as_stamp(),
+            ask: !more || path.controller.in_startup(),
+            base: u64::from(chunk) << chunk_log2,
+            data,
+        };
+        path.turn += u64::from(end - start);
         if !first_time {
-            path.counters.content_resent += u64::from(range.end - range.start);
+            path.counters.content_resent += u64::from(end - start);
         }
-        let segment = step + HEADER_LEN + tag;
-        let last = len - (usize::from(count) - 1) * segment;
-        let sizes = (if count == 1 { last } else { segment } as u16, last as u16);
-        let train = Train::new(path.sent.next_number(), count, now, sizes, Content::Data(data));
-        path.log(now, train, true);
+        path.log(now, Train::new(plan.number, plan.count(), now, plan.sizes(), Content::Data(data)), true);
         if let Some(cap) = &mut self.cap {
-            cap.on_sent(now, len as u64);
+            cap.on_sent(now, plan.len() as u64);
         }
-        Some(Transmit { path: path.id, address: path.address, len, segment: usize::from(sizes.0) })
+        Some(plan)
+    }
+
+    /// Whether path `i` is not too far ahead of another that would send too. Where processors are what limits, a path whose worker gets
+    /// one less often would be left behind else. Who did not wait before gains nothing by it.
+    fn may_take_turn(&mut self, now: Time, i: usize) -> bool {
+        if !self.paths.iter().any(Path::is_away) {
+            return true;
+        }
+        let floor = self.paths.iter().filter(|p| p.waited).map(|p| p.turn).min();
+        for j in 0..self.paths.len() {
+            // One that has nothing to send waits for nobody.
+            let waits = self.paths[j].is_willing(now) && self.has_content(j);
+            let path = &mut self.paths[j];
+            if waits && !path.waited {
+                path.turn = path.turn.max(floor.unwrap_or(0));
+            }
+            path.waited = waits;
+        }
+        let least = self.paths.iter().filter(|p| p.waited).map(|p| p.turn).min();
+        least.is_none_or(|least| self.paths[i].turn <= least + limits::TURN_AHEAD_MAX)
     }
 
     /// The lease of path `i` that goes next, taken from the transfer when the path has none.
@@ -136,58 +188,14 @@ impl<C: Crypto> Connection<C> {
         self.outgoing.iter().find(|o| o.id() == transfer).map(|o| o.chunk_log2())
     }
 
-    /// Seals `data` packet by packet into the frame; sealing is the copy.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one train")]
-    fn seal_train(
-        &mut self,
-        now: Time,
-        i: usize,
-        data: DataRange,
-        chunk_log2: u8,
-        ask: bool,
-        frame: &mut [u8],
-        content: &impl ChunkBytes,
-    ) -> (u8, usize) {
-        let Connection { paths, crypto, suite, .. } = self;
-        let path = &mut paths[i];
-        let mut header = Header::new(Kind::Data);
-        header.attempt = data.attempt & crate::wire::ATTEMPT_MASK;
-        header.path = path.id;
-        header.connection = path.destination;
-        header.transfer = data.transfer;
-        header.stamp = now.as_stamp();
-        let base = u64::from(data.chunk) << chunk_log2;
-        let mut number = path.sent.next_number();
-        let (mut at, mut count) = (0, 0);
-        content.read(data.transfer, data.chunk, data.start..data.end, |bytes| {
-            let mut pieces = bytes.chunks(usize::from(data.step)).peekable();
-            let mut start = data.start;
-            while let Some(piece) = pieces.next() {
-                header.number = number;
-                header.offset = base + u64::from(start);
-                header.length = piece.len() as u16;
-                header.ask = ask && pieces.peek().is_none();
-                let head = header.encode();
-                frame[at..at + HEADER_LEN].copy_from_slice(&head);
-                at += HEADER_LEN;
-                if suite.seals_data() {
-                    let end = at + piece.len() + TAG_LEN;
-                    crypto.seal(path.seal.key(crypto, number), number, &head, piece, &mut frame[at..end]);
-                    at = end;
-                } else {
-                    frame[at..at + piece.len()].copy_from_slice(piece);
-                    at += piece.len();
-                }
-                start += piece.len() as u32;
-                number += 1;
-                count += 1;
-            }
-        });
-        (count, at)
-    }
-
     fn transmit_control(&mut self, now: Time, i: usize, frame: &mut [u8]) -> Option<Transmit> {
         if !self.control_due(now, i) {
+            return None;
+        }
+        if !self.may_answer(i) {
+            if self.challenge_due(now, i) {
+                self.paths[i].challenge.iter_mut().for_each(|challenge| challenge.count(now));
+            }
             return None;
         }
         let challenge_due = self.challenge_due(now, i);
@@ -220,7 +228,7 @@ impl<C: Crypto> Connection<C> {
         if path.received.due(path.rtt.smoothed()).is_some_and(|due| due <= now) {
             return true;
         }
-        if path.state != PathState::Live {
+        if !self.carries_shared(i) {
             return false;
         }
         self.credit_owed
@@ -228,6 +236,23 @@ impl<C: Crypto> Connection<C> {
             || self.incoming.iter().any(|x| x.is_dirty())
             || self.paths.iter().any(|p| p.ack_copy_owed && p.id != path.id)
             || (self.send_stream.has_something() && self.paths[i].send_budget(now) > 0)
+    }
+
+    /// Whether what any live path may carry goes by path `i`. Not by one that a shard carries while another lives: it would overtake
+    /// content that was planned before it.
+    fn carries_shared(&self, i: usize) -> bool {
+        let live = |path: &Path<C>| path.state == PathState::Live;
+        live(&self.paths[i])
+            && (!self.paths[i].is_away() || !self.paths.iter().any(|p| live(p) && !p.is_away()))
+    }
+
+    /// Whether path `i` takes a padded packet: an address that proved nothing gets a few times what came from it.
+    pub(super) fn may_answer(&self, i: usize) -> bool {
+        let path = &self.paths[i];
+        let proven = self.side == Side::Opener || path.state != PathState::Unproven;
+        let counters = &path.counters;
+        let received = counters.bytes_received + counters.packets_received * (HEADER_LEN + TAG_LEN) as u64;
+        proven || counters.bytes_sent + limits::DATAGRAM_MIN as u64 <= limits::UNPROVEN_FACTOR * received
     }
 
     fn challenge_due(&self, now: Time, i: usize) -> bool {
@@ -254,19 +279,18 @@ impl<C: Crypto> Connection<C> {
         let mut control = ControlContent::default();
         let mut eliciting = self.write_path_frames(now, i, challenge_due, w);
         self.write_acks(now, i, w, &mut control);
-        let path = &mut self.paths[i];
-        if core::mem::take(&mut path.ping_owed) {
+        if core::mem::take(&mut self.paths[i].ping_owed) {
             Frame::Ping.encode(w);
             eliciting = true;
         }
-        if path.state == PathState::Live {
+        if self.carries_shared(i) {
             eliciting |= self.write_shared_frames(now, i, w, &mut control);
         }
         (control, eliciting)
     }
 
     fn write_path_frames(&mut self, now: Time, i: usize, challenge_due: bool, w: &mut Writer<'_>) -> bool {
-        let connection = self.local_id;
+        let connection = self.id_for(self.paths[i].id);
         let path = &mut self.paths[i];
         let mut eliciting = false;
         if let Some((token, _)) = path.response.take() {
@@ -276,15 +300,20 @@ impl<C: Crypto> Connection<C> {
         if challenge_due && let Some(challenge) = &mut path.challenge {
             Frame::PathChallenge { token: challenge.token, connection }.encode(w);
             challenge.first_sent.get_or_insert(now);
-            challenge.resend_at = now + limits::CHALLENGE_RESEND * (1 << challenge.sent.min(6));
-            challenge.sent += 1;
+            challenge.count(now);
             eliciting = true;
         }
         eliciting
     }
 
     /// The path's own ACK, and copies of those that went out on suspect paths.
-    fn write_acks(&mut self, now: Time, i: usize, w: &mut Writer<'_>, control: &mut ControlContent) {
+    pub(super) fn write_acks(
+        &mut self,
+        now: Time,
+        i: usize,
+        w: &mut Writer<'_>,
+        control: &mut ControlContent,
+    ) {
         let own = &mut self.paths[i];
         if let Some(due) = own.received.due(own.rtt.smoothed())
             && let Some(all) = own.received.write(now, own.id, w)
@@ -357,22 +386,8 @@ impl<C: Crypto> Connection<C> {
         Some(self.seal_control(now, i, address, Content::MtuProbe, &payload[..len], head))
     }
 
-    fn transmit_close(&mut self, now: Time, frame: &mut [u8]) -> Option<Transmit> {
-        let State::Closing { code, text, owed, .. } = &mut self.state else { return None };
-        let told = (0..*owed).rev().find(|i| self.paths[*i].state != PathState::Unproven);
-        *owed = told.unwrap_or(0);
-        let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
-        let mut w = Writer::new(payload);
-        Frame::Close { code: *code, text }.encode(&mut w);
-        let len = w.written();
-        let i = told?;
-        let address = self.paths[i].address;
-        let content = Content::Control(ControlContent::default(), false);
-        Some(self.seal_control(now, i, address, content, &payload[..len], head))
-    }
-
     /// Seals one control packet into `frame` and logs it.
-    fn seal_control(
+    pub(super) fn seal_control(
         &mut self,
         now: Time,
         i: usize,
@@ -381,7 +396,8 @@ impl<C: Crypto> Connection<C> {
         payload: &[u8],
         frame: &mut [u8],
     ) -> Transmit {
-        let Path { id, destination, seal, sent, .. } = &mut self.paths[i];
+        let paced = matches!(content, Content::Control(ControlContent { stream: Some(_), .. }, _));
+        let Path { id, destination, seal, sent, controller, .. } = &mut self.paths[i];
         let number = sent.next_number();
         let mut header = Header::new(Kind::Control);
         header.path = *id;
@@ -389,12 +405,13 @@ impl<C: Crypto> Connection<C> {
         header.number = number;
         header.stamp = now.as_stamp();
         header.length = payload.len() as u16;
+        // Messages alone may fill the first windows: many small files are nothing else.
+        header.ask = paced && controller.in_startup();
         let head = header.encode();
         let len = HEADER_LEN + payload.len() + TAG_LEN;
         frame[..HEADER_LEN].copy_from_slice(&head);
         let key = seal.key(&self.crypto, number);
         self.crypto.seal(key, number, &head, payload, &mut frame[HEADER_LEN..len]);
-        let paced = matches!(content, Content::Control(ControlContent { stream: Some(_), .. }, _));
         let train = Train::new(number, 1, now, (len as u16, len as u16), content);
         self.paths[i].log(now, train, paced);
         self.last_sent = now;

@@ -2,7 +2,7 @@
 //!
 //! A HELLO costs as little as it has proved. In order: its length and kind (no state is touched), its ticket's id (one
 //! look-up), whether it repeats a half-open handshake (one hash), a cookie when the table is half full (one MAC), and
-//! only then its Noise message (one psk, no DH: that comes with [`Acceptor::reply`]). Nothing is kept of a packet that
+//! only then its Noise message (one psk; a DH once that has opened). Nothing is kept of a packet that
 //! fails, and no answer is longer than what it answers.
 //!
 //! **One ticket, one connection.** The first HELLO that opens binds its ticket: while it is half open, another HELLO,
@@ -100,6 +100,8 @@ pub struct Fresh {
     pub suite: Suite,
     /// Which way content may flow.
     pub direction: Direction,
+    /// For the keys of both directions: the connection may be made, and may act, before it is known what its REPLY will say.
+    pub secrets: Secrets,
     /// What the opener told of itself; its stream may be acted on at once.
     pub payload: Payload,
     /// How many stream bytes fit the REPLY.
@@ -280,6 +282,8 @@ impl Acceptor {
         if !versions.contains(&VERSION) {
             return Ok(Verdict::Versions(header.version));
         }
+        let secrets = Noise::secrets_of_answer(&admission.ticket, header.version, seed, hello.noise);
+        let secrets = secrets.ok_or(DropReason::Forged)?;
         let half_open = self.table.insert(Shaking {
             ticket: hello.ticket,
             source,
@@ -296,16 +300,17 @@ impl Acceptor {
             ticket: hello.ticket,
             suite: admission.ticket.suite(),
             direction: admission.ticket.direction(),
+            secrets,
             payload,
             reply_stream_room: reply_stream_room(datagram.len()),
         }))
     }
 
-    /// Answers a fresh handshake: the secrets of the new connection and the REPLY to send, which is kept for repeats.
+    /// Answers a fresh handshake: the REPLY to send, which is kept for repeats.
     ///
     /// # Errors
     /// [`ReplyRefused`]; nothing has changed then.
-    pub fn reply(&mut self, handle: HalfOpen, payload: &Payload) -> Result<(Secrets, &[u8]), ReplyRefused> {
+    pub fn reply(&mut self, handle: HalfOpen, payload: &Payload) -> Result<&[u8], ReplyRefused> {
         let shaking = self.table.get_mut(handle).ok_or(ReplyRefused::Gone)?;
         let room = reply_stream_room(shaking.hello_len);
         if payload.stream.len() > room {
@@ -315,7 +320,7 @@ impl Acceptor {
         let message = noise.write(&payload.encode(&[VERSION]));
         shaking.reply = encode_reply(shaking.connection, &message);
         assert!(shaking.reply.len() <= shaking.hello_len, "a reply amplifies");
-        Ok((noise.secrets(), &shaking.reply))
+        Ok(&shaking.reply)
     }
 
     /// Gives a fresh handshake up without a word: the slot is free and the ticket waits again, so that the opener's
@@ -397,7 +402,7 @@ mod tests {
             stream: Vec::new(),
         };
         let message = Noise::opener(ticket, VERSION, [1; 32]).write(&payload.encode(versions));
-        Hello { ticket: ticket.id(), cookie: None, noise: &message }.encode()
+        Hello { ticket: ticket.id(), cookie: None, noise: &message }.encode(limits::DATAGRAM_MIN)
     }
 
     #[test]

@@ -83,6 +83,20 @@ impl Noise {
         Noise { state: Box::new(state.expect("NNpsk0 needs a psk alone, and its primitives are built in")) }
     }
 
+    /// The secrets that the answer to `message` with ephemeral key `seed` yields, whatever its payload: Split() depends on what was mixed
+    /// into the chaining key, and payloads never are (Noise revision 34, sections 5.2 and 7.3). The trial answer does not leave this function.
+    pub(super) fn secrets_of_answer(
+        ticket: &Ticket,
+        version: u8,
+        seed: [u8; 32],
+        message: &[u8],
+    ) -> Option<Secrets> {
+        let mut trial = Self::acceptor(ticket, version, seed);
+        trial.read(message)?;
+        trial.write(&[]);
+        Some(trial.secrets())
+    }
+
     /// This end's message around `payload`.
     pub(super) fn write(&mut self, payload: &[u8]) -> Vec<u8> {
         let mut message = alloc::vec![0; payload.len() + OVERHEAD];

@@ -19,6 +19,8 @@ pub struct Opener {
     noise: Option<Noise>,
     message: Vec<u8>,
     hello: Vec<u8>,
+    /// The HELLO is padded to this many bytes.
+    padded: usize,
     cookies: u8,
     versions_hint: Vec<u8>,
 }
@@ -70,6 +72,7 @@ impl Opener {
             noise: Some(noise),
             message,
             hello: Vec::new(),
+            padded: limits::DATAGRAM_MIN,
             cookies: 0,
             versions_hint: Vec::new(),
         };
@@ -78,7 +81,13 @@ impl Opener {
     }
 
     fn write_hello(&mut self, cookie: Option<&[u8; COOKIE_LEN]>) {
-        self.hello = Hello { ticket: self.ticket, cookie, noise: &self.message }.encode();
+        self.hello = Hello { ticket: self.ticket, cookie, noise: &self.message }.encode(self.padded);
+    }
+
+    /// Pads the HELLO to `len` bytes, at most [`limits::HELLO_LEN_MAX`], if it is shorter: the REPLY may be as long. Before it is sent.
+    pub fn pad(&mut self, len: usize) {
+        self.padded = len.clamp(limits::DATAGRAM_MIN, limits::HELLO_LEN_MAX);
+        self.write_hello(None);
     }
 
     /// The datagram to send, and to repeat while no REPLY comes; 1,200 to 1,452 bytes.

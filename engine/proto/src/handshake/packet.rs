@@ -46,8 +46,8 @@ impl<'a> Hello<'a> {
         Some(Hello { ticket, cookie, noise })
     }
 
-    /// The datagram, padded to the smallest that an acceptor reads.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// The datagram, zero-padded to `padded` bytes.
+    pub(super) fn encode(&self, padded: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(limits::HELLO_LEN_MAX);
         out.extend_from_slice(&Header::new(Kind::Hello).encode());
         out.extend_from_slice(&self.ticket.0);
@@ -56,7 +56,7 @@ impl<'a> Hello<'a> {
         out.extend_from_slice(cookie);
         push_counted(&mut out, self.noise);
         assert!(out.len() <= limits::HELLO_LEN_MAX, "the room was checked");
-        out.resize(out.len().max(limits::DATAGRAM_MIN), 0);
+        out.resize(out.len().max(padded), 0);
         out
     }
 }
@@ -137,7 +137,7 @@ mod tests {
             for len in [48, 1_100, 1_377] {
                 let noise = alloc::vec![3; len];
                 let hello = Hello { ticket: TicketId([5; 16]), cookie, noise: &noise };
-                let datagram = hello.encode();
+                let datagram = hello.encode(limits::DATAGRAM_MIN);
                 assert!((limits::DATAGRAM_MIN..=limits::HELLO_LEN_MAX).contains(&datagram.len()));
                 assert_eq!(Hello::decode(&datagram), Ok(hello));
             }
@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn cookie_of_another_length_is_refused() {
-        let mut datagram = Hello { ticket: TicketId([5; 16]), cookie: None, noise: &[0; 48] }.encode();
+        let mut datagram =
+            Hello { ticket: TicketId([5; 16]), cookie: None, noise: &[0; 48] }.encode(limits::DATAGRAM_MIN);
         for len in [1, 23, 25, 255] {
             datagram[HEADER_LEN + 16] = len;
             assert_eq!(Hello::decode(&datagram), Err(DropReason::Malformed), "{len}");

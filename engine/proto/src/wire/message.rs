@@ -126,6 +126,16 @@ impl Durability {
     }
 }
 
+/// The acceptor takes part in a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accept {
+    /// The transfer.
+    pub transfer: TransferId,
+    /// Chunks below it are granted from the start, whatever is laid out there; 0 when the acceptor sends. At most
+    /// [`limits::WINDOW_CHUNKS_MAX`].
+    pub limit: u32,
+}
+
 /// The receiver has ended the transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complete {
@@ -142,7 +152,7 @@ pub struct Complete {
 #[allow(missing_docs, reason = "the fields are the specification's table")]
 pub enum Message {
     Open(Open),
-    Accept(TransferId),
+    Accept(Accept),
     Page(Page),
     Decision(Decisions),
     Chunk(Chunk),
@@ -170,7 +180,10 @@ impl Message {
                 out.put_u8(u8::from(open.digests));
                 out.put_u8(0);
             }
-            Message::Accept(transfer) => out.put_u32(transfer.0),
+            Message::Accept(accept) => {
+                out.put_u32(accept.transfer.0);
+                out.put_u32(accept.limit);
+            }
             Message::Page(page) => page.encode(out),
             Message::Decision(decisions) => decisions.encode(out),
             Message::Chunk(chunk) => chunk.encode(out),
@@ -238,7 +251,7 @@ impl Message {
         let mut r = Reader::new(body);
         let message = match number {
             1 => Message::Open(Open::decode(&mut r)?),
-            2 => Message::Accept(TransferId(r.u32("accept transfer")?)),
+            2 => Message::Accept(Accept::decode(&mut r)?),
             3 => Message::Page(Page::decode(&mut r)?),
             4 => Message::Decision(Decisions::decode(&mut r)?),
             5 => Message::Chunk(Chunk::decode(&mut r, spare)?),
@@ -278,8 +291,8 @@ impl Message {
             Message::Chunk(chunk) => chunk.transfer,
             Message::Done(done) => done.transfer,
             Message::Complete(complete) => complete.transfer,
-            Message::Accept(transfer)
-            | Message::Reject { transfer, .. }
+            Message::Accept(accept) => accept.transfer,
+            Message::Reject { transfer, .. }
             | Message::Withdraw { transfer, .. }
             | Message::Cancel { transfer, .. }
             | Message::End { transfer, .. } => *transfer,
@@ -300,6 +313,17 @@ impl Message {
             Message::Cancel { .. } => 10,
             Message::End { .. } => 11,
         }
+    }
+}
+
+impl Accept {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let transfer = TransferId(r.u32("accept transfer")?);
+        let limit = r.u32("accept limit")?;
+        if limit > limits::WINDOW_CHUNKS_MAX {
+            return Err(Malformed::new("accept limit"));
+        }
+        Ok(Accept { transfer, limit })
     }
 }
 

@@ -19,7 +19,8 @@ pub use header::{
     ATTEMPT_MASK, ConnectionId, HEADER_LEN, Header, Kind, PathId, TAG_LEN, TransferId, VERSION,
 };
 pub use message::{
-    Chunk, Codec, Complete, Decision, Decisions, Done, DoneStatus, Durability, Message, Open, Role, Run,
+    Accept, Chunk, Codec, Complete, Decision, Decisions, Done, DoneStatus, Durability, Message, Open, Role,
+    Run,
 };
 pub use page::{Attribute, Entry, EntryKind, Inline, Page, check_name};
 

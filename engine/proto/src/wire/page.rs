@@ -314,8 +314,11 @@ impl Attribute {
                 5 => all.push(Attribute::HardLink(body.u32("hard link")?)),
                 6 => all.push(Attribute::Digest(body.array("digest attribute")?)),
                 7 => all.push(Attribute::Data(body.u64("data attribute")?)),
-                _ => {}
+                _ => {
+                    body.rest();
+                }
             }
+            body.finish("attribute")?;
         }
         Ok(all)
     }

@@ -13,7 +13,9 @@ use xfer_proto::limits;
 use xfer_proto::path::Address;
 use xfer_proto::stream::SendStream;
 use xfer_proto::time::Time;
-use xfer_proto::wire::{CloseCode, ConnectionId, Header, Kind, Message, Open, PathId, Role, TransferId};
+use xfer_proto::wire::{
+    Accept, CloseCode, ConnectionId, Header, Kind, Message, Open, PathId, Role, TransferId,
+};
 
 use crate::clock::{Clock, MS, SECOND};
 use crate::content::{Sink, Source};
@@ -373,10 +375,10 @@ impl<C: Crypto + Clone> End<C> {
                 assert_eq!(side, 1);
                 if !plan.carry || *open == first_open(plan) {
                     if !plan.carry {
-                        connection.send(&Message::Accept(open.transfer));
+                        connection.send(&Message::Accept(Accept { transfer: open.transfer, limit: 0 }));
                     }
                 } else {
-                    connection.send(&Message::Accept(open.transfer));
+                    connection.send(&Message::Accept(Accept { transfer: open.transfer, limit: 0 }));
                 }
                 match open.role {
                     Role::Sender => receiver.as_mut().expect("planned").begin(connection),

@@ -3,10 +3,11 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use xfer_proto::limits;
 use xfer_proto::wire::{
-    Attribute, Chunk, CloseCode, Codec, Complete, ConnectionId, Decision, Decisions, Done, DoneStatus,
-    Durability, Entry, EntryKind, ErrorBody, Header, Inline, Kind, Message, Open, Page, PathId, Role, Run,
-    TransferId,
+    Accept, Attribute, Chunk, CloseCode, Codec, Complete, ConnectionId, Decision, Decisions, Done,
+    DoneStatus, Durability, Entry, EntryKind, ErrorBody, Header, Inline, Kind, Message, Open, Page, PathId,
+    Role, Run, TransferId,
 };
 
 pub(crate) fn header() -> impl Strategy<Value = Header> {
@@ -211,7 +212,8 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
     let transfer = || any::<u32>().prop_map(TransferId);
     prop_oneof![
         open().prop_map(Message::Open),
-        transfer().prop_map(Message::Accept),
+        (transfer(), 0..=limits::WINDOW_CHUNKS_MAX)
+            .prop_map(|(transfer, limit)| Message::Accept(Accept { transfer, limit })),
         page().prop_map(Message::Page),
         decisions().prop_map(Message::Decision),
         chunk().prop_map(Message::Chunk),

@@ -17,6 +17,7 @@ from xfer_reference.loop import drive, plain_wire
 from xfer_reference.messages import Entry
 from xfer_reference.ranges import RangeSet
 from xfer_reference.sender import Acceptor, Habits, Sender, file
+from xfer_reference.tree import Tree
 
 SECRET = bytes(range(32))
 SECONDS = 30.0
@@ -206,17 +207,42 @@ class Transfers(unittest.TestCase):
         served, ended, _ = self.receive([file(b"a", b"content")], bad_wire=BadWire(lose_first=(0,)))
         self.assertEqual((served.acceptor.hellos, ended.hellos), (2, 3))
 
-    def test_plain_data_that_anybody_could_have_made_is_dropped(self):
+    def test_data_without_a_place_is_dropped(self):
         class Refusing:
             def on_data(self, header, payload):
-                raise wire.WireError("not granted", wire.FLOW)
+                return False
 
         peer = wire.HandshakePayload([1], 2, 1200, 1 << 16, 1 << 18)
-        for suite, code in ((1, wire.FLOW), (2, wire.FLOW), (3, None)):
+        for suite in (1, 2, 3):
             link = Connection(Refusing(), suite, bytes(32), bytes(32), 7, peer, 0)
             header = wire.Header(wire.DATA, 7, length=16).encode()
             link.handle(1, keys.DirectionKeys(bytes(32), suite).seal(wire.DATA, 0, 0, header, bytes(16)))
-            self.assertEqual(link.closing and link.closing.code, code, f"suite {suite}")
+            self.assertEqual((link.closing, link.received.largest), (None, None), f"suite {suite}")
+
+    def test_where_data_has_no_place(self):
+        receiver = client.Receiver(Tree(self.folder), 1, 16)
+        receiver.connection = self
+        self.send = self.set_window = lambda _: None
+        size = (1 << 16) + 100
+        receiver.on_message(messages.Accept(1))
+        receiver.on_message(messages.Page(1, 0, 0, True, [Entry(messages.FILE, b"f", size)]))
+
+        def held(chunk, at, length, attempt=0):
+            header = wire.Header(wire.DATA, 7, transfer=1, offset=(chunk << 16) + at, length=length, attempt=attempt)
+            return receiver.on_data(header, bytes(length))
+
+        for place in ((2, 0, 16), (1, 8, 16), (1, 96, 16), (0, (1 << 16) - 16, 32), (2000, 0, 16)):
+            self.assertFalse(held(*place), place)
+        self.assertTrue(held(1, 0, 48))
+        receiver.on_message(messages.Chunk(1, 1, 0, 1, 60, [bytes(32)]))
+        for place in ((1, 48, 16), (1, 48, 8), (1, 64, 16)):
+            self.assertFalse(held(*place), place)
+        # It decodes to nothing: rejected, and what follows is of the next attempt.
+        self.assertTrue(held(1, 48, 12))
+        self.assertEqual((receiver.counts["rejected"], receiver.building[1].attempt), (1, 1))
+        for chunk, length in ((2, 16), (1, 101)):
+            with self.assertRaises(wire.WireError):
+                receiver.on_message(messages.Chunk(1, chunk, 0, 0, length, [bytes(32)]))
 
     def test_an_unknown_ticket_gets_no_answer(self):
         served = Served([])

@@ -230,7 +230,7 @@ def done(item):
 
 MESSAGES = {
     "OPEN": lambda t, f: messages.Open(t, f["role"], f["chunk_log2"], f["digest"]),
-    "ACCEPT": lambda t, f: messages.Accept(t),
+    "ACCEPT": lambda t, f: messages.Accept(t, f["limit"]),
     "PAGE": lambda t, f: messages.Page(
         t, f["page"], f["first_object"], bool(f["last"]), [entry(item) for item in f["entries"]]
     ),

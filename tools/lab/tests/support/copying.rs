@@ -2,6 +2,8 @@
 //!
 //! Nothing here sleeps in order to be in time: whatever is waited for is asked for again and again until a deadline.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::IpAddr;
@@ -121,6 +123,63 @@ impl Stage {
         let started = Instant::now();
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         Copying { child, pair, started, stage: self, way }
+    }
+
+    /// Copies from cold, as a user would type it: from the start of the process until the copy is in place, and until the process ended.
+    /// `name` is a file of `bytes` bytes or a directory with such files, the same on both hosts; the copy is removed again.
+    pub(crate) fn copy_cold(&self, way: Way, name: &str, bytes: u64) -> (Duration, Duration) {
+        let (here, there) = (self.lab.host("a").home(), self.lab.host("b").home().join("root"));
+        let (from, into) = match way {
+            Way::Download => (there.join(name), here.join("cold")),
+            Way::Upload => (here.join(name), there.join("cold")),
+        };
+        let mut command = self.lab.host("a").command(xferctl());
+        command.args(["cp", "-r", "--progress", "none"]);
+        match way {
+            Way::Download => command.arg(format!("{}/{name}", self.link)).arg(&into),
+            Way::Upload => command.arg(&from).arg(format!("{}/cold", self.link)),
+        };
+        let started = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut in_place = None;
+        let status = loop {
+            let ended = child.try_wait().unwrap();
+            let took = started.elapsed();
+            if in_place.is_none()
+                && into.metadata().is_ok_and(|found| !found.is_file() || found.len() == bytes)
+            {
+                in_place = Some(took);
+            }
+            if let Some(status) = ended {
+                break status;
+            }
+            assert!(took < PATIENCE, "the copy does not end");
+            std::thread::sleep(POLL_EVERY / 8);
+        };
+        let ended = started.elapsed();
+        let said = child.wait_with_output().unwrap();
+        assert!(status.success(), "{}{}", said.stdout.escape_ascii(), said.stderr.escape_ascii());
+        let same = std::process::Command::new("diff").arg("-r").args([&from, &into]).status().unwrap();
+        assert!(same.success(), "{name} and its copy differ");
+        if into.is_dir() {
+            fs::remove_dir_all(&into).unwrap();
+        } else {
+            fs::remove_file(&into).unwrap();
+        }
+        (in_place.expect("it is in place when the copy ended"), ended)
+    }
+
+    /// Makes a directory `many` of `count` files of 1 KiB on both hosts.
+    pub(crate) fn with_small_files(self, count: usize) -> Stage {
+        let (here, there) = (self.lab.host("a").home(), self.lab.host("b").home().join("root"));
+        for home in [here, there] {
+            let directory = home.join("many");
+            fs::create_dir(&directory).unwrap();
+            for i in 0..count {
+                fs::write(directory.join(format!("f{i}")), vec![i as u8; 1_024]).unwrap();
+            }
+        }
+        self
     }
 
     /// Bytes that host `host` has sent and received over its interface of `wire`, headers included.

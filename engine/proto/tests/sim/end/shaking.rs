@@ -104,15 +104,15 @@ impl<C: Crypto + Clone> End<C> {
                 if let Ok(Some((1, len))) = Message::head(&fresh.payload.stream)
                     && let Ok(Message::Open(open)) = Message::decode(1, &fresh.payload.stream[4..4 + len])
                 {
-                    stream.push(&Message::Accept(open.transfer));
+                    stream.push(&Message::Accept(Accept { transfer: open.transfer, limit: 0 }));
                     carried = stream.take(1_000, |_, a, b| bytes = [a, b].concat());
                 }
                 let payload = Self::payload(&self.plan, 1, bytes);
-                let (secrets, reply) = acceptor.reply(fresh.half_open, &payload).unwrap();
+                let reply = acceptor.reply(fresh.half_open, &payload).unwrap();
                 let reply = reply.to_vec();
                 let established = Established {
                     side: Side::Acceptor,
-                    secrets,
+                    secrets: fresh.secrets,
                     suite: fresh.suite,
                     local_id: payload.connection,
                     remote_id: fresh.payload.connection,

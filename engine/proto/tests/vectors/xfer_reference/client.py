@@ -2,8 +2,9 @@
 
     python3 -m xfer_reference.client --ticket HEX --suite N --direction 2 --address IP:PORT --output DIR
 
-Prints one JSON line: {"files": [{"name", "size", "digest"}], "bytes", "seconds"}. Exit code 0 when everything arrived
-verified; else 1 and the reason on stderr.
+Prints one JSON line: {"files": [{"name", "size", "digest"}], "bytes", "codecs", "dropped", "seconds"}; `codecs` counts the
+chunks of each. Exit code 0 when everything arrived verified; else 1 and the reason on stderr. With `--drop-every N` each
+N-th datagram that comes is thrown away.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import time
 from . import keys, noise, wire
 from .connection import Connection
 from .limits import COOKIES_MAX, DATAGRAM_MAX, HELLO_FIRST_US, HELLO_TRIES, STREAM_AHEAD
-from .loop import TimedOut, drive
+from .loop import Losses, TimedOut, drive, plain_wire
 from .messages import Cancel, Error, RECEIVER, encode
 from .receiver import CLASS_UNSUPPORTED, Receiver, Refused
 from .tree import Tree
@@ -180,15 +181,15 @@ def parse_address(text):
     return str(ipaddress.ip_address(host.strip("[]"))), int(port)
 
 
-def receive(secret, suite, direction, address, output, digest=1, chunk_log2=18, seconds=60.0):
-    """(client, files) of a transfer that succeeded. Raises `Failed` or `TimedOut`."""
+def receive(secret, suite, direction, address, output, digest=1, chunk_log2=18, seconds=60.0, wire=plain_wire):
+    """(client, files) of a transfer that succeeded; `wire` as for `loop.drive`. Raises `Failed` or `TimedOut`."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         buffer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         tree = Tree(output)
         client = Client(secret, suite, direction, address, Receiver(tree, 1, chunk_log2, digest), buffer)
-        drive(sock, client, seconds)
+        drive(sock, client, seconds, wire)
         files = client.result()
         return client, files
 
@@ -202,6 +203,7 @@ def arguments():
     parser.add_argument("--output", required=True, help="the folder that files are written to")
     parser.add_argument("--digest", choices=("blake3", "none"), default="blake3")
     parser.add_argument("--chunk-log2", type=int, choices=range(16, 27), default=18)
+    parser.add_argument("--drop-every", type=int, default=0, metavar="N", help="lose each N-th datagram; 0: none")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for all of it")
     chosen = parser.parse_args()
     if len(chosen.ticket) != 32:
@@ -212,17 +214,22 @@ def arguments():
 def main():
     chosen = arguments()
     start = time.monotonic()
+    losses = Losses(chosen.drop_every)
     try:
-        _, files = receive(
+        client, files = receive(
             chosen.ticket, chosen.suite, chosen.direction, chosen.address, chosen.output,
-            int(chosen.digest == "blake3"), chosen.chunk_log2, chosen.timeout,
+            int(chosen.digest == "blake3"), chosen.chunk_log2, chosen.timeout, losses,
         )
     except (Failed, TimedOut, OSError) as error:
         print(f"xfer_reference.client: {error}", file=sys.stderr)
         return 1
     listed = [{"name": os.fsdecode(name), "size": size, "digest": root.hex()} for name, size, root in sorted(files)]
     seconds = round(time.monotonic() - start, 3)
-    print(json.dumps({"files": listed, "bytes": sum(size for _, size, _ in files), "seconds": seconds}))
+    printed = {
+        "files": listed, "bytes": sum(size for _, size, _ in files), "codecs": client.receiver.codecs,
+        "dropped": losses.dropped, "seconds": seconds,
+    }
+    print(json.dumps(printed))
     return 0
 
 

@@ -2,7 +2,10 @@
 
 import struct
 
+from .limits import EXTENTS_MAX
+
 PLAIN, LZ4, ZSTD, EXTENTS = range(4)
+NAMES = ("plain", "lz4", "zstd", "extents")
 
 
 class CodecError(Exception):
@@ -109,6 +112,8 @@ def extents_decode(stored, plain_length):
     if len(stored) < 4:
         raise CodecError("extents without a count")
     (count,) = struct.unpack_from("<I", stored)
+    if not 1 <= count <= EXTENTS_MAX:
+        raise CodecError(f"{count} extents")
     at = 4 + 8 * count
     if at > len(stored):
         raise CodecError(f"{count} extents in {len(stored)} stored bytes")

@@ -40,7 +40,6 @@ class Received:
 
     def __init__(self):
         self.seen = RangeSet()
-        self.held = RangeSet()
         self.next = 0
         self.largest = None
         self.due = None
@@ -49,16 +48,13 @@ class Received:
     def is_fresh(self, number):
         return number + NUMBERS_KEPT >= self.next and number not in self.seen
 
-    def on_packet(self, now, header, eliciting, held, delay):
+    def on_packet(self, now, header, eliciting, delay):
         skipped = header.number > self.next
         self.seen.add(header.number, header.number + 1)
         self.next = max(self.next, header.number + 1)
         self.seen.remove(0, self.next - NUMBERS_KEPT)
-        if held:
-            self.held.add(header.number, header.number + 1)
-            self.held.remove(0, self.next - NUMBERS_KEPT)
-            if self.largest is None or header.number > self.largest[0]:
-                self.largest = (header.number, header.stamp, now)
+        if self.largest is None or header.number > self.largest[0]:
+            self.largest = (header.number, header.stamp, now)
         if not eliciting:
             return
         self.count += 1
@@ -73,7 +69,7 @@ class Received:
             return None
         self.due, self.count = None, 0
         _, stamp, at = self.largest
-        return wire.Ack(0, min(now - at, STAMP), stamp, at & STAMP, 0, self.held.newest(RANGES_MAX))
+        return wire.Ack(0, min(now - at, STAMP), stamp, at & STAMP, 0, self.seen.newest(RANGES_MAX))
 
 
 class Connection:
@@ -168,28 +164,20 @@ class Connection:
 
     def _accept(self, now, header, payload):
         if header.type == wire.DATA:
-            held = self._take_data(header, payload)
-            if held is None:
-                return
-            self.received.on_packet(now, header, True, held, self._ack_delay())
+            # What has no place is dropped: another packet may have the number yet.
+            if self.app.on_data(header, payload):
+                self.received.on_packet(now, header, True, self._ack_delay())
             return
         frames = wire.decode_frames(payload)
         eliciting = any(wire.is_eliciting(frame) for frame in frames)
-        self.received.on_packet(now, header, eliciting, True, self._ack_delay())
+        self.received.on_packet(now, header, eliciting, self._ack_delay())
         for frame in frames:
             self._on_frame(now, frame)
             if self.closed_by_peer is not None:
+                # What the packet brought of the stream counts.
+                self._on_stream()
                 return
         self._on_stream()
-
-    def _take_data(self, header, payload):
-        """As `app.on_data`; None for a packet that is dropped because anybody could have made it."""
-        try:
-            return self.app.on_data(header, payload)
-        except WireError:
-            if self.opener.is_plain(wire.DATA):
-                return None
-            raise
 
     def _accept_closing(self, header, payload):
         self.close_received += 1
@@ -227,7 +215,7 @@ class Connection:
 
     def _on_ack(self, now, ack):
         if ack.path != 0:
-            raise WireError(f"an ACK of path {ack.path}, which was never opened", wire.ACK_UNSENT)
+            return
         for low, high in ack.ranges:
             if high >= self.next_number or any(low <= number <= high for number in self.skipped):
                 raise WireError(f"an ACK of packets {low} to {high}, not all of which were sent", wire.ACK_UNSENT)

@@ -18,6 +18,21 @@ def plain_wire(datagram, outgoing):
     return [datagram]
 
 
+class Losses:
+    """Loses each `every`-th datagram that comes in; 0 loses none."""
+
+    def __init__(self, every):
+        self.every = every
+        self.came = self.dropped = 0
+
+    def __call__(self, datagram, outgoing):
+        self.came += not outgoing
+        if outgoing or not self.every or self.came % self.every:
+            return [datagram]
+        self.dropped += 1
+        return []
+
+
 def drive(sock, end, seconds, wire=plain_wire):
     """Runs `end` until it is over. `wire` gets every datagram and returns those that pass."""
     deadline = now_us() + int(seconds * 1e6)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from . import wire
 from .limits import (
-    BODY_MAX, CHUNK_LOG2, COMPONENT_MAX, ERROR_TEXT_MAX, INLINE_MAX, NAME_MAX, PAGE_ENTRIES_MAX, RUNS_MAX,
+    BODY_MAX, CHUNK_LOG2, COMPONENT_MAX, ERROR_TEXT_MAX, EXTRAS_MAX, INLINE_MAX, NAME_MAX, PAGE_ENTRIES_MAX, RUNS_MAX,
+    SPACE_MAX, WINDOW_CHUNKS,
 )
 from .wire import Reader, WireError
 
@@ -15,6 +16,8 @@ NEED, SKIP, RESUME, FAIL = range(4)
 COPIED, RESUMED, FAILED = range(3)
 SENDER, RECEIVER = 1, 2
 NO_OFFSET = (1 << 64) - 1
+# The object that WITHDRAW names for something that could not be listed.
+UNLISTED = (1 << 32) - 1
 DIGEST = 32
 
 
@@ -69,26 +72,29 @@ class Open:
 
     @staticmethod
     def decode(read):
-        transfer, role, chunk_log2, digest, zero = read.take("IBBBB")
+        transfer, role, chunk_log2, digest, _ = read.take("IBBBB")
         _one_of(role, (1, 2), "OPEN with role")
         _one_of(chunk_log2, CHUNK_LOG2, "OPEN with chunk size 2^")
         _one_of(digest, (0, 1), "OPEN with digest")
-        _one_of(zero, (0,), "OPEN with a last byte of")
         return Open(transfer, role, chunk_log2, digest)
 
 
 @dataclass
 class Accept:
     transfer: int
+    limit: int
 
     type = ACCEPT
 
     def body(self):
-        return struct.pack("<I", self.transfer)
+        return struct.pack("<II", self.transfer, self.limit)
 
     @staticmethod
     def decode(read):
-        return Accept(read.take("I"))
+        accept = Accept(*read.take("II"))
+        if accept.limit > WINDOW_CHUNKS:
+            raise WireError(f"ACCEPT grants {accept.limit} chunks")
+        return accept
 
 
 def check_name(name):
@@ -132,7 +138,10 @@ class Entry:
             raise WireError(f"{shared} bytes shared with a name of {len(before)}")
         entry = Entry(kind, before[:shared] + read.bytes(rest), size, mode, mtime_s, mtime_ns)
         entry.target = read.bytes(read.take("H"))
-        entry.attributes = decode_attributes(read.bytes(read.take("H")))
+        extras = read.take("H")
+        if extras > EXTRAS_MAX:
+            raise WireError(f"{extras} bytes of attributes")
+        entry.attributes = decode_attributes(read.bytes(extras))
         entry.is_open = bool(flags & 2)
         if flags & 1:
             if size > INLINE_MAX:
@@ -143,10 +152,12 @@ class Entry:
 
     def check(self, flags):
         regular = self.kind == FILE
-        if flags > 3 or flags == 3 or (flags and not regular):
+        if flags & 3 == 3 or (flags & 3 and not regular):
             raise WireError(f"flags {flags} of an entry of kind {self.kind}")
         if self.size and (not regular or self.is_open):
             raise WireError(f"a size of {self.size} where there is none")
+        if self.size > SPACE_MAX or len(self.target) > NAME_MAX or b"\0" in self.target:
+            raise WireError(f"a size of {self.size} or a target of {len(self.target)} bytes")
         if self.mode > 0o7777 or self.mtime_ns >= 1_000_000_000:
             raise WireError(f"mode {self.mode:o} or {self.mtime_ns} nanoseconds")
         if bool(self.target) != (self.kind == SYMLINK):
@@ -173,7 +184,7 @@ def decode_attributes(data):
         elif kind == 5:
             found.append({"type": 5, "object": value.take("I")})
         elif kind == 6:
-            found.append({"type": 6, "root": value.bytes(32)})
+            found.append({"type": 6, "root": value.bytes(DIGEST)})
         elif kind == 7:
             found.append({"type": 7, "bytes": value.take("Q")})
         else:
@@ -223,18 +234,18 @@ class Page:
     @staticmethod
     def decode(read):
         transfer, page, first_object, flags, count = read.take("IIIBH")
-        if flags > 1 or count > PAGE_ENTRIES_MAX:
-            raise WireError(f"a page with flags {flags} and {count} entries")
+        if count > PAGE_ENTRIES_MAX:
+            raise WireError(f"a page with {count} entries")
         entries, before = [], b""
         for i in range(count):
             entry = Entry.decode(read, before)
             if not (entry.name == b"." and entry.kind == DIRECTORY and i == 0 and page == 0):
                 check_name(entry.name)
-            if entry.is_open and not (flags and i == count - 1):
+            if entry.is_open and not (flags & 1 and i == count - 1):
                 raise WireError("an OPEN entry that is not the last")
             entries.append(entry)
             before = entry.name
-        return Page(transfer, page, first_object, bool(flags), entries)
+        return Page(transfer, page, first_object, bool(flags & 1), entries)
 
 
 @dataclass

@@ -71,6 +71,7 @@ class Receiver:
         self.links = []
         self.ended = []
         self.completed = False
+        self.codecs = dict.fromkeys(codec.NAMES, 0)
         self.counts = {"data": 0, "duplicate": 0, "rejected": 0, "refused": 0}
 
     def open_message(self):
@@ -172,9 +173,9 @@ class Receiver:
         self._end(number, messages.COPIED, None)
 
     def _on_chunk(self, entry):
-        self._plan(entry.chunk)
-        if entry.stored_length == 0 and entry.codec != codec.EXTENTS:
-            raise WireError(f"chunk {entry.chunk} with codec {entry.codec} and nothing stored")
+        plan = self.space.chunks.get(entry.chunk)
+        if plan is None or entry.chunk >= self._limit() or entry.stored_length > plan.plain_length:
+            raise WireError(f"an entry of chunk {entry.chunk} with {entry.stored_length} bytes")
         if self._is_accepted(entry.chunk):
             return
         build = self._assembly(entry.chunk)
@@ -187,6 +188,9 @@ class Receiver:
         self._try_chunk(entry.chunk)
 
     def _on_withdraw(self, message):
+        if message.object == messages.UNLISTED:
+            self.failures.append((message.error.name, message.error.text))
+            return
         if message.object >= len(self.listed):
             raise WireError(f"object {message.object} withdrawn before it was listed")
         if message.object not in self.open_objects or message.object in self.links:
@@ -200,10 +204,8 @@ class Receiver:
 
     # Chunks
 
-    def _plan(self, chunk):
-        if chunk not in self.space.chunks:
-            raise WireError(f"chunk {chunk} is not in the decided address space")
-        return self.space.chunks[chunk]
+    def _limit(self):
+        return self.base + self.chunks_ahead
 
     def _is_accepted(self, chunk):
         return chunk < self.base or chunk in self.accepted
@@ -217,12 +219,11 @@ class Receiver:
     def _hold(self, header, payload):
         """Whether the packet's bytes are here now, or are not needed."""
         chunk, at = divmod(header.offset, self.size)
-        if header.transfer != self.transfer or not payload or at % 16 or at + len(payload) > self.size:
+        end = at + len(payload)
+        plan = self.space.chunks.get(chunk)
+        if header.transfer != self.transfer or plan is None or chunk >= self._limit() or at % 16 or not payload:
             self.counts["refused"] += 1
             return False
-        if chunk >= self.base + self.chunks_ahead:
-            raise WireError(f"DATA of chunk {chunk}, {self.base + self.chunks_ahead} granted", wire.FLOW)
-        plan = self._plan(chunk)
         if self._is_accepted(chunk):
             self.counts["duplicate"] += 1
             return True
@@ -234,9 +235,9 @@ class Receiver:
         if step:
             build.restart((build.attempt + step) & 0xFF)
         limit = build.entry.stored_length if build.entry else plan.plain_length
-        end = at + len(payload)
         if end > limit or (len(payload) % 16 and build.entry and end != limit):
-            raise WireError(f"DATA of chunk {chunk} from {at} to {end}, {limit} bytes stored")
+            self.counts["refused"] += 1
+            return False
         if build.here.covers(at, end):
             self.counts["duplicate"] += 1
         if len(build.data) < end:
@@ -263,6 +264,7 @@ class Receiver:
             build.restart((build.attempt + 1) & 0xFF)
             return
         self._accept_chunk(chunk)
+        self.codecs[codec.NAMES[entry.codec]] += 1
         for item, part, value in values:
             self._take(chunk, item, part, value)
 
@@ -270,7 +272,7 @@ class Receiver:
         """(object, its bytes here, their chaining value or root) for each object that is waited for; None if wrong."""
         plan = self.space.chunks[chunk]
         if len(entry.digests) != (len(plan.objects) if self.digest else 0):
-            raise WireError(f"{len(entry.digests)} digests for {len(plan.objects)} objects of chunk {chunk}")
+            return None
         if entry.codec == codec.PLAIN and entry.stored_length != plan.plain_length:
             return None
         try:
@@ -279,14 +281,12 @@ class Receiver:
             return None
         except codec.Unsupported as error:
             raise Refused(str(error)) from None
-        start, values = chunk * self.size, []
-        for i, item in enumerate(plan.objects):
+        values = []
+        for i, (item, offset, at, length) in enumerate(self.space.pieces(plan)):
             if item.number not in self.open_objects:
                 continue
-            low, high = max(item.start, start), min(item.end, start + self.size)
-            part = plain[low - start : high - start]
-            split = self.space.is_split(item)
-            value = blake3.chaining_value(part, low - item.start) if split else blake3.root(part)
+            part = plain[at : at + length]
+            value = self.space.digest(item, offset, part)
             if self.digest and value != entry.digests[i]:
                 return None
             values.append((item, part, value))
@@ -334,7 +334,7 @@ class Receiver:
             self.ended.append((number, status, detail))
 
     def _announce(self):
-        limit = self.base + self.chunks_ahead
+        limit = self._limit()
         # Chunks of a withdrawn object may be accepted before they are granted: a later WINDOW says so.
         known = [chunk - self.base for chunk in self.accepted if chunk < limit]
         words = [0] * (max(known) // 64 + 1 if known else 0)

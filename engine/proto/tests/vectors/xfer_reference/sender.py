@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from . import blake3, codec, keys, messages, noise, wire
 from .connection import Connection
-from .limits import COOKIE_BUCKET_US, DATAGRAM_MAX, STREAM_AHEAD
+from .limits import COOKIE_BUCKET_US, DATAGRAM_MAX, PAGES_FIRST, STREAM_AHEAD
 from .messages import Entry, Error
 from .space import Space
 from .wire import HandshakePayload, WireError
@@ -65,7 +65,7 @@ class Sender:
         self.connection = None
         self.open = None
         self.space = None
-        self.pages_sent = self.pages_granted = 0
+        self.pages_sent, self.pages_granted = 0, PAGES_FIRST
         self.decided = []
         self.partial = []
         self.base = self.limit = 0
@@ -99,7 +99,7 @@ class Sender:
         self._go_on()
 
     def on_data(self, header, payload):
-        raise WireError("DATA from the receiver of content")
+        return False
 
     def next_data(self):
         while self.pieces:
@@ -127,7 +127,7 @@ class Sender:
             raise WireError("an OPEN that this sender does not serve")
         self.open = message
         self.space = Space(message.chunk_log2)
-        self.connection.send(messages.Accept(message.transfer))
+        self.connection.send(messages.Accept(message.transfer, 0))
 
     def _on_decision(self, message):
         page = self.content.pages[len(self.decided)]

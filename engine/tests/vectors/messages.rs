@@ -2,8 +2,8 @@
 
 use crate::json::{Json, hex, list, map};
 use xfer_proto::wire::{
-    Attribute, Chunk, Codec, Complete, Decision, Decisions, Done, DoneStatus, Durability, Entry, EntryKind,
-    ErrorBody, Inline, Message, Open, Page, Role, Run, TransferId,
+    Accept, Attribute, Chunk, Codec, Complete, Decision, Decisions, Done, DoneStatus, Durability, Entry,
+    EntryKind, ErrorBody, Inline, Message, Open, Page, Role, Run, TransferId,
 };
 
 const TRANSFER: TransferId = TransferId(0x0a0b_0c0d);
@@ -213,7 +213,8 @@ fn completes() -> impl Iterator<Item = Json> {
 
 pub(crate) fn all() -> Json {
     let mut all: Vec<Json> = opens().collect();
-    all.push(vector("ACCEPT", &Message::Accept(TRANSFER), map([])));
+    let accept = Accept { transfer: TRANSFER, limit: 16 };
+    all.push(vector("ACCEPT", &Message::Accept(accept), map([("limit", 16.into())])));
     all.extend(pages());
     all.push(decisions());
     all.extend(chunks());

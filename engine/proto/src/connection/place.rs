@@ -1,0 +1,95 @@
+//! Opening a payload into its place in a chunk's buffer: the only copy of received content (stage 7). Done by a connection on the
+//! worker that it lives on, and by its shards on others.
+
+use super::{ChunkMemory, Dropped};
+use crate::claim::{Claim, ClaimMap};
+use crate::crypto::{Crypto, OpenRing};
+use crate::limits;
+use crate::wire::{HEADER_LEN, Header, TransferId};
+use core::ops::Range;
+
+/// One sealed payload and what opens it.
+pub(crate) struct Opener<'a, C: Crypto> {
+    pub(crate) crypto: &'a C,
+    pub(crate) keys: &'a OpenRing<C>,
+    pub(crate) sealed: bool,
+    pub(crate) number: u64,
+    pub(crate) datagram: &'a [u8],
+}
+
+impl<C: Crypto> Opener<'_, C> {
+    /// Opens into `out`, which has the payload's length.
+    pub(crate) fn open(&self, out: &mut [u8], failed_opens: &mut u64) -> Result<(), Dropped> {
+        let (header, payload) = self.datagram.split_at(HEADER_LEN);
+        if !self.sealed {
+            out.copy_from_slice(payload);
+            return Ok(());
+        }
+        let key = self.keys.key(self.number).ok_or(Dropped::Epoch)?;
+        if self.crypto.open(key, self.number, header, payload, out) {
+            return Ok(());
+        }
+        *failed_opens += 1;
+        Err(Dropped::Forged)
+    }
+}
+
+/// Where a payload belongs.
+pub(crate) struct Place<'a> {
+    pub(crate) claims: &'a ClaimMap,
+    pub(crate) transfer: TransferId,
+    pub(crate) chunk: u32,
+    /// Bytes of the chunk.
+    pub(crate) range: Range<u32>,
+}
+
+impl Place<'_> {
+    /// Opens a payload into its place. Returns how many bytes are new there; none when all were there already. `scratch` has the
+    /// payload's length.
+    pub(crate) fn open<C: Crypto>(
+        &self,
+        opener: &Opener<'_, C>,
+        scratch: &mut [u8],
+        failed_opens: &mut u64,
+        memory: &mut impl ChunkMemory,
+    ) -> Result<u32, Dropped> {
+        let Place { claims, transfer, chunk, range } = self;
+        match claims.claim(range.clone()) {
+            Claim::Taken => {
+                let open = |place: &mut [u8]| opener.open(place, failed_opens);
+                if let Err(forged) = memory.write(*transfer, *chunk, range.clone(), open) {
+                    claims.release(range.clone());
+                    return Err(forged);
+                }
+                claims.fill(range.clone());
+                Ok(range.end - range.start)
+            }
+            Claim::Filled => {
+                opener.open(scratch, failed_opens)?;
+                Ok(0)
+            }
+            Claim::Contended => {
+                opener.open(scratch, failed_opens)?;
+                let mut filled = 0;
+                let whole = claims.fill_gaps(range.clone(), |gap| {
+                    filled += gap.end - gap.start;
+                    let from = (gap.start - range.start) as usize..(gap.end - range.start) as usize;
+                    memory.write(*transfer, *chunk, gap, |place| place.copy_from_slice(&scratch[from]));
+                });
+                if whole { Ok(filled) } else { Err(Dropped::Busy) }
+            }
+        }
+    }
+}
+
+/// The chunk that a DATA packet is of, and its bytes there.
+pub(crate) fn place_of(header: &Header, chunk_log2: u8) -> (u32, Range<u32>) {
+    let start = (header.offset & ((1 << chunk_log2) - 1)) as u32;
+    ((header.offset >> chunk_log2) as u32, start..start + u32::from(header.length))
+}
+
+/// A DATA payload lies on the grid; only the last of a chunk's data may end off it, and while the entry is not known any end may be the last.
+pub(crate) fn on_grid(range: &Range<u32>, end: u32, end_unknown: bool) -> bool {
+    let grid = limits::GRID as u32;
+    range.start.is_multiple_of(grid) && (range.end.is_multiple_of(grid) || range.end == end || end_unknown)
+}

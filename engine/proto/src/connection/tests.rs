@@ -1,0 +1,129 @@
+//! Two connections without a handshake, as far as what they do to each other needs no network: limits of a hostile world.
+
+use super::*;
+use crate::crypto::Suite;
+use crate::wire::{Header, TAG_LEN};
+use core::net::{IpAddr, SocketAddr};
+
+/// Hides nothing: the tag is zeros.
+struct Open;
+
+impl Crypto for Open {
+    type Key = ();
+
+    fn key(&self, _: Suite, _: &[u8], _: [u8; 12]) {}
+
+    fn seal(&self, _: &(), _: u64, _: &[u8], plain: &[u8], out: &mut [u8]) {
+        out[..plain.len()].copy_from_slice(plain);
+        out[plain.len()..].fill(0);
+    }
+
+    fn open(&self, _: &(), _: u64, _: &[u8], sealed: &[u8], out: &mut [u8]) -> bool {
+        let (plain, tag) = sealed.split_at(out.len());
+        out.copy_from_slice(plain);
+        tag == [0; TAG_LEN]
+    }
+}
+
+struct NoContent;
+
+impl ChunkMemory for NoContent {
+    fn write<R>(&mut self, _: TransferId, _: u32, _: Range<u32>, _: impl FnOnce(&mut [u8]) -> R) -> R {
+        unreachable!("nothing is granted")
+    }
+}
+
+impl ChunkBytes for NoContent {
+    fn read<R>(&self, _: TransferId, _: u32, _: Range<u32>, _: impl FnOnce(&[u8]) -> R) -> R {
+        unreachable!("nothing is offered")
+    }
+}
+
+fn address(host: u8) -> Address {
+    Address { remote: SocketAddr::from(([10, 0, 0, host], 1)), local: Some(IpAddr::from([10, 0, 1, host])) }
+}
+
+fn end(side: Side, suite: Suite) -> Connection<Open> {
+    let config = Config {
+        algorithm: Algorithm::Bbr,
+        rate_max: None,
+        datagram_max: 1_452,
+        peer_buffer: 1 << 20,
+        idle: Duration::from_secs(3_600),
+    };
+    let established = Established {
+        side,
+        secrets: Secrets { open: [1; 32], accept: [2; 32] },
+        suite,
+        local_id: ConnectionId(1),
+        remote_id: ConnectionId(1),
+        address: address(1),
+        rtt: None,
+        stream: SendStream::new(0),
+        carried: None,
+        peer_stream: Vec::new(),
+        seed: [3; 32],
+    };
+    Connection::new(Time::default(), Open, config, established)
+}
+
+/// The datagrams that `from` sends now.
+fn sent(from: &mut Connection<Open>, now: Time) -> Vec<(PathId, Vec<u8>)> {
+    let mut frame = alloc::vec![0; limits::DATAGRAM_MAX];
+    let mut all = Vec::new();
+    while let Some(sent) = from.poll_transmit(now, None, &mut frame, &NoContent) {
+        all.extend(frame[..sent.len].chunks(sent.segment).map(|datagram| (sent.path, datagram.to_vec())));
+    }
+    all
+}
+
+fn deliver(to: &mut Connection<Open>, now: Time, host: u8, datagram: &[u8]) -> Result<(), Dropped> {
+    let header = Header::decode(datagram).expect("one of ours");
+    to.receive(now, address(host), false, &header, datagram, &mut NoContent)
+}
+
+#[test]
+fn too_many_packets_that_do_not_open_end_the_connection() {
+    for suite in [Suite::Aes128Gcm, Suite::ChaCha20Poly1305] {
+        let now = Time::default();
+        let (mut opener, mut acceptor) = (end(Side::Opener, suite), end(Side::Acceptor, suite));
+        let (_, mut datagram) = sent(&mut opener, now).remove(0);
+        *datagram.last_mut().expect("a tag") ^= 1;
+        acceptor.counters.failed_opens = suite.failed_opens_max() - 2;
+        assert_eq!(deliver(&mut acceptor, now, 1, &datagram), Err(Dropped::Forged));
+        assert!(acceptor.is_running());
+        assert_eq!(deliver(&mut acceptor, now, 1, &datagram), Err(Dropped::Forged));
+        let closed = core::iter::from_fn(|| acceptor.poll_event()).last();
+        assert!(matches!(closed, Some(Event::Closed { code: CloseCode::AeadLimit, .. })), "{closed:?}");
+    }
+}
+
+#[test]
+fn an_address_that_proved_nothing_gets_three_times_what_it_sent() {
+    let mut now = Time::default();
+    let (mut opener, mut acceptor) =
+        (end(Side::Opener, Suite::Aes128Gcm), end(Side::Acceptor, Suite::Aes128Gcm));
+    for (_, datagram) in sent(&mut opener, now) {
+        assert_eq!(deliver(&mut acceptor, now, 1, &datagram), Ok(()));
+    }
+    let path = opener.open_path(now, address(2)).expect("the first one more");
+    let challenge = sent(&mut opener, now).into_iter().find(|(id, _)| *id == path).expect("a challenge").1;
+    assert_eq!(challenge.len(), limits::DATAGRAM_MIN);
+    assert_eq!(deliver(&mut acceptor, now, 2, &challenge), Ok(()));
+    let mut got = 0;
+    let mut turns = 0;
+    while acceptor.paths.len() > 1 {
+        got += sent(&mut acceptor, now)
+            .iter()
+            .filter(|(id, _)| *id == path)
+            .map(|(_, d)| d.len())
+            .sum::<usize>();
+        let next = acceptor.next_timeout();
+        turns += u32::from(next <= now);
+        assert!(turns < 3, "what may not go is no reason to wake up");
+        now = next.max(now);
+        acceptor.handle_timeout(now);
+    }
+    assert_eq!(got, 3 * limits::DATAGRAM_MIN);
+    assert!(now.since(Time::default()) > limits::CHALLENGE_RESEND * 32, "it is given up in its time");
+}
