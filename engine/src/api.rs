@@ -248,19 +248,8 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The stages that can hold a transfer up.
-    pub const ACTIVE: [Stage; 7] = [
-        Stage::Source,
-        Stage::Hash,
-        Stage::SenderCpu,
-        Stage::Path,
-        Stage::ReceiverCpu,
-        Stage::Sink,
-        Stage::RateLimit,
-    ];
-
-    /// Its name in output and logs.
-    pub fn name(self) -> &'static str {
+    /// As `limited_by` names it.
+    pub const fn name(self) -> &'static str {
         match self {
             Stage::Source => "source",
             Stage::Hash => "hash",
@@ -272,6 +261,17 @@ impl Stage {
             Stage::None => "none",
         }
     }
+
+    /// The stages that can hold a transfer up.
+    pub const ACTIVE: [Stage; 7] = [
+        Stage::Source,
+        Stage::Hash,
+        Stage::SenderCpu,
+        Stage::Path,
+        Stage::ReceiverCpu,
+        Stage::Sink,
+        Stage::RateLimit,
+    ];
 
     /// Its number on the wire (PROTOCOL.md#stages).
     pub(crate) fn number(self) -> u8 {

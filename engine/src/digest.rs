@@ -94,12 +94,20 @@ impl Tree {
     /// The root of all that was pushed. `None` below two chunks: the root of an object within one chunk is no merge
     /// of anything, [`root`] has it.
     pub fn root(&self) -> Option<Digest> {
-        let mut right = self.last?;
         let (top, rest) = self.stack.split_first()?;
-        for left in rest.iter().rev() {
-            right = merge_subtrees_non_root(left, &right, Mode::Hash);
-        }
-        Some(*merge_subtrees_root(top, &right, Mode::Hash).as_bytes())
+        Some(*merge_subtrees_root(top, &self.fold(rest)?, Mode::Hash).as_bytes())
+    }
+
+    /// The chaining value of all that was pushed as one subtree of something bigger: it starts at a multiple of its own size, rounded
+    /// up to a power of two. `None` without chunks.
+    pub fn subtree(&self) -> Option<Digest> {
+        self.fold(&self.stack)
+    }
+
+    /// The newest value with the subtrees before it, nearest first.
+    fn fold(&self, before: &[Digest]) -> Option<Digest> {
+        let join = |right: Digest, left: &Digest| merge_subtrees_non_root(left, &right, Mode::Hash);
+        Some(before.iter().rev().fold(self.last?, join))
     }
 }
 

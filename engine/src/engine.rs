@@ -4,7 +4,7 @@ use crate::api::{
     Admission, Connect, Direction, EngineConfig, EngineSize, Event, Progress, QueueReport, Role, Suite,
     Ticket, TransferConfig, WorkerReport,
 };
-use crate::error::{Class, Error};
+use crate::error::{Class, Error, panic_text};
 use crate::limits;
 use crate::queues::{QueueOptions, QueueReports};
 use crate::report::Shared;
@@ -253,13 +253,7 @@ fn guard(mut worker: Worker, registry: &Mutex<Vec<std::sync::Weak<Shared>>>) {
     let why = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),
-        Err(panic) => match panic.downcast_ref::<&str>().map(ToString::to_string) {
-            Some(text) => format!("panic: {text}"),
-            None => {
-                let text = panic.downcast_ref::<String>().cloned();
-                format!("panic: {}", text.unwrap_or_else(|| "no message".into()))
-            }
-        },
+        Err(panic) => format!("panic: {}", panic_text(&*panic)),
     };
     tracing::error!(why, "a worker stopped");
     let transfers = std::mem::take(&mut *registry.lock().unwrap_or_else(|e| e.into_inner()));

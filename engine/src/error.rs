@@ -1,5 +1,6 @@
 //! The one error of transfers: what failed, on which end, at which object and offset, why, and its class.
 
+use std::any::Any;
 use std::fmt;
 use xfer_proto::wire::ErrorBody;
 
@@ -220,3 +221,38 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The system's text for an error number, without the number.
+pub(crate) fn errno_text(errno: i32) -> String {
+    let full = std::io::Error::from_raw_os_error(errno).to_string();
+    match full.rfind(" (os error") {
+        Some(end) => full[..end].to_owned(),
+        None => full,
+    }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{catch_unwind, panic_any};
+
+    #[test]
+    fn a_panic_says_what_it_was_given() {
+        let said = |panic: fn()| panic_text(&*catch_unwind(panic).expect_err("it panics"));
+        assert_eq!(said(|| panic!("plain")), "plain");
+        assert_eq!(said(|| panic!("formatted {}", 7)), "formatted 7");
+        assert_eq!(said(|| panic_any(7)), "no message");
+    }
+
+    #[test]
+    fn an_errno_is_told_without_its_number() {
+        assert_eq!(errno_text(libc::ENOSPC), "No space left on device");
+        assert_eq!(errno_text(99_999), "Unknown error 99999");
+    }
+}

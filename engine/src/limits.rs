@@ -119,6 +119,8 @@ pub const SOURCE_DIRS_OPEN_MAX: usize = 32;
 pub const SOURCE_FILES_OPEN_MAX: usize = 32;
 /// Files with several names whose first name is remembered while the others are looked for; more are sent as files of their own.
 pub const HARD_LINKS_MAX: usize = 1 << 20;
+/// Extents of a sparse file that are looked at to find out how much data it has.
+pub const EXTENTS_COUNTED_MAX: usize = 4_096;
 /// Bytes read at once where a digest is wanted of a file that is not sent.
 pub const HASH_READ_BYTES: usize = 1 << 20;
 
@@ -130,8 +132,12 @@ const _: () = assert!(CHUNK_LOG2_MAX < 31, "chunk bytes and chunk offsets are u3
 pub const SINK_DIRECTORIES_MAX: usize = 64;
 /// Finished files that wait to be made durable and named; one more and the thread that brings it does so first.
 pub const SINK_PENDING_MAX: usize = 4_096;
-/// As [`SINK_PENDING_MAX`], for directories that such files are in: three descriptors each.
-pub const SINK_PENDING_DIRECTORIES_MAX: usize = 64;
+/// As [`SINK_PENDING_MAX`], for directories that such files are in: three descriptors each. At least this many ...
+pub const SINK_PENDING_DIRECTORIES_MIN: usize = 64;
+/// ... and where the process may have many descriptors, up to this many: each batch costs two syncs of the file system ...
+pub const SINK_PENDING_DIRECTORIES_MAX: usize = 1_024;
+/// ... for which one transfer takes this share of all descriptors.
+pub const SINK_DESCRIPTORS_SHARE: u64 = 16;
 /// As [`SINK_PENDING_MAX`], for files that stay open because they are synced one by one or locked.
 pub const SINK_PENDING_OPEN_MAX: usize = 128;
 /// Files or directories that are synced one by one; more are synced with their whole file system.

@@ -1,7 +1,7 @@
 //! The I/O threads: everything that may wait for storage runs here, handed over by bounded queues, answered to the worker
 //! that asked.
 
-use crate::error::{Class, Error};
+use crate::error::{Class, Error, panic_text};
 use crate::limits;
 use crate::sink::{Decided, Ended, Sink, Verdict};
 use crate::source::{ChunkPlan, Encoding, Listing, ReadChunk, Source};
@@ -109,11 +109,8 @@ impl StorageHandle {
 
 fn run(tasks: &Receiver<Task>, slot: Slot) {
     for Task { job, owner, reply } in tasks {
-        let answer = catch_unwind(AssertUnwindSafe(|| perform(job, slot))).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Answer::Panicked(text.unwrap_or_else(|| "no message".into()))
-        });
+        let answer = catch_unwind(AssertUnwindSafe(|| perform(job, slot)))
+            .unwrap_or_else(|panic| Answer::Panicked(panic_text(&*panic)));
         reply.send(Mail::Answer(owner, answer));
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod borrows;
 pub mod clock;
+pub mod descriptors;
 pub mod error;
 pub mod file;
 pub mod limits;

@@ -168,12 +168,17 @@ impl Incoming {
         self.dirty = true;
     }
 
-    /// Passes over the next chunk: it is here already, or its object was withdrawn.
-    pub fn skip(&mut self) {
-        assert!(self.can_grant());
-        self.chunks.push_back(Chunk::Accepted);
-        self.advance();
-        self.dirty = true;
+    /// Passes over the chunks that are not granted yet and lie below `end`: they are here already, or their object was withdrawn. Goes as
+    /// far as the window's span allows, which is all the way when no chunk is open.
+    pub fn skip_to(&mut self, end: u32) {
+        while self.limit() < end && self.can_grant() {
+            if self.chunks.is_empty() {
+                self.base = end;
+            } else {
+                self.chunks.push_back(Chunk::Accepted);
+            }
+            self.dirty = true;
+        }
     }
 
     /// Lets the sender send pages below `pages`.
@@ -408,9 +413,23 @@ mod tests {
         assert_eq!((window.base, window.limit, window.accepted), (0, 3, WindowWords::Memory(&[0b10])));
         assert!(!incoming.is_dirty());
         incoming.accept(0);
-        incoming.skip();
+        incoming.skip_to(4);
         let window = incoming.window(&mut words);
         assert_eq!((window.base, window.limit, window.accepted), (2, 4, WindowWords::Memory(&[0b10])));
+    }
+
+    #[test]
+    fn very_many_chunks_are_passed_over_at_once() {
+        let mut incoming = incoming();
+        incoming.skip_to(u32::MAX);
+        assert_eq!((incoming.base(), incoming.limit()), (0, limits::WINDOW_CHUNKS_MAX));
+        assert!(!incoming.can_grant());
+        (0..3).for_each(|chunk| incoming.accept(chunk));
+        assert_eq!(incoming.base(), limits::WINDOW_CHUNKS_MAX);
+        incoming.skip_to(u32::MAX);
+        assert_eq!((incoming.base(), incoming.limit()), (u32::MAX, u32::MAX));
+        incoming.skip_to(7);
+        assert_eq!(incoming.base(), u32::MAX);
     }
 
     #[test]

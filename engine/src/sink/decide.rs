@@ -17,7 +17,7 @@ use crate::source::Identity;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use xfer_io::file::{FileError, Kind, Replace, Stat};
-use xfer_proto::limits::RESUME_RUNS_MAX;
+use xfer_proto::limits::{CHUNK_LOG2_MIN, RESUME_RUNS_MAX};
 use xfer_proto::wire::{Attribute, Decision, Entry, EntryKind, Page, Run};
 
 /// An entry with where it goes.
@@ -30,7 +30,6 @@ struct Listed<'a> {
 
 impl FileSink {
     pub(super) fn decide_page(&self, page: &Page) -> Result<Decided, Error> {
-        let before = self.promised.load(Ordering::Relaxed);
         let mut decided = Decided { decisions: Vec::with_capacity(page.entries.len()), ended: Vec::new() };
         for (number, entry) in (page.first_object..).zip(&page.entries) {
             let decision = match self.decide_entry(number, entry, &mut decided.ended) {
@@ -46,17 +45,19 @@ impl FileSink {
             };
             decided.decisions.push(decision);
         }
-        let needed = decided.decisions.iter().filter(|d| !matches!(d, Decision::Skip)).count();
-        if self.promised.load(Ordering::Relaxed) > before {
-            self.check_space(needed as u64)?;
+        let awaits =
+            |(entry, decision): (&Entry, &Decision)| entry.has_content() && *decision != Decision::Skip;
+        if page.entries.iter().zip(&decided.decisions).any(awaits) {
+            self.check_space()?;
         }
         Ok(decided)
     }
 
     /// There must be room for all that was promised, before any of it is sent.
-    fn check_space(&self, inodes: u64) -> Result<(), Error> {
+    fn check_space(&self) -> Result<(), Error> {
         let space = self.spec.target.base().space().map_err(|error| fault(b"", &error))?;
         let promised = self.promised.load(Ordering::Relaxed);
+        let inodes = lock(&self.objects).len() as u64;
         let short = if space.bytes_free < promised {
             format!("{promised} bytes needed, {} free", space.bytes_free)
         } else if space.inodes_free.is_some_and(|free| free < inodes) {
@@ -64,8 +65,9 @@ impl FileSink {
         } else {
             return Ok(());
         };
-        let error = Error::new(Class::Fatal, "no room at the destination").on(Side::Destination);
-        Err(Error { errno: Some(libc::ENOSPC), ..error.because(short) })
+        let error = Error::new(Class::Fatal, "no room in").on(Side::Destination);
+        let error = error.object(self.spec.target.shown_base()).because(short);
+        Err(Error { errno: Some(libc::ENOSPC), ..error })
     }
 
     fn decide_entry(&self, number: u32, entry: &Entry, ended: &mut Vec<Ended>) -> Result<Decision, Fault> {
@@ -120,7 +122,7 @@ impl FileSink {
         let (parent, last) = split_place(place);
         let directory = self.directories.get(parent).map_err(failed)?;
         let there = found(&directory, last).map_err(failed)?;
-        let digest = self.spec.want_digests.then(|| digest::root(&entry.target));
+        let digest = self.spec.digests.then(|| digest::root(&entry.target));
         let skipped = match there {
             None => false,
             Some(stat) if stat.kind == Kind::Symlink => {
@@ -179,8 +181,8 @@ impl FileSink {
     fn stays(&self, there: &Stat, kept: &Kept) -> bool {
         match self.spec.overwrite {
             Overwrite::Always => false,
-            Overwrite::NoClobber => true,
-            Overwrite::Update => there.mtime > kept.mtime && !same_time(there.mtime, kept.mtime),
+            Overwrite::Never => true,
+            Overwrite::Older => there.mtime >= kept.mtime || same_time(there.mtime, kept.mtime),
         }
     }
 
@@ -307,13 +309,13 @@ impl FileSink {
             return Ok(Decision::Need);
         }
         let mut decision = Decision::Need;
-        if !entry.open && subject.chunks() > 1 {
+        if !entry.open && entry.size > 1 << CHUNK_LOG2_MIN {
             decision = self.resume(&object, directory)?;
         }
         let all_here = {
             let mut state = lock(&object.state);
             let reused = state.parts.as_ref().map_or(0, |parts| parts.reused);
-            state.owed = entry.size - reused;
+            state.owed = (entry.size - reused).min(data_bytes(entry));
             self.promised.fetch_add(state.owed, Ordering::Relaxed);
             !entry.open && state.parts.as_ref().is_some_and(|p| p.is_complete(entry.size, subject.chunk_log2))
         };
@@ -340,11 +342,20 @@ impl FileSink {
     fn resume(&self, object: &Arc<Object>, directory: &Directory) -> Result<Decision, Fault> {
         let failed = |error: FileError| Fault::of(&object.name, &error);
         let Some(partials) = directory.partials_if_any() else { return Ok(Decision::Need) };
-        if !partials.has(&object.subject.name).map_err(failed)? {
+        let subject = &object.subject;
+        let in_one = subject.chunks() == 1;
+        // Of objects within one chunk there are many, and only an earlier run with smaller ones left something of them.
+        let left = if in_one { partials.has_version(subject) } else { partials.has(&subject.name) };
+        if !left.map_err(failed)? {
             return Ok(Decision::Need);
         }
-        let claimed = partials.claim(&object.subject, &self.spec.holder);
+        let claimed = partials.claim(subject, &self.spec.holder, &self.closed);
         let mut claim = claimed.map_err(|error: ClaimFault| claim_fault(object, error))?;
+        let is_packed = subject.size <= 1 << subject.chunk_log2 >> 2;
+        if in_one && (is_packed || claim.held.is_empty()) {
+            claim.discard().map_err(failed)?;
+            return Ok(Decision::Need);
+        }
         let runs = runs(&claim.held);
         if runs.len() > RESUME_RUNS_MAX {
             claim.forget_held().map_err(failed)?;
@@ -353,6 +364,15 @@ impl FileSink {
         lock(&object.state).parts = Some(Parts::new(claim, &object.subject));
         Ok(offered)
     }
+}
+
+/// Bytes of an entry's content that are not holes.
+fn data_bytes(entry: &Entry) -> u64 {
+    let listed = entry.attributes.iter().find_map(|attribute| match attribute {
+        Attribute::Data(bytes) => Some(*bytes),
+        _ => None,
+    });
+    listed.unwrap_or(entry.size)
 }
 
 /// What is under a name, if anything is.

@@ -22,17 +22,18 @@ pub(super) struct Directory {
 
 impl Directory {
     fn open(root: Root) -> Self {
-        // A partial directory is swept when it is met. That it cannot be opened matters only to who needs it.
-        let partials = Partials::existing(&root).unwrap_or_else(|error| {
-            tracing::debug!(side = "dst", "{error}");
-            None
-        });
-        Directory { root, partials: Mutex::new(partials.map(Arc::new)) }
+        // A partial directory is swept when it is met.
+        let partials = Mutex::new(existing(&root));
+        Directory { root, partials }
     }
 
     /// Its partial directory, if there is one.
     pub(super) fn partials_if_any(&self) -> Option<Arc<Partials>> {
-        lock(&self.partials).clone()
+        let mut partials = lock(&self.partials);
+        if partials.is_none() {
+            *partials = existing(&self.root);
+        }
+        partials.clone()
     }
 
     /// Its partial directory, made if there is none.
@@ -45,6 +46,15 @@ impl Directory {
         *partials = Some(Arc::clone(&made));
         Ok(made)
     }
+}
+
+/// The partial directory that there is. That it cannot be opened matters only to who needs it.
+fn existing(root: &Root) -> Option<Arc<Partials>> {
+    let found = Partials::existing(root).unwrap_or_else(|error| {
+        tracing::debug!(side = "dst", "{error}");
+        None
+    });
+    found.map(Arc::new)
 }
 
 /// The most recently used directories.

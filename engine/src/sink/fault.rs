@@ -1,7 +1,6 @@
 //! Errors of the destination's file system, as a transfer tells them.
 
-use crate::error::{Class, Error, Side};
-use std::io;
+use crate::error::{Class, Error, Side, errno_text};
 use xfer_io::file::FileError;
 
 /// What a file operation's failure is to the object that the user calls `name`.
@@ -56,13 +55,9 @@ pub(super) fn refusal(class: Class, name: &[u8], message: impl Into<String>) -> 
     Error::new(class, message).on(Side::Destination).object(name)
 }
 
-/// The system's text for an error number, without the number.
-pub(super) fn errno_text(errno: i32) -> String {
-    let full = io::Error::from_raw_os_error(errno).to_string();
-    match full.rfind(" (os error") {
-        Some(end) => full[..end].to_owned(),
-        None => full,
-    }
+/// Something was to be done after the transfer ended early.
+pub(super) fn has_ended() -> Error {
+    Error::new(Class::Interrupted, "the transfer has ended").on(Side::Destination)
 }
 
 /// The other end lists something that the plan or decision does not fit: a bug, told rather than written anywhere.

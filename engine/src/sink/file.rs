@@ -5,11 +5,12 @@
 
 use super::attributes::Kept;
 use super::directory::{Directories, lock};
-use super::naming::Pending;
+use super::fault::has_ended;
+use super::naming::{Pending, pending_directories_max};
 use super::object::{Object, Parts, State};
 use super::verify::Scratch;
 use super::{Decided, Ended, Sink, Target, Verdict};
-use crate::error::{Class, Error, Side};
+use crate::error::Error;
 use crate::source::{ChunkPlan, DigestCache, Encoding, Preserve};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,7 +27,7 @@ pub enum Compare {
     /// When size and modification time are equal.
     #[default]
     Mtime,
-    /// Never by looking: its content is sent again and verified.
+    /// When the size is equal and the digest the one that the sender listed.
     Digest,
 }
 
@@ -36,10 +37,10 @@ pub enum Overwrite {
     /// They are replaced.
     #[default]
     Always,
-    /// They stay.
-    NoClobber,
-    /// They stay if they are newer.
-    Update,
+    /// They are replaced if they are older than the source (`-u`); equal times count at the coarser side's resolution.
+    Older,
+    /// They stay (`--no-clobber`).
+    Never,
 }
 
 /// How a transfer's files are written.
@@ -59,7 +60,7 @@ pub struct SinkSpec {
     pub durability: Durability,
     /// What is kept besides mode and modification time.
     pub preserve: Preserve,
-    /// Whether ended objects carry digests, skipped ones too: those are read.
+    /// Whether skipped files too end with their digest, for which they are read; all others end with it anyway.
     pub want_digests: bool,
     /// Digests that are known; paths are [`Target::shown`].
     pub digest_cache: Option<Arc<dyn DigestCache>>,
@@ -93,10 +94,13 @@ pub struct FileSink {
     pub(super) objects: Mutex<HashMap<u32, Arc<Object>>>,
     pub(super) pending: Mutex<Pending>,
     pub(super) last: Mutex<Last>,
-    /// Bytes of decided objects that were not written yet.
+    /// Bytes of decided objects that were not written yet, holes left out.
     pub(super) promised: AtomicU64,
+    /// Directories that may have files waiting for their names.
+    pub(super) pending_directories_max: usize,
     pub(super) scratch: Scratch,
-    closed: AtomicBool,
+    /// The transfer ended early.
+    pub(super) closed: AtomicBool,
 }
 
 /// What is left for the end of the transfer.
@@ -128,6 +132,7 @@ impl FileSink {
             pending: Mutex::default(),
             last: Mutex::default(),
             promised: AtomicU64::new(0),
+            pending_directories_max: pending_directories_max(xfer_io::descriptors::limit()),
             scratch: Scratch::default(),
             closed: AtomicBool::new(false),
             spec,
@@ -136,7 +141,7 @@ impl FileSink {
 
     fn check_open(&self) -> Result<(), Error> {
         if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(Class::Interrupted, "the transfer has ended").on(Side::Destination));
+            return Err(has_ended());
         }
         Ok(())
     }

@@ -10,10 +10,12 @@
 
 use crate::digest::Digest;
 use crate::limits::HOLDER_LEN_MAX;
+use xfer_proto::limits::{CHUNK_LOG2_MAX, CHUNK_LOG2_MIN};
 
 const MAGIC: &[u8; 8] = b"xferjnl1";
 const CHECK_LEN: usize = 8;
-const HEAD_LEN: usize = 8 + 8 + 8 + 8 + 8 + 32 + CHECK_LEN;
+/// Bytes of a head.
+pub(super) const HEAD_LEN: usize = 8 + 8 + 8 + 8 + 8 + 32 + CHECK_LEN;
 const RECORD_HEAD_LEN: usize = 4;
 const CHUNK_LEN: usize = 4 + 32;
 const KIND_CHUNK: u8 = 1;
@@ -76,6 +78,12 @@ impl Subject {
             digests: head[9] != 0,
         };
         (subject.head() == head).then_some(subject)
+    }
+
+    /// Whether `other` is the same version of the same object, however it is cut.
+    pub(super) fn is_same_but_for_chunks(&self, other: &Subject) -> bool {
+        (CHUNK_LOG2_MIN..=CHUNK_LOG2_MAX).contains(&self.chunk_log2)
+            && *self == Subject { chunk_log2: self.chunk_log2, ..*other }
     }
 
     /// Chunks that the object has.

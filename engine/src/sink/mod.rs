@@ -14,6 +14,7 @@ mod memory;
 mod naming;
 mod object;
 mod partial;
+mod regrid;
 mod stream;
 mod target;
 mod verify;
@@ -42,6 +43,18 @@ pub enum Action {
     Failed,
 }
 
+impl Action {
+    /// As `file` lines and logs name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Action::Copied => "copied",
+            Action::Resumed => "resumed",
+            Action::Skipped => "skipped",
+            Action::Failed => "failed",
+        }
+    }
+}
+
 /// How an object ended, at either end. Ends come in any order of the objects' numbers.
 #[derive(Clone, Debug)]
 pub struct Ended {
@@ -59,7 +72,7 @@ pub struct Ended {
     pub reused: u64,
     /// Content bytes that were there already.
     pub skipped: u64,
-    /// Its BLAKE3 root (of a symlink: of its target), when known and wanted.
+    /// Its BLAKE3 root (of a symlink: of its target), when it is known.
     pub digest: Option<[u8; 32]>,
     /// Why it failed.
     pub error: Option<Error>,

@@ -11,7 +11,10 @@ use super::partial::{Claim, Partials};
 use super::write::transfer_error;
 use super::{Ended, FileSink};
 use crate::error::Error;
-use crate::limits::{SINK_PENDING_DIRECTORIES_MAX, SINK_PENDING_MAX, SINK_PENDING_OPEN_MAX, SYNC_EACH_MAX};
+use crate::limits::{
+    SINK_DESCRIPTORS_SHARE, SINK_PENDING_DIRECTORIES_MAX, SINK_PENDING_DIRECTORIES_MIN, SINK_PENDING_MAX,
+    SINK_PENDING_OPEN_MAX, SYNC_EACH_MAX,
+};
 use crate::source::Identity;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -40,10 +43,10 @@ impl Pending {
         self.files.push(finished);
     }
 
-    fn is_full(&self) -> bool {
+    fn is_full(&self, directories_max: usize) -> bool {
         self.files.len() >= SINK_PENDING_MAX
             || self.open >= SINK_PENDING_OPEN_MAX
-            || self.directories.len() >= SINK_PENDING_DIRECTORIES_MAX
+            || self.directories.len() >= directories_max
     }
 
     /// Takes out an object that shall not get its name.
@@ -51,6 +54,12 @@ impl Pending {
         let at = self.files.iter().position(|finished| finished.object.number == number)?;
         Some(self.files.swap_remove(at))
     }
+}
+
+/// Directories that may have files waiting in them, of a process that may have this many descriptors.
+pub(super) fn pending_directories_max(descriptors: u64) -> usize {
+    let share = usize::try_from(descriptors / SINK_DESCRIPTORS_SHARE / 3).unwrap_or(usize::MAX);
+    share.clamp(SINK_PENDING_DIRECTORIES_MIN, SINK_PENDING_DIRECTORIES_MAX)
 }
 
 /// Directories with new names. While they are few each is synced by itself; then it is enough to know one of each file system.
@@ -104,7 +113,7 @@ impl FileSink {
                 let full = {
                     let mut pending = lock(&self.pending);
                     pending.push(finished);
-                    pending.is_full().then(|| std::mem::take(&mut *pending))
+                    pending.is_full(self.pending_directories_max).then(|| std::mem::take(&mut *pending))
                 };
                 full.map_or(Ok(Vec::new()), |batch| self.name_batch(batch, &[]).map_err(Fault::Transfer))
             }
@@ -198,9 +207,7 @@ impl FileSink {
             let identity = Identity::from(&stat.map_err(|error| Fault::of(&object.name, &error))?);
             cache.put(&self.spec.target.shown(&object.name), &identity, digest);
         }
-        let mut ended = finished.ended();
-        ended.digest = ended.digest.filter(|_| self.spec.want_digests);
-        Ok(ended)
+        Ok(finished.ended())
     }
 }
 
@@ -229,5 +236,19 @@ pub(super) fn sync_directory(root: &Root) -> Result<(), FileError> {
     match root.open_dir(b"", Follow::Never)?.sync_all() {
         Err(error) if error.errno == libc::EINVAL => Ok(()),
         done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_descriptors_are_shared_and_many_are_not_all_taken() {
+        let cases =
+            [(0, 64), (1_024, 64), (65 * 48 - 1, 64), (65 * 48, 65), (20_000, 416), (u64::MAX, 1_024)];
+        for (descriptors, directories) in cases {
+            assert_eq!(pending_directories_max(descriptors), directories, "{descriptors}");
+        }
     }
 }

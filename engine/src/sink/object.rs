@@ -32,7 +32,7 @@ pub(super) struct State {
     pub ended: bool,
     /// Its bytes; `None` while an open object's end is not known.
     pub size: Option<u64>,
-    /// Bytes that are still to be written.
+    /// Bytes that are still to be written, holes left out.
     pub owed: u64,
     /// What has arrived of an object that has more than one chunk, from the first chunk on.
     pub parts: Option<Parts>,
@@ -88,6 +88,9 @@ impl Parts {
             claim: Arc::new(claim),
         };
         let claim = Arc::clone(&parts.claim);
+        if subject.chunks() == 1 {
+            parts.first_root = claim.held.first().map(|(_, root)| *root);
+        }
         for (index, value) in &claim.held {
             let start = u64::from(*index) * chunk;
             parts.reused += chunk.min(subject.size - start);

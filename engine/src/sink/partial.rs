@@ -2,15 +2,18 @@
 //!
 //! Beside each target. `STEM.part` is a large file in progress, locked by its transfer, `STEM.journal` what of it is durable; the stem is
 //! 16 hex digits of BLAKE3 of the target's name and 16 of its source's size and mtime. `STEM.tmp` is a whole small file that waits for its
-//! name. The directory itself is locked: shared by every transfer that has something in it, so that whoever gets it alone may
+//! name; so does `STEM.journal.tmp`, a journal that is written anew. The directory itself is locked: shared by every transfer that has something in it, so that whoever gets it alone may
 //! sweep up what killed transfers left, and remove it.
 
 use super::directory::lock;
-use super::fault::errno_text;
-use super::journal::{self, Contents, Held, Subject};
+use super::journal::{self, HEAD_LEN, Held, Subject};
+use super::naming::sync_directory;
+use super::regrid::Regrid;
 use crate::digest::Digest;
+use crate::error::errno_text;
 use crate::limits::{PARTIAL_AGE_S_MAX, PARTIAL_ATTEMPTS};
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -40,6 +43,8 @@ pub(super) enum ClaimFault {
     Busy(String),
     /// The file system refused.
     File(FileError),
+    /// The transfer ended meanwhile.
+    Stopped,
 }
 
 impl From<FileError> for ClaimFault {
@@ -162,9 +167,20 @@ impl Partials {
         }
     }
 
-    /// Takes the partial file of a target, with what an earlier run left in it if that is of the same version and chunk size.
-    /// Partial files of other versions are removed.
-    pub(super) fn claim(self: &Arc<Self>, subject: &Subject, holder: &str) -> Result<Claim, ClaimFault> {
+    /// Whether an earlier or another transfer has a partial file of this version of a target.
+    pub(super) fn has_version(&self, subject: &Subject) -> Result<bool, FileError> {
+        let stem = stem(&subject.name, subject.size, subject.mtime);
+        Ok(not_found(self.root.stat(&with_suffix(&stem, b".part")))?.is_some())
+    }
+
+    /// Takes the partial file of a target, with what an earlier run left in it if that is of the same version. Partial files of other
+    /// versions are removed. When the earlier run had chunks of another size this may read all that it left, until `stop` is set.
+    pub(super) fn claim(
+        self: &Arc<Self>,
+        subject: &Subject,
+        holder: &str,
+        stop: &AtomicBool,
+    ) -> Result<Claim, ClaimFault> {
         let stem = stem(&subject.name, subject.size, subject.mtime);
         self.discard_versions(&stem)?;
         let name = with_suffix(&stem, b".part");
@@ -174,24 +190,29 @@ impl Partials {
             Some(file) => file,
             None => self.root.create(&journal_name, 0o600)?,
         };
-        let contents = read_journal(&journal, subject)?.filter(|c| !c.chunks.is_empty());
-        let resumed = contents.filter(|_| file.stat().is_ok_and(|stat| stat.size == subject.size));
-        let (held, len, punched) = match resumed {
-            Some(contents) => {
-                let chunks: BTreeMap<u32, Digest> = contents.chunks.into_iter().collect();
-                let held: Vec<Held> = chunks.into_iter().collect();
-                let punched = punch_gaps(&file, subject, &held)?;
-                (held, contents.good_len, punched)
+        let left = read_journal(&journal, subject)?.filter(|left| !left.held.is_empty());
+        let left = left.filter(|_| file.stat().is_ok_and(|stat| stat.size == subject.size));
+        let (journal, held, len) = match left {
+            Some(left) if left.subject == *subject => (journal, left.held, left.good_len),
+            Some(left) => {
+                let regrid = Regrid { from: &left.subject, to: subject, held: &left.held };
+                let held = regrid.run(&file, stop)?.ok_or(ClaimFault::Stopped)?;
+                let (journal, len) = self.write_journal(&journal_name, subject, &held)?;
+                (journal, held, len)
             }
             None => {
-                file.truncate(0)?;
-                file.truncate(subject.size)?;
+                // Before the file is emptied: a journal must never tell of what is not there.
                 journal.truncate(0)?;
                 let head = subject.head();
                 journal.write_at(&head, 0)?;
-                (Vec::new(), head.len() as u64, true)
+                (journal, Vec::new(), head.len() as u64)
             }
         };
+        if held.is_empty() {
+            file.truncate(0)?;
+            file.truncate(subject.size)?;
+        }
+        let punched = punch_gaps(&file, subject, &held)?;
         journal.truncate(len)?;
         let journal = Journal { subject: *subject, name: journal_name, file: journal, len: Mutex::new(len) };
         journal.append(Some(holder), &[])?;
@@ -203,6 +224,20 @@ impl Partials {
             holes_are_written: !punched,
             journal: Some(journal),
         })
+    }
+
+    /// Puts a new journal in the place of the old one, durably: what it does not tell of any more may be overwritten then. Returns its length.
+    fn write_journal(&self, name: &[u8], subject: &Subject, held: &[Held]) -> Result<(File, u64), FileError> {
+        let made = with_suffix(name, b".tmp");
+        not_found(self.root.remove_file(&made))?;
+        let file = self.root.create(&made, 0o600)?;
+        let mut bytes = subject.head();
+        bytes.extend(journal::records(subject, bytes.len() as u64, None, held));
+        file.write_at(&bytes, 0)?;
+        file.sync_data()?;
+        self.root.rename(&made, &self.root, name, Replace::Yes)?;
+        sync_directory(&self.root)?;
+        Ok((file, bytes.len() as u64))
     }
 
     /// Takes a new file for an object of open length: it has no journal, since a later run could not know it again.
@@ -356,14 +391,31 @@ impl Journal {
     }
 }
 
-fn read_journal(file: &File, subject: &Subject) -> Result<Option<Contents>, FileError> {
+/// What an earlier run left of an object.
+struct Left {
+    /// The object, and how that run cut it.
+    subject: Subject,
+    /// Chunks, ascending.
+    held: Vec<Held>,
+    /// Bytes of its journal that are good.
+    good_len: u64,
+}
+
+/// Reads a journal; `None` when it is of another version of the object.
+fn read_journal(file: &File, subject: &Subject) -> Result<Option<Left>, FileError> {
     let len = file.stat()?.size;
-    if len > subject.journal_len_max() {
+    let mut bytes = vec![0; HEAD_LEN];
+    let read = file.read_at(&mut bytes, 0)?;
+    let Some(written) = Subject::read(&bytes[..read]) else { return Ok(None) };
+    if !written.is_same_but_for_chunks(subject) || len > written.journal_len_max() {
         return Ok(None);
     }
-    let mut bytes = vec![0; len as usize];
+    bytes.resize(len as usize, 0);
     let read = file.read_at(&mut bytes, 0)?;
-    Ok(journal::parse(subject, &bytes[..read]))
+    Ok(journal::parse(&written, &bytes[..read]).map(|contents| {
+        let chunks: BTreeMap<u32, Digest> = contents.chunks.into_iter().collect();
+        Left { subject: written, held: chunks.into_iter().collect(), good_len: contents.good_len }
+    }))
 }
 
 /// Makes all that is not held a hole. False where the file system cannot.

@@ -1,12 +1,12 @@
 //! A sink that writes the one object of a transfer to a stream, in order (`-` as the destination).
 
 use super::directory::lock;
-use super::fault::errno_text;
+use super::fault::has_ended;
 use super::finish::bare_end;
 use super::verify::{self, Scratch};
 use super::{Action, Decided, Ended, Sink, Verdict};
 use crate::digest::{self, Digest, Tree};
-use crate::error::{Class, Error, Side};
+use crate::error::{Class, Error, Side, errno_text};
 use crate::source::{ChunkPlan, Encoding};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -132,7 +132,7 @@ impl Sink for StreamSink {
         let root = first.then(|| if plan.is_subtree() { checked.root(piece) } else { checked.values[0] });
         let mut state = lock(&self.state);
         if state.closed {
-            return Err(Error::new(Class::Interrupted, "the transfer has ended").on(Side::Destination));
+            return Err(has_ended());
         }
         if let Some(object) = state.object.as_mut().filter(|object| !object.ended) {
             object.first_root = object.first_root.or(root);

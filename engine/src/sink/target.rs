@@ -3,8 +3,8 @@
 //! In: the destination as the user wrote it and what is to be copied. Out: an open directory and a rule that maps manifest
 //! names into it. Sources, globbing and links are others' business.
 
-use super::fault::{errno_text, fault, refusal};
-use crate::error::{Class, Error, Side};
+use super::fault::{fault, refusal};
+use crate::error::{Class, Error, Side, errno_text};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
@@ -120,6 +120,11 @@ impl Target {
     /// Where the object goes, as the user would write it (`--dry-run`).
     pub fn shown(&self, name: &[u8]) -> Vec<u8> {
         [&self.shown[..], &self.place(name)].concat()
+    }
+
+    /// The directory that places are relative to, as the user would write it.
+    pub(super) fn shown_base(&self) -> Vec<u8> {
+        if self.shown.is_empty() { b".".to_vec() } else { self.shown.clone() }
     }
 
     /// The directory that places are relative to.

@@ -1,7 +1,7 @@
 //! Stage 9, write: a verified chunk into its files.
 
 use super::directory::{lock, split_place};
-use super::fault::{Fault, fault, inconsistent, refusal};
+use super::fault::{Fault, fault, has_ended, inconsistent, refusal};
 use super::object::{Body, Finished, Object, Parts};
 use super::partial::{Claim, ClaimFault, Partials, stem};
 use super::verify::{self, Checked};
@@ -110,10 +110,13 @@ impl FileSink {
             .ok_or(Fault::Transfer(inconsistent("a chunk off the object's grid")))?;
         let Some(claim) = self.claim_of(object)? else { return Ok(Vec::new()) };
         let failed = |error| Fault::of(&object.name, &error);
+        let mut written = 0;
         if claim.holes_are_written {
             claim.file.write_at(&checked.piece(piece), piece.object_offset).map_err(failed)?;
+            written = u64::from(piece.len);
         } else {
             for (range, at) in checked.runs(piece) {
+                written += range.len() as u64;
                 claim.file.write_at(checked.data(range), at).map_err(failed)?;
             }
         }
@@ -122,7 +125,7 @@ impl FileSink {
             .then(|| if plan.is_subtree() { checked.root(piece) } else { value });
         let complete = {
             let mut state = lock(&object.state);
-            self.fulfil(&mut state, u64::from(piece.len));
+            self.fulfil(&mut state, written);
             let size = state.size;
             let Some(parts) = state.parts.as_mut() else { return Ok(Vec::new()) };
             parts.arrived((index, value), alone);
@@ -144,7 +147,7 @@ impl FileSink {
         let claim = if object.subject.size == OPEN_SIZE {
             partials.claim_open(&stem(&object.subject.name, 0, object.subject.mtime))
         } else {
-            partials.claim(&object.subject, &self.spec.holder)
+            partials.claim(&object.subject, &self.spec.holder, &self.closed)
         };
         let mut claim = claim.map_err(|error| claim_fault(object, error))?;
         // What an earlier run left was offered when the object was decided; what came since then was not.
@@ -185,7 +188,6 @@ impl FileSink {
         if let Some(claim) = parts.map(|parts| parts.claim).filter(|claim| !claim.is_journaled()) {
             self.discard_or_warn(&claim);
         }
-        tracing::debug!(side = "dst", object = object.number, "{error}");
         Some(object.failed(error))
     }
 
@@ -276,6 +278,7 @@ pub(super) fn claim_fault(object: &Object, error: ClaimFault) -> Fault {
             let busy = refusal(Class::Temporary, &object.name, "another transfer writes");
             Fault::Object(if holder.is_empty() { busy } else { busy.because(format!("held by {holder}")) })
         }
+        ClaimFault::Stopped => Fault::Transfer(has_ended()),
     }
 }
 

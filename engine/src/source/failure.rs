@@ -1,13 +1,7 @@
 //! What goes wrong with a source, as errors that name the object as the user knows it.
 
-use crate::error::{Class, Error, Side};
+use crate::error::{Class, Error, Side, errno_text};
 use xfer_io::file::FileError;
-
-/// The system's text for an error number.
-fn text(errno: i32) -> String {
-    let full = std::io::Error::from_raw_os_error(errno).to_string();
-    full.split(" (os error").next().unwrap_or(&full).to_owned()
-}
 
 /// An operation on a member of a source failed.
 pub(super) fn failed(error: &FileError, shown: &[u8]) -> Error {
@@ -30,7 +24,8 @@ pub(super) fn named(error: &FileError, shown: &[u8]) -> Error {
 
 /// A system call failed.
 pub(super) fn system(op: &str, errno: i32, shown: &[u8]) -> Error {
-    let error = Error::new(Class::of_errno(errno), op).on(Side::Source).object(shown).because(text(errno));
+    let error =
+        Error::new(Class::of_errno(errno), op).on(Side::Source).object(shown).because(errno_text(errno));
     Error { errno: Some(errno), ..error }
 }
 

@@ -26,6 +26,7 @@ pub struct FileSource {
     objects: Mutex<HashMap<u32, Arc<Object>>>,
     open: Descriptors,
     encoder: Encoder,
+    digests: bool,
     list_digests: bool,
     want_digests: bool,
     cache: Option<Arc<dyn DigestCache>>,
@@ -43,10 +44,11 @@ struct Walk {
 const DIGEST_LEN: usize = 3 + 32;
 
 impl FileSource {
-    /// A source of what `spec` names. Nothing is opened yet.
+    /// A source of what `spec` names. No file is opened yet; of several sources, directories whose contents alone are meant are listed.
     ///
     /// # Errors
-    /// `Usage` when a directory is named and `spec` is not recursive, or something is named after a stream.
+    /// `Usage` when a directory is named and `spec` is not recursive, something is named after a stream, or two sources bring the same
+    /// name.
     pub fn new(spec: SourceSpec) -> Result<Self, Error> {
         walk::refuse(&spec.items, spec.recursive)?;
         let walk = WalkSpec {
@@ -57,10 +59,11 @@ impl FileSource {
             inline_max: spec.inline_max.min(INLINE_LEN_MAX),
         };
         Ok(FileSource {
-            walk: Mutex::new(Walk { walker: Walker::new(walk, spec.items), pending: None }),
+            walk: Mutex::new(Walk { walker: Walker::new(walk, spec.items)?, pending: None }),
             objects: Mutex::new(HashMap::new()),
             open: Descriptors::new(),
             encoder: Encoder::new(spec.compression, spec.digests),
+            digests: spec.digests,
             list_digests: spec.list_digests,
             want_digests: spec.want_digests,
             cache: spec.cache,
@@ -74,7 +77,7 @@ impl FileSource {
 
     fn remember(&self, number: u32, object: Option<Object>) {
         let Some(object) = object else { return };
-        if self.want_digests || !matches!(object.content, Content::Known(_)) {
+        if self.digests || !matches!(object.content, Content::Known(_)) {
             lock(&self.objects).insert(number, Arc::new(object));
         }
     }
@@ -185,17 +188,22 @@ impl FileSource {
     }
 
     fn note(&self, plan: &ChunkPlan, attempt: u8, encoding: &Encoding, objects: &[Option<&Object>]) {
-        if self.want_digests {
+        if self.digests {
             let chunk_bytes = self.chunk_bytes.load(Ordering::Relaxed);
             Roots::note(plan, attempt, encoding, chunk_bytes, |i| objects[i].map(|object| &object.roots));
         }
     }
 
-    /// The root of a file that ended: as its chunks told it, from the cache, or by reading it.
+    /// The root of a file as its chunks told it.
+    fn merged(&self, object: &Object, identity: &Identity) -> Option<Digest> {
+        let chunk_bytes = self.chunk_bytes.load(Ordering::Relaxed).max(1);
+        object.roots.root(identity.size, chunk_bytes)
+    }
+
+    /// The root of a file: as its chunks told it, from the cache, or by reading it.
     fn root_of(&self, object: &Object, identity: &Identity, sparse: bool) -> Result<Digest, Error> {
         let path = || object.named.dir.path(&object.named.name);
-        let chunk_bytes = self.chunk_bytes.load(Ordering::Relaxed).max(1);
-        let merged = object.roots.root(identity.size, chunk_bytes);
+        let merged = self.merged(object, identity);
         if merged.is_none()
             && let Some(known) = self.cache.as_ref().and_then(|cache| cache.get(&path(), identity))
         {
@@ -395,13 +403,15 @@ impl Source for FileSource {
                 if ended.was_read() {
                     self.check(&ended, identity)?;
                 }
-                match (self.want_digests, identity.size) {
-                    (false, _) => None,
-                    (true, 0) => Some(digest::root(b"")),
-                    (true, _) => Some(self.root_of(&ended, identity, *sparse)?),
+                if identity.size == 0 {
+                    Some(digest::root(b""))
+                } else if self.want_digests {
+                    Some(self.root_of(&ended, identity, *sparse)?)
+                } else {
+                    self.merged(&ended, identity)
                 }
             }
         };
-        Ok(root.filter(|_| self.want_digests))
+        Ok(root.filter(|_| self.digests))
     }
 }

@@ -9,6 +9,7 @@ mod failure;
 mod files;
 mod filter;
 mod memory;
+mod merge;
 mod object;
 mod open;
 mod piece;

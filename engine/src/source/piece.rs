@@ -1,6 +1,7 @@
 //! Stage 1: an object's bytes into a chunk buffer, holes left out.
 
 use crate::codec::Extent;
+use crate::limits::EXTENTS_COUNTED_MAX;
 use std::ops::Range;
 use xfer_io::file::{File, FileError};
 use xfer_proto::space::Piece;
@@ -58,6 +59,18 @@ pub(super) fn data_in(file: &File, range: Range<u64>) -> Result<Vec<Range<u64>>,
         }
     }
     Ok(found)
+}
+
+/// Bytes of data in a file of `size` bytes. Of one in very many extents the part behind the first ones counts as data.
+pub(super) fn data_bytes(file: &File, size: u64) -> Result<u64, FileError> {
+    let (mut bytes, mut end) = (0, 0);
+    for extent in file.extents(0).take(EXTENTS_COUNTED_MAX) {
+        let extent = extent?;
+        end = extent.end.min(size);
+        bytes += end.saturating_sub(extent.start);
+    }
+    let is_more = file.extents(end).next().transpose()?.is_some_and(|extent| extent.start < size);
+    Ok(if is_more { bytes + (size - end) } else { bytes })
 }
 
 /// Fills `out`, the piece's part of its chunk.

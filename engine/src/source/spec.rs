@@ -60,7 +60,7 @@ pub struct SourceSpec {
     pub inline_max: usize,
     /// Whether files are listed with the BLAKE3 root of their content, for a receiver that compares by it: each is read while it is listed, unless it is known from before.
     pub list_digests: bool,
-    /// Whether the end of an object tells its BLAKE3 root, of skipped and resumed ones too.
+    /// Whether skipped and resumed files too end with their BLAKE3 root, for which they are read; all others end with it anyway.
     pub want_digests: bool,
     /// Where digests of files that are not sent may be known from before.
     pub cache: Option<Arc<dyn DigestCache>>,

@@ -4,7 +4,9 @@
 use super::attributes::{Attributes, HardLinks};
 use super::failure;
 use super::filter::Filter;
+use super::merge::{Top, merge};
 use super::object::{Content, Named, Object};
+use super::piece;
 use super::place::{self, Anchor, Dir, Found, join};
 use super::spec::{Location, Preserve, SourceItem};
 use super::stream::Stream;
@@ -15,7 +17,7 @@ use std::io::Read;
 use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use xfer_io::file::{File, FileError, Follow, Kind, Root, Stat};
-use xfer_proto::limits::{NAME_LEN_MAX, SPACE_MAX};
+use xfer_proto::limits::{INLINE_LEN_MAX, NAME_LEN_MAX, SPACE_MAX};
 use xfer_proto::wire::{Attribute, Entry, EntryKind, Inline, check_name};
 
 /// Directories of partial files, which are no content.
@@ -63,11 +65,12 @@ struct Level {
 /// The state of a walk.
 pub(super) struct Walker {
     spec: WalkSpec,
-    items: std::vec::IntoIter<SourceItem>,
+    tops: std::vec::IntoIter<Top>,
     levels: Vec<Level>,
     links: HardLinks,
     dirs: u64,
-    is_first: bool,
+    /// One source was named: what it brings is all that there is.
+    is_alone: bool,
 }
 
 /// A file system object at hand: where, what, and its name in the manifest.
@@ -79,19 +82,13 @@ struct Member<'a> {
 }
 
 impl Walker {
-    pub(super) fn new(spec: WalkSpec, mut items: Vec<SourceItem>) -> Self {
-        // The digest of a tree is over its files in manifest order, in whichever order they were named. A stream stays last.
-        let is_stream = |item: &SourceItem| matches!(item.location, Location::Stream(_));
-        let end = items.len() - usize::from(items.last().is_some_and(is_stream));
-        items[..end].sort_by(|a, b| a.name.split(|c| *c == b'/').cmp(b.name.split(|c| *c == b'/')));
-        Walker {
-            spec,
-            items: items.into_iter(),
-            levels: Vec::new(),
-            links: HardLinks::default(),
-            dirs: 0,
-            is_first: true,
-        }
+    /// # Errors
+    /// `Usage` when two sources bring the same name.
+    pub(super) fn new(spec: WalkSpec, items: Vec<SourceItem>) -> Result<Self, Error> {
+        let (dirs, is_alone) = (items.len() as u64, items.len() == 1);
+        // The digest of a tree is over its files in manifest order, in whichever order they were named.
+        let tops = merge(items, &spec)?.into_iter();
+        Ok(Walker { spec, tops, levels: Vec::new(), links: HardLinks::default(), dirs, is_alone })
     }
 
     /// Goes on to the next object, which will have number `object`.
@@ -104,16 +101,18 @@ impl Walker {
                     Ok(None)
                 }
             },
-            None => match self.items.next() {
-                Some(item) => self.item(item, object, out),
+            None => match self.tops.next() {
+                Some(Top::Item(item)) => self.item(item, object, out),
+                Some(Top::Members(dir, names)) => {
+                    let names = names.into_iter();
+                    self.levels.push(Level { dir, root: None, prefix: Vec::new(), names });
+                    Ok(None)
+                }
                 None => return Step::End,
             },
         };
         match step {
-            Ok(Some(listed)) => {
-                self.is_first = false;
-                Step::Found(Box::new(listed))
-            }
+            Ok(Some(listed)) => Step::Found(Box::new(listed)),
             Ok(None) => Step::Nothing,
             Err(error) => {
                 out.errors.push(error);
@@ -155,7 +154,8 @@ impl Walker {
         }
     }
 
-    /// A directory that the user named: it is listed itself, unless only its contents are meant and something came before it.
+    /// A directory that the user named: it is listed itself, unless only its contents are meant and others come into the destination too,
+    /// which is no copy of it then.
     fn anchor(
         &mut self,
         anchor: Anchor,
@@ -169,7 +169,7 @@ impl Walker {
         let stat = root.stat(b"").map_err(|error| failure::named(&error, shown))?;
         let contents_only = name == b".";
         let prefix = if contents_only { Vec::new() } else { name.clone() };
-        let listed = if contents_only && !self.is_first {
+        let listed = if contents_only && !self.is_alone {
             None
         } else {
             if !contents_only {
@@ -199,8 +199,7 @@ impl Walker {
             }
         };
         let is_directory = stat.kind == Kind::Dir;
-        let hidden = is_directory && name == PARTIAL;
-        if hidden || !self.spec.filter.takes(&dir.relative(name), is_directory) {
+        if is_hidden(name, is_directory) || !self.spec.filter.takes(&dir.relative(name), is_directory) {
             self.keep(root);
             return Ok(None);
         }
@@ -296,15 +295,12 @@ impl Walker {
     fn file(&mut self, member: Member<'_>, object: u32, out: &mut Listing) -> Listed {
         let mut entry = entry(EntryKind::File, &member);
         entry.size = member.stat.size;
+        entry.inline = self.inline(&member);
         let open = || member.root.open_read(&member.named.name);
         entry.attributes = self.attributes(&member, object, open, out);
-        entry.inline = self.inline(&member);
         let content = match &entry.inline {
             Some(inline) => Content::Known(digest::root(&inline.content)),
-            None => Content::File {
-                identity: (&member.stat).into(),
-                sparse: member.stat.blocks.saturating_mul(512) < member.stat.size,
-            },
+            None => Content::File { identity: (&member.stat).into(), sparse: is_sparse(&member.stat) },
         };
         Listed { entry, object: Some(Object::new(member.named, content)) }
     }
@@ -344,6 +340,9 @@ impl Walker {
         {
             attributes.add(4, Attribute::HardLink(first));
         }
+        if let Some(bytes) = data_bytes(member) {
+            attributes.add(8, Attribute::Data(bytes));
+        }
         if attributes.too_many {
             notice("some attributes are not kept: they are too big".to_owned());
         }
@@ -351,8 +350,29 @@ impl Walker {
     }
 }
 
+/// Whether a member is no content: a directory of partial files.
+pub(super) fn is_hidden(name: &[u8], is_directory: bool) -> bool {
+    is_directory && name == PARTIAL
+}
+
+/// Whether a file takes fewer blocks than its size: it has holes, or its file system compresses.
+const fn is_sparse(stat: &Stat) -> bool {
+    stat.blocks.saturating_mul(512) < stat.size
+}
+
+/// Bytes of data of a file with holes that is too big to travel in the manifest. One that cannot be read now is listed without; reading
+/// its chunks will say why.
+fn data_bytes(member: &Member<'_>) -> Option<u64> {
+    let Stat { kind, size, .. } = member.stat;
+    if kind != Kind::File || size <= INLINE_LEN_MAX as u64 || !is_sparse(&member.stat) {
+        return None;
+    }
+    let file = member.root.open_read(&member.named.name).ok()?;
+    piece::data_bytes(&file, size).ok().filter(|bytes| *bytes < size)
+}
+
 /// The names in a directory, in order of bytes.
-fn sorted_names(root: &Root) -> Result<Vec<Box<[u8]>>, FileError> {
+pub(super) fn sorted_names(root: &Root) -> Result<Vec<Box<[u8]>>, FileError> {
     let mut names = Vec::new();
     for entry in root.list(b"", Follow::Never)? {
         names.push(entry?.name.into_boxed_slice());

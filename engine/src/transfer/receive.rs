@@ -187,10 +187,9 @@ impl Receiving {
         let Some(incoming) = cx.connection.incoming(TRANSFER) else { return };
         while incoming.limit() < space.chunks() && incoming.can_grant() {
             let chunk = incoming.limit();
-            let bit = u64::from(chunk)..u64::from(chunk) + 1;
-            if self.not_needed.covers(&bit) {
-                self.not_needed.remove_below(bit.end);
-                incoming.skip();
+            self.not_needed.remove_below(u64::from(chunk));
+            if let Some(here) = self.not_needed.first().filter(|here| here.start == u64::from(chunk)) {
+                incoming.skip_to(u32::try_from(here.end).unwrap_or(u32::MAX).min(space.chunks()));
                 continue;
             }
             if self.buffers.len() + self.writing >= self.wanted {
@@ -273,6 +272,10 @@ impl Receiving {
             Message::End { object, size, .. } => {
                 let Some(space) = &mut self.space else { return Ok(()) };
                 space.end_open(object, size).map_err(|e| rule(e.what))?;
+                let behind = cx.connection.incoming(TRANSFER).is_some_and(|i| i.base() > space.chunks());
+                if behind || self.withdrawn.contains(&object) {
+                    return Err(rule("an object ended before what was accepted of it"));
+                }
                 self.withdrawing += 1;
                 cx.storage.submit(cx.key, Job::EndOpen(self.sink.clone(), object, size));
             }

@@ -171,11 +171,13 @@ impl Sending {
     /// Reads the next chunk that is needed and granted. False when there is none, or no buffer.
     fn read_next(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(space) = &self.space else { return false };
+        let Some(outgoing) = cx.connection.outgoing(TRANSFER) else { return false };
+        // Of a long object that was withdrawn very many are accepted at once.
+        self.next_chunk = self.next_chunk.max(outgoing.base());
+        // The receiver's window spans no more, whatever it says.
+        let end = outgoing.limit().min(outgoing.base().saturating_add(WINDOW_CHUNKS_MAX));
         loop {
-            let Some(outgoing) = cx.connection.outgoing(TRANSFER) else { return false };
             let chunk = self.next_chunk;
-            // The receiver's window spans no more, whatever it says.
-            let end = outgoing.limit().min(outgoing.base().saturating_add(WINDOW_CHUNKS_MAX));
             if chunk >= space.chunks() || chunk >= end {
                 return false;
             }

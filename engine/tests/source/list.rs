@@ -4,7 +4,7 @@ use crate::pump::{Received, list, pump, spec};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use xfer_engine::error::Class;
@@ -83,12 +83,64 @@ fn named_sources_are_in_order_of_components_too() {
 #[test]
 fn contents_only_begin_with_the_destination() {
     let dir = tree();
-    put(dir.path(), b"one/f", b"1");
-    put(dir.path(), b"two/g", b"1");
-    let items = vec![item(dir.path().join("one"), b"."), item(dir.path().join("two"), b".")];
-    let (out, _) = listed(spec(items));
-    assert_eq!(out.names(), [&b"."[..], b"f", b"g"]);
+    put(dir.path(), b"f", b"1");
+    let (out, _) = listed(spec(vec![item(dir.path(), b".")]));
+    assert_eq!(out.names(), [&b"."[..], b"f"]);
     assert_eq!(out.entries[0].kind, EntryKind::Directory);
+}
+
+/// As above, for several sources: their names are one list in order, and the destination is no copy of any of them.
+#[test]
+fn contents_of_several_stand_in_order_between_each_other() {
+    let dir = tree();
+    for name in [&b"one/f"[..], b"one/b/x", b"one/-", b"two/g", b"two/c/y", b"two/!", b"d", b"z/e"] {
+        put(dir.path(), name, b"1");
+    }
+    fs::create_dir(dir.path().join("three")).expect("a directory");
+    let named = |name: &str, as_name: &[u8]| item(dir.path().join(name), as_name);
+    let contents = |name: &str| named(name, b".");
+    let items = vec![contents("two"), named("z", b"z"), contents("three"), contents("one"), named("d", b"d")];
+    let (out, _) = listed(spec(items));
+    assert!(out.errors.is_empty(), "{:?}", out.errors);
+    let expected = [&b"!"[..], b"-", b"b", b"b/x", b"c", b"c/y", b"d", b"f", b"g", b"z", b"z/e"];
+    assert_eq!(out.names(), expected);
+}
+
+#[test]
+fn two_sources_with_the_same_name_are_refused() {
+    let dir = tree();
+    for name in [&b"one/f"[..], b"one/d/x", b"two/d/y", b"three/f", b"four/f", b"f", b"one/.xfer-partial/p"] {
+        put(dir.path(), name, b"1");
+    }
+    put(dir.path(), b"two/.xfer-partial/p", b"1");
+    let named = |name: &str, as_name: &[u8]| item(dir.path().join(name), as_name);
+    let contents = |name: &str| named(name, b".");
+    let refused =
+        |items: Vec<SourceItem>| FileSource::new(spec(items)).err().map(|error| (error.class, error.name));
+    let usage = |name: &[u8]| Some((Class::Usage, Some(name.to_vec())));
+    assert_eq!(refused(vec![contents("one"), contents("three")]), usage(b"f"));
+    assert_eq!(refused(vec![contents("one"), contents("two")]), usage(b"d"));
+    assert_eq!(refused(vec![contents("three"), named("f", b"f")]), usage(b"f"));
+    assert_eq!(refused(vec![named("f", b"f"), named("one/f", b"f")]), usage(b"f"));
+    assert_eq!(refused(vec![contents("two"), contents("three"), named("one", b"one")]), None);
+    // What is excluded does not collide.
+    let filter = Filter::new([(Rule::Exclude, "d")]).expect("a glob");
+    let source = SourceSpec { filter, ..spec(vec![contents("one"), contents("two")]) };
+    let (out, _) = listed(source);
+    assert_eq!(out.names(), [b"f"]);
+}
+
+#[test]
+fn a_list_of_files_may_repeat_itself() {
+    let dir = tree();
+    put(dir.path(), b"d/x", b"1");
+    put(dir.path(), b"d.y", b"1");
+    let names = [&b"d/x"[..], b"d.y", b"d", b"d.y", b"d/x"];
+    let (out, _) = listed(spec(names.iter().map(|name| item(at(dir.path(), name), name)).collect()));
+    assert_eq!(out.names(), [&b"d"[..], b"d/x", b"d.y"]);
+    // Named one by one they go beside each other.
+    let (out, _) = listed(spec(vec![item(dir.path().join("d"), b"d"), item(dir.path().join("d/x"), b"x")]));
+    assert_eq!(out.names(), [&b"d"[..], b"d/x", b"x"]);
 }
 
 #[test]
@@ -309,6 +361,23 @@ fn names_too_long_to_send_fail_alone() {
     let [error] = &out.errors[..] else { panic!("one error: {:?}", out.errors) };
     assert_eq!(error.errno, Some(libc::ENAMETOOLONG));
     assert!(out.ends.values().all(Result::is_ok));
+}
+
+#[test]
+fn files_with_holes_tell_how_much_data_they_have() {
+    let dir = tree();
+    put(dir.path(), b"full", &[1; 3 << 16]);
+    for (name, at, len) in [("hole", 0, 0), ("start", 0, 1 << 16), ("middle", 1 << 20, 3 << 16)] {
+        let file = fs::File::create(dir.path().join(name)).expect("a file");
+        file.set_len(1 << 30).expect("a size");
+        file.write_all_at(&vec![7; len], at).expect("data");
+    }
+    let (out, _) = listed(spec(vec![item(dir.path(), b".")]));
+    let data = |name: &[u8]| out.entries[out.number(name) as usize].attributes.clone();
+    assert_eq!(data(b"full"), []);
+    assert_eq!(data(b"hole"), [Attribute::Data(0)]);
+    assert_eq!(data(b"start"), [Attribute::Data(1 << 16)]);
+    assert_eq!(data(b"middle"), [Attribute::Data(3 << 16)]);
 }
 
 #[test]

@@ -127,6 +127,24 @@ fn without_digests_there_are_none() {
     assert_eq!(out.bytes(b"f"), noise(1, 2 * CHUNK));
 }
 
+/// What costs nothing is told unasked; nothing is read for it.
+#[test]
+fn roots_that_chunks_tell_are_told_unasked() {
+    let dir = tree();
+    let bytes = |n: u64| noise(n, n as usize * CHUNK);
+    for n in 1..=3 {
+        put(dir.path(), &n.to_string(), &bytes(n));
+    }
+    let spec = SourceSpec { want_digests: false, ..spec(contents(dir.path())) };
+    let out = pump(&FileSource::new(spec).expect("a source"), |entry| match &entry.name[..] {
+        b"2" => Decision::Skip,
+        b"3" => Decision::Resume(vec![Run { first: 1, count: 1 }]),
+        _ => Decision::Need,
+    });
+    assert_eq!(out.end(b"1"), &Ok(Some(digest::root(&bytes(1)))));
+    assert_eq!((out.end(b"2"), out.end(b"3")), (&Ok(None), &Ok(None)));
+}
+
 #[test]
 fn symlinks_and_directories_end_too() {
     let dir = tree();

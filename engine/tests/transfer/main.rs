@@ -1,5 +1,7 @@
 //! Two engines over loopback: whole transfers through sockets, workers and I/O threads, memory to memory.
 
+mod open;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -71,6 +71,7 @@ fn entries() -> Vec<Entry> {
         Attribute::AclDefault(vec![]),
         Attribute::HardLink(3),
         Attribute::Digest([0xd6; 32]),
+        Attribute::Data(1 << 20),
     ];
     vec![
         directory(b"."),
@@ -116,6 +117,7 @@ fn attribute_fields(attribute: &Attribute) -> Json {
         Attribute::AclDefault(bytes) => map([("type", 4.into()), ("acl", hex(bytes))]),
         Attribute::HardLink(object) => map([("type", 5.into()), ("object", (*object).into())]),
         Attribute::Digest(root) => map([("type", 6.into()), ("root", hex(root))]),
+        Attribute::Data(bytes) => map([("type", 7.into()), ("bytes", (*bytes).into())]),
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use xfer_engine::codec::Compression;
-use xfer_engine::sink::{self, FileSink, Ground, Sink, SinkSpec, SourceInfo, StreamSink, Target};
+use xfer_engine::sink::{FileSink, Ground, Sink, SinkSpec, SourceInfo, StreamSink, Target};
 use xfer_engine::source::{
     DigestCache, FileSource, Filter, Location, Preserve, Rule, Source, SourceItem, SourceSpec,
 };
@@ -228,17 +228,8 @@ fn file_sink(
     let mut spec = SinkSpec::new(target, config(options).chunk_log2);
     spec.digests = options.digests;
     spec.want_digests = options.digests;
-    spec.compare = match options.compare {
-        Compare::Exists => sink::Compare::Exists,
-        Compare::Size => sink::Compare::Size,
-        Compare::Mtime => sink::Compare::Mtime,
-        Compare::Digest => sink::Compare::Digest,
-    };
-    spec.overwrite = match options.overwrite {
-        Overwrite::Always => sink::Overwrite::Always,
-        Overwrite::Older => sink::Overwrite::Update,
-        Overwrite::Never => sink::Overwrite::NoClobber,
-    };
+    spec.compare = options.compare;
+    spec.overwrite = options.overwrite;
     spec.durability = options.durability;
     spec.digest_cache = cache(options);
     spec.preserve = options.preserve;

@@ -1,6 +1,7 @@
 //! The engine's values that a user of this crate meets: one crate to depend on, not two.
 
 pub use xfer_engine::codec::Compression;
+pub use xfer_engine::io::descriptors::raise as raise_descriptor_limit;
 pub use xfer_engine::io::error::IoError;
 pub use xfer_engine::sink::Action;
 pub use xfer_engine::{

@@ -110,6 +110,7 @@ impl WireShape {
             rate_bps: self.rate_bps,
             overhead_bytes: ETHERNET_OVERHEAD_BYTES,
             queue_bytes: self.queue_bytes(),
+            mark_bytes: None,
             delay_ns: self.delay_ns,
             jitter_ns: self.jitter_ns,
             loss: Chance::from_fraction(self.loss),

@@ -4,8 +4,7 @@ use crate::registry::{Record, State, now_ns};
 use crossbeam::channel::Receiver;
 use std::sync::Arc;
 use std::thread;
-use xfer_engine::sink::Action;
-use xfer_engine::{Class, Error, Event, FileEnd, Outcome};
+use xfer_engine::{Class, Durability, Error, Event, FileEnd, Outcome};
 
 /// Reads the transfer's events on a thread of its own until it ended.
 ///
@@ -20,34 +19,40 @@ pub(crate) fn to_its_end(record: Arc<Record>, events: Receiver<Event>) -> Result
 }
 
 fn read(record: &Record, events: &Receiver<Event>) {
+    let (task, peer, side) = (&record.name, record.peer, side(record));
     // A transfer of one file is logged with its digest.
     let mut digests = Digests::default();
     for event in events {
         match event {
             Event::Connected => {
                 record.set(State::Running);
-                tracing::info!(transfer = %record.name, peer = %record.peer, upload = record.upload, paths = %paths(record), "transfer starts");
+                tracing::info!(%task, %peer, side, paths = paths(record), "transfer starts");
             }
             Event::PathUp(pair) => {
-                tracing::debug!(transfer = %record.name, local = %pair.local, remote = %pair.remote, "path up");
+                tracing::debug!(%task, %peer, side, local = %pair.local, remote = %pair.remote, "path up");
             }
             Event::PathDown(pair, why) => {
-                tracing::warn!(transfer = %record.name, local = %pair.local, remote = %pair.remote, why, "path down");
+                tracing::warn!(%task, %peer, side, local = %pair.local, remote = %pair.remote, why, "path down");
             }
             Event::File(file) => {
                 digests.tell(&file);
                 log_file(record, &file);
             }
             Event::Warning { name, text } => {
-                let file = name.unwrap_or_default();
-                tracing::warn!(transfer = %record.name, file = %file.escape_ascii(), text, "left out or degraded");
+                let file = name.map(|name| name.escape_ascii().to_string());
+                tracing::warn!(%task, %peer, side, file, text, "left out or degraded");
             }
             Event::Finished(outcome) => return finish(record, *outcome, &digests),
         }
     }
     let error = Error::new(Class::Temporary, "the node's engine stopped");
-    tracing::error!(transfer = %record.name, peer = %record.peer, %error, "transfer ended");
+    tracing::error!(%task, %peer, side, %error, "transfer ended");
     record.fail(error);
+}
+
+/// The end that the node is.
+fn side(record: &Record) -> &'static str {
+    if record.upload { "dst" } else { "src" }
 }
 
 /// The digest of the only file, if there was but one.
@@ -65,16 +70,21 @@ impl Digests {
         }
     }
 
-    fn only(&self) -> String {
-        self.last.filter(|_| self.files == 1).map(hex).unwrap_or_default()
+    fn only(&self) -> Option<String> {
+        self.last.filter(|_| self.files == 1).map(hex)
     }
 }
 
-fn paths(record: &Record) -> String {
-    let shown: Vec<String> =
-        record.paths.iter().take(3).map(|path| path.escape_ascii().to_string()).collect();
-    let more = record.paths.len() - shown.len();
-    if more == 0 { shown.join(" ") } else { format!("{} and {more} more", shown.join(" ")) }
+/// What the client named; `None`: the root.
+fn paths(record: &Record) -> Option<String> {
+    let named: Vec<_> = record.paths.iter().filter(|path| !path.is_empty()).collect();
+    let shown: Vec<String> = named.iter().take(3).map(|path| path.escape_ascii().to_string()).collect();
+    let more = named.len() - shown.len();
+    match (shown.is_empty(), more) {
+        (true, _) => None,
+        (false, 0) => Some(shown.join(" ")),
+        (false, _) => Some(format!("{} and {more} more", shown.join(" "))),
+    }
 }
 
 fn hex(digest: [u8; 32]) -> String {
@@ -89,33 +99,21 @@ fn log_file(record: &Record, file: &FileEnd) {
     if file.is_directory && file.error.is_none() {
         return;
     }
-    let (name, action) = (file.name.escape_ascii(), action(file.action));
-    let digest = file.digest.map(hex).unwrap_or_default();
+    let (task, peer, side) = (&record.name, record.peer, side(record));
+    let (name, action, digest) = (file.name.escape_ascii(), file.action.name(), file.digest.map(hex));
     match &file.error {
-        None => {
-            tracing::info!(transfer = %record.name, file = %name, action, bytes = file.bytes, digest, "file")
-        }
-        Some(error) => tracing::warn!(transfer = %record.name, file = %name, action, %error, "file"),
-    }
-}
-
-fn action(action: Action) -> &'static str {
-    match action {
-        Action::Copied => "copied",
-        Action::Resumed => "resumed",
-        Action::Skipped => "skipped",
-        Action::Failed => "failed",
+        None => tracing::info!(%task, %peer, side, file = %name, action, bytes = file.bytes, digest, "file"),
+        Some(error) => tracing::warn!(%task, %peer, side, file = %name, action, %error, "file"),
     }
 }
 
 fn finish(record: &Record, outcome: Outcome, digests: &Digests) {
     let Outcome { error, progress, verified, durability, latency } = outcome;
-    let result = error.as_ref().map_or_else(|| "done".to_owned(), Error::to_string);
     tracing::info!(
-        transfer = %record.name,
+        task = %record.name,
         peer = %record.peer,
-        upload = record.upload,
-        paths = %paths(record),
+        side = side(record),
+        paths = paths(record),
         files = progress.files,
         skipped = progress.skipped,
         failed = progress.failed,
@@ -123,12 +121,12 @@ fn finish(record: &Record, outcome: Outcome, digests: &Digests) {
         reused_bytes = progress.reused_bytes,
         skipped_bytes = progress.skipped_bytes,
         verified,
-        durability = ?durability,
+        durability = durability.map(Durability::name),
         limited_by = progress.limited_by.name(),
         rtt_us_p50 = latency.rtt.p50.as_micros(),
         rtt_us_p99 = latency.rtt.p99.as_micros(),
         digest = digests.only(),
-        result,
+        error = error.as_ref().map(Error::to_string),
         "transfer ended"
     );
     record.set(State::Ended { at_ns: now_ns(), error, progress: Box::new(progress) });

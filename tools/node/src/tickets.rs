@@ -191,7 +191,7 @@ impl Shared {
         if answers(&holder) {
             return Err(busy(&holder, &targets));
         }
-        tracing::warn!(transfer = %holder.name, peer = %holder.peer, "its peer does not answer; another run takes over");
+        tracing::warn!(task = %holder.name, peer = %holder.peer, "its peer does not answer; another run takes over");
         end(&holder, "its peer does not answer; another run takes over");
         match self.registry.register(new) {
             Ok(record) => Ok(record),

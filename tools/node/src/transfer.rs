@@ -87,8 +87,8 @@ fn compare(compare: pb::Compare) -> Compare {
 fn overwrite(overwrite: pb::Overwrite) -> Overwrite {
     match overwrite {
         pb::Overwrite::Always | pb::Overwrite::Unspecified => Overwrite::Always,
-        pb::Overwrite::Older => Overwrite::Update,
-        pb::Overwrite::Never => Overwrite::NoClobber,
+        pb::Overwrite::Older => Overwrite::Older,
+        pb::Overwrite::Never => Overwrite::Never,
     }
 }
 

@@ -57,6 +57,9 @@ fn refuse(error: &clap::Error) -> ExitCode {
 fn run(cli: args::Cli, resolved: &settings::Resolved, started: Instant) -> Result<u8, Error> {
     let usual = if matches!(cli.command, Command::Serve(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
     logging::start(&cli.global, usual)?;
+    // Files that wait for their names, transfers and connections all hold some.
+    let descriptors = xfer_client::raise_descriptor_limit();
+    tracing::debug!(descriptors, "this process may have so many files and sockets open");
     match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Cp(args) => copy::run(&args, &cli.global, resolved.command_matches(), started),

@@ -6,6 +6,7 @@ mod watched;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::process::Command;
 use watched::{Bench, Node, Process, tree, until};
@@ -43,8 +44,13 @@ impl Download {
     /// Not under its name; the rerun has what came before.
     #[track_caller]
     fn goes_on(&self) {
+        self.goes_on_with(&[]);
+    }
+
+    #[track_caller]
+    fn goes_on_with(&self, options: &[&str]) {
         assert!(!self.bench.path("here/f").exists());
-        let done = self.bench.copy(self.args(&[])).expect(0);
+        let done = self.bench.copy(self.args(options)).expect(0);
         assert!(done.number("reused_bytes") > 0, "{done:#?}");
         assert_eq!(done.number("reused_bytes") + done.number("bytes"), LEN as u64);
         let digest = blake3::hash(&fs::read(self.bench.path("root/f")).unwrap()).to_hex();
@@ -55,7 +61,6 @@ impl Download {
 
 /// A partial file has bytes on disk.
 fn has_content(partials: &std::path::Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
     let entries = fs::read_dir(partials);
     entries.is_ok_and(|entries| {
         entries.map_while(Result::ok).any(|entry| {
@@ -85,6 +90,22 @@ fn a_signal_ends_a_download_that_can_go_on() {
     let done = copy.finish().expect(20);
     assert_eq!(done.summary()["error"]["class"], 20);
     download.goes_on();
+}
+
+#[test]
+fn a_rerun_with_other_chunks_goes_on_too() {
+    for chunk in ["128KiB", "4MiB"] {
+        let download = Download::new();
+        let copy = download.start();
+        until("a few chunks", || {
+            let mut left =
+                fs::read_dir(download.bench.path("here/.xfer-partial")).ok()?.map_while(Result::ok);
+            left.any(|f| f.metadata().is_ok_and(|m| m.blocks() > (16 << 20) / 512)).then_some(())
+        });
+        copy.signal("INT");
+        copy.finish().expect(20);
+        download.goes_on_with(&["--chunk", chunk]);
+    }
 }
 
 #[test]
@@ -213,5 +234,40 @@ fn a_full_disk_ends_a_copy_that_can_go_on() {
         let done = bench.copy(&ends).expect(0);
         assert_eq!(done.number("bytes") + done.number("reused_bytes"), LEN as u64);
         assert!(done.number("reused_bytes") > 0, "{done:#?}");
+    }
+}
+
+#[test]
+fn what_a_copy_takes_is_known_before_it_moves() {
+    let bench = Bench::new();
+    let (there, here) = (bench.directory("root/small"), bench.directory("small"));
+    let (Some(there), Some(here)) = (Small::mount(there), Small::mount(here)) else { return };
+    let node = bench.node();
+    for name in ["up", "root/down"] {
+        // A megabyte of data in a gibibyte of holes, and more than there is room for.
+        let sparse = fs::File::create(bench.path(format!("{name}-sparse"))).unwrap();
+        sparse.set_len(1 << 30).unwrap();
+        sparse.write_all_at(&tree::content(3, 1 << 20), (1 << 29) + 4_096).unwrap();
+        tree::file(bench.path(format!("{name}-big")), 4, 65 << 20);
+    }
+    let up = |name: &str| [bench.path(format!("up-{name}")).into_os_string(), node.at("small/f")];
+    let down = |name: &str| [node.at(format!("down-{name}")), bench.path("small/f").into_os_string()];
+    for (small, sparse, big) in [(&there, up("sparse"), up("big")), (&here, down("sparse"), down("big"))] {
+        let done = bench.copy(&sparse).expect(0);
+        assert_eq!(done.number("bytes"), 1 << 30);
+        let file = fs::File::open(small.at.join("f")).unwrap();
+        assert!(file.metadata().unwrap().blocks() <= (1 << 20) / 512 + 16);
+        let mut data = vec![0; 1 << 20];
+        file.read_exact_at(&mut data, (1 << 29) + 4_096).unwrap();
+        assert!(data == tree::content(3, 1 << 20));
+        let refused = bench.copy(&big).expect(7);
+        assert_eq!((refused.number("bytes"), refused.number("wire_bytes") < 1 << 20), (0, true));
+        let error = &refused.summary()["error"];
+        assert_eq!(error["side"], "dst", "{error}");
+        let text = error.to_string();
+        for said in ["no room in", "small/", &format!("{} bytes needed", 65 << 20), " free"] {
+            assert!(text.contains(said), "{said:?} is not in {text}");
+        }
+        assert_eq!(fs::read_dir(&small.at).unwrap().count(), 1, "the first file alone");
     }
 }

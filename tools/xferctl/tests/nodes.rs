@@ -188,3 +188,53 @@ fn doctor_finds(home: &Home, link: &str) {
     let data = &find("data")["facts"];
     assert_eq!((data["local"].as_str(), data["answers"].as_bool()), (Some("127.0.0.1"), Some(true)));
 }
+
+/// PRODUCT.md, "Logs": what belongs in an audit, with who and what, and nothing that is not known.
+#[test]
+fn a_node_logs_what_was_copied() {
+    let home = Home::new();
+    let node = home.serve(&home.directory("root"));
+    home.file("work/t/small", "abc");
+    home.file("work/t/mid", support::content(5_000, 1));
+    home.file("work/t/big", support::content(3 << 20, 2));
+    home.run(&["cp", "-r", "t", &node.link]).code(0);
+    home.run(&["cp", "-r", "t", &node.link]).code(0);
+    home.run(&["cp", &node.at("t/big"), "here"]).code(0);
+    node.signal("TERM");
+    let (status, log) = node.end();
+    assert!(status.success());
+    assert!(!log.contains("=\"\""), "{log}");
+    let told = |side: &str, message: &str| -> Vec<&str> {
+        let message = format!("msg={message} ");
+        let side = format!("side={side}");
+        let about = |line: &&str| line.contains(&message) && line.split(' ').any(|word| word == side);
+        log.lines().filter(about).collect()
+    };
+    for (side, message, count) in [
+        ("dst", "\"transfer starts\"", 2),
+        ("dst", "\"transfer ended\"", 2),
+        ("src", "\"transfer ended\"", 1),
+        ("dst", "file", 6),
+        ("src", "file", 1),
+    ] {
+        let lines = told(side, message);
+        assert_eq!(lines.len(), count, "{side} {message}: {log}");
+        for line in lines {
+            let known = line.contains(" task=transfers/") && line.contains(" peer=127.0.0.1:");
+            assert!(known && line.contains(" level=info "), "{line}");
+        }
+    }
+    let digest = |name: &str| blake3::hash(&fs::read(home.path("work/t").join(name)).unwrap()).to_hex();
+    for name in ["small", "mid", "big"] {
+        let copied = format!("file=t/{name} action=copied ");
+        let lines: Vec<_> = told("dst", "file").into_iter().filter(|line| line.contains(&copied)).collect();
+        let [line] = lines[..] else { panic!("{copied}: {log}") };
+        assert!(line.ends_with(&format!(" digest={}", digest(name))), "{line}");
+    }
+    let skipped = told("dst", "file").into_iter().filter(|line| line.contains("action=skipped"));
+    assert!(skipped.clone().count() == 3 && skipped.clone().all(|line| !line.contains("digest")), "{log}");
+    assert!(told("src", "file")[0].ends_with(&format!(" digest={}", digest("big"))), "{log}");
+    for line in told("dst", "\"transfer ended\"") {
+        assert!(line.contains(" durability=batch limited_by="), "{line}");
+    }
+}

@@ -6,7 +6,7 @@ mod watched;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use support::content;
 use watched::{Bench, Node, tree};
 
@@ -24,10 +24,10 @@ impl Ends {
         bench.directory("here");
         let ends = Ends { bench, node, up };
         let sources = ends.source_root();
-        for name in ["d/sub", "e"] {
+        for name in ["d/sub", "e", "h"] {
             fs::create_dir_all(sources.join(name)).unwrap();
         }
-        for (seed, name) in ["f", "g", "d/a", "d/sub/b", "e/c"].into_iter().enumerate() {
+        for (seed, name) in ["f", "g", "d/a", "d/sub/b", "e/c", "h/a"].into_iter().enumerate() {
             tree::file(sources.join(name), seed as u64, 3_000 * seed);
         }
         let destinations = ends.destination_root();
@@ -70,7 +70,7 @@ impl Ends {
 type Row =
     (&'static [&'static str], &'static [&'static str], &'static str, &'static [(&'static str, &'static str)]);
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 10] = [
     (&[], &["f"], "D", &[("D/f", "f")]),
     (&[], &["g"], "D/", &[("D/g", "g")]),
     (&[], &["g"], "D/x", &[("D/x", "g")]),
@@ -80,6 +80,7 @@ const ROWS: [Row; 9] = [
     (&["-r"], &["d/."], "D", &[("D/a", "d/a"), ("D/sub/b", "d/sub/b")]),
     (&["-r"], &["d/."], "newer", &[("newer/a", "d/a"), ("newer/sub/b", "d/sub/b")]),
     (&["-r"], &["f", "d", "e/."], "D/", &[("D/f", "f"), ("D/d/a", "d/a"), ("D/c", "e/c")]),
+    (&["-r"], &["e/.", "d/."], "D", &[("D/a", "d/a"), ("D/c", "e/c"), ("D/sub/b", "d/sub/b")]),
 ];
 
 fn table(up: bool) {
@@ -112,7 +113,7 @@ fn downloads_go_where_the_table_says() {
 }
 
 /// Options, sources, destination, exit code: nothing is made or changed.
-const REFUSALS: [(&[&str], &[&str], &str, i32); 13] = [
+const REFUSALS: [(&[&str], &[&str], &str, i32); 15] = [
     (&[], &["f"], "no/x", 3),
     (&[], &["f"], "none/", 3),
     (&["-r"], &["d"], "no/x", 3),
@@ -124,6 +125,8 @@ const REFUSALS: [(&[&str], &[&str], &str, i32); 13] = [
     (&["-r"], &["d"], "file", 2),
     (&[], &["f"], "E", 2),
     (&[], &["f"], "E/", 2),
+    (&["-r"], &["d/.", "h/."], "D", 2),
+    (&["-r"], &["d/.", "h/a"], "D", 2),
     (&[], &["nothing"], "D", 4),
     (&["-r"], &["nothing"], "none", 4),
 ];
@@ -199,15 +202,23 @@ fn choices(up: bool) {
     let ends = Ends::new(up);
     let there = |name: &str| ends.destination_root().join(name);
     let is = |name: &str, expected: &Path| fs::read(there(name)).unwrap() == fs::read(expected).unwrap();
-    // Newer than `g`, it stays with -u.
-    let newer =
-        fs::metadata(ends.source_root().join("g")).unwrap().modified().unwrap() + Duration::from_secs(1);
-    fs::File::options().write(true).open(there("file")).unwrap().set_modified(newer).unwrap();
-    for option in ["-u", "--no-clobber"] {
+    // Newer than `g`, or as old, it stays with -u; so it does when its file system holds whole seconds only.
+    let time = fs::metadata(ends.source_root().join("g")).unwrap().modified().unwrap();
+    let part = Duration::from_nanos(time.duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into());
+    let second = Duration::from_secs(1);
+    let set = |time| fs::File::options().write(true).open(there("file")).unwrap().set_modified(time).unwrap();
+    for (option, time) in
+        [("-u", time), ("-u", time - part), ("-u", time + second), ("--no-clobber", time - second)]
+    {
+        set(time);
         let done = ends.copy(&[option], &["g"], "file").expect(0);
-        assert_eq!(done.numbers(["files", "skipped"]), [0, 1], "{option}");
-        assert_eq!(fs::read(there("file")).unwrap(), b"old", "{option}");
+        assert_eq!(done.numbers(["files", "skipped"]), [0, 1], "{option} {time:?}");
+        assert_eq!(fs::read(there("file")).unwrap(), b"old", "{option} {time:?}");
     }
+    set(time - second);
+    let done = ends.copy(&["-u"], &["g"], "file").expect(0);
+    assert_eq!(done.numbers(["files", "skipped"]), [1, 0]);
+    fs::write(there("file"), "old").unwrap();
     ends.copy(&["--compare", "exists"], &["g"], "file").expect(0);
     assert_eq!(fs::read(there("file")).unwrap(), b"old");
     ends.copy(&[], &["g"], "file").expect(0);

@@ -115,6 +115,17 @@ pub enum Durability {
     File,
 }
 
+impl Durability {
+    /// As people write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Durability::None => "none",
+            Durability::Batch => "batch",
+            Durability::File => "file",
+        }
+    }
+}
+
 /// The acceptor takes part in a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accept {

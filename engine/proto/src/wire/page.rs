@@ -41,6 +41,8 @@ pub enum Attribute {
     HardLink(u32),
     /// BLAKE3 root of the content, for a receiver that compares by it.
     Digest([u8; 32]),
+    /// Bytes of the content that are not holes: what it will take at the receiver.
+    Data(u64),
 }
 
 /// One object as its sender lists it.
@@ -247,6 +249,7 @@ impl Attribute {
             Attribute::AclAccess(bytes) | Attribute::AclDefault(bytes) => bytes.len(),
             Attribute::HardLink(_) => 4,
             Attribute::Digest(_) => 32,
+            Attribute::Data(_) => 8,
         }
     }
 
@@ -282,6 +285,11 @@ impl Attribute {
                 out.put_u8(6);
                 out.put_counted(root);
             }
+            Attribute::Data(bytes) => {
+                out.put_u8(7);
+                out.put_u16(8);
+                out.put_u64(*bytes);
+            }
         }
     }
 
@@ -305,6 +313,7 @@ impl Attribute {
                 4 => all.push(Attribute::AclDefault(body.rest().to_vec())),
                 5 => all.push(Attribute::HardLink(body.u32("hard link")?)),
                 6 => all.push(Attribute::Digest(body.array("digest attribute")?)),
+                7 => all.push(Attribute::Data(body.u64("data attribute")?)),
                 _ => {
                     body.rest();
                 }

@@ -291,7 +291,7 @@ impl Receiver {
         while incoming.limit() < self.space.chunks() && incoming.can_grant() {
             let chunk = incoming.limit();
             if self.present.remove(&chunk) || self.is_void(chunk) {
-                incoming.skip();
+                incoming.skip_to(chunk + 1);
             } else if sink.buffers.len() < self.plan.buffers {
                 let plain = self.space.plain_len(chunk);
                 sink.buffers.insert((self.id, chunk), vec![0; plain as usize]);

@@ -87,6 +87,7 @@ fn attribute() -> impl Strategy<Value = Attribute> {
         bytes().prop_map(Attribute::AclDefault),
         any::<u32>().prop_map(Attribute::HardLink),
         any::<[u8; 32]>().prop_map(Attribute::Digest),
+        any::<u64>().prop_map(Attribute::Data),
     ]
 }
 

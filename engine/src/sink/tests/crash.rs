@@ -2,6 +2,7 @@
 
 use super::*;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 const CHUNKS: usize = 6;
 
@@ -17,8 +18,12 @@ fn partial(dir: &Path, suffix: &str) -> Option<PathBuf> {
 
 /// Runs to the end and expects this many bytes to be taken over.
 fn rerun(dir: &Path, reused: u64) {
-    let mut sender = large();
-    let ended = sender.run(&sink(dir));
+    rerun_in(dir, CHUNK_LOG2, reused);
+}
+
+fn rerun_in(dir: &Path, chunk_log2: u8, reused: u64) {
+    let mut sender = Sender { chunk_log2, ..large() };
+    let ended = sender.run(&sink_in(dir, chunk_log2));
     assert_eq!(ended[0].reused, reused);
     assert_eq!(ended[0].bytes + ended[0].reused, sender.contents[0].len() as u64);
     assert_eq!(ended[0].action, if reused > 0 { Action::Resumed } else { Action::Copied });
@@ -30,8 +35,16 @@ fn rerun(dir: &Path, reused: u64) {
 
 /// Writes chunks, syncing after the first `synced` of them, and dies.
 fn killed(dir: &Path, chunks: &[u32], synced: usize) {
-    let mut sender = large();
-    let sink = sink(dir);
+    killed_in(dir, CHUNK_LOG2, chunks, synced);
+}
+
+fn sink_in(dir: &Path, chunk_log2: u8) -> FileSink {
+    FileSink::new(SinkSpec { chunk_log2, ..spec(dir) })
+}
+
+fn killed_in(dir: &Path, chunk_log2: u8, chunks: &[u32], synced: usize) {
+    let mut sender = Sender { chunk_log2, ..large() };
+    let sink = sink_in(dir, chunk_log2);
     sender.list(&sink).expect("decided");
     for (done, chunk) in chunks.iter().enumerate() {
         if done == synced {
@@ -97,24 +110,27 @@ fn a_run_that_dies_before_its_last_name_needs_no_content() {
     rerun(dir.path(), 5 * CHUNK as u64);
 }
 
-#[test]
-fn a_whole_journal_completes_without_a_chunk() {
-    let dir = temporary();
-    killed(dir.path(), &[0, 1, 2, 3, 4], 5);
+/// Dies with all written and journaled, before the rename.
+fn whole_journal(dir: &Path) {
+    killed(dir, &[0, 1, 2, 3, 4], 5);
     // Adds the record that the next sync would have written, by a claim of its own.
     let sender = large();
     let name = root(b"f");
     let size = sender.contents[0].len() as u64;
     let subject = journal::Subject { name, size, mtime: MTIME, chunk_log2: CHUNK_LOG2, digests: true };
-    {
-        let partials = Arc::new(
-            partial::Partials::create(&Root::open(dir.path()).expect("root")).expect("partial directory"),
-        );
-        let claim = partials.claim(&subject, "test").expect("free");
-        let last = &sender.contents[0][5 * CHUNK..];
-        claim.file.write_at(last, 5 * CHUNK as u64).expect("written");
-        claim.append(&[(5, chunk_value(last, 5 * CHUNK as u64))]).expect("journaled");
-    }
+    let root = Root::open(dir).expect("root");
+    let partials = Arc::new(partial::Partials::create(&root).expect("partial directory"));
+    let claim = partials.claim(&subject, "test", &AtomicBool::new(false)).expect("free");
+    let last = &sender.contents[0][5 * CHUNK..];
+    claim.file.write_at(last, 5 * CHUNK as u64).expect("written");
+    claim.append(&[(5, chunk_value(last, 5 * CHUNK as u64))]).expect("journaled");
+}
+
+#[test]
+fn a_whole_journal_completes_without_a_chunk() {
+    let dir = temporary();
+    whole_journal(dir.path());
+    let size = large().contents[0].len() as u64;
     let mut sender = large();
     let sink = sink(dir.path());
     sender.list(&sink).expect("decided");
@@ -180,14 +196,56 @@ fn a_changed_source_starts_anew() {
 }
 
 #[test]
-fn another_chunk_size_starts_anew() {
+fn chunks_of_another_size_are_taken_over_where_they_cover_whole_ones() {
+    let all = CHUNKS * CHUNK - 5;
+    let cases: [(u8, &[u32], u8, usize); 9] = [
+        (16, &[0, 1, 2], 17, 2 * CHUNK),
+        (16, &[0, 1, 2, 4, 5], 17, 2 * CHUNK + 2 * CHUNK - 5),
+        (16, &[1, 2, 3], 17, 2 * CHUNK),
+        (16, &[0, 1, 2, 3], 18, 4 * CHUNK),
+        (16, &[4, 5], 18, 2 * CHUNK - 5),
+        (16, &[0, 1, 2, 3, 4], 19, 0),
+        (17, &[1], 16, 2 * CHUNK),
+        (17, &[0, 2], 16, 4 * CHUNK - 5),
+        (18, &[0], 17, 4 * CHUNK),
+    ];
+    for (from, held, to, reused) in cases {
+        let dir = temporary();
+        killed_in(dir.path(), from, held, held.len());
+        rerun_in(dir.path(), to, reused as u64);
+        // What was taken over is journaled in its new size, and can be taken over again.
+        let dir = temporary();
+        killed_in(dir.path(), from, held, held.len());
+        killed_in(dir.path(), to, &[], 0);
+        rerun_in(dir.path(), from, reused as u64);
+    }
+    for (to, reused) in [(17, all), (18, all), (19, all), (21, 0)] {
+        let dir = temporary();
+        whole_journal(dir.path());
+        rerun_in(dir.path(), to, reused as u64);
+    }
+}
+
+#[test]
+fn bytes_that_are_not_what_was_journaled_are_not_taken_over_in_smaller_chunks() {
+    let dir = temporary();
+    killed_in(dir.path(), 17, &[0, 1], 2);
+    let part = partial(dir.path(), ".part").expect("partial");
+    let part = fs::OpenOptions::new().write(true).open(part).expect("open");
+    std::os::unix::fs::FileExt::write_all_at(&part, b"spoilt", CHUNK as u64).expect("spoilt");
+    rerun_in(dir.path(), 16, 2 * CHUNK as u64);
+}
+
+#[test]
+fn what_an_earlier_run_left_is_met_after_a_sync_too() {
     let dir = temporary();
     killed(dir.path(), &[0, 1, 2], 3);
-    let mut sender = Sender { chunk_log2: 17, ..large() };
-    let sink = FileSink::new(SinkSpec { chunk_log2: 17, ..spec(dir.path()) });
-    let ended = sender.run(&sink);
-    assert_eq!((ended[0].action, ended[0].reused), (Action::Copied, 0));
-    assert_eq!(ended[0].digest, Some(root(&sender.contents[0])));
+    let sink = sink(dir.path());
+    Sender::new().file("a", content(1, CHUNK + 1)).list(&sink).expect("decided");
+    sink.sync().expect("synced");
+    let mut sender = large();
+    sender.list(&sink).expect("decided");
+    assert_eq!(sender.missing(), [3, 4, 5]);
 }
 
 #[test]

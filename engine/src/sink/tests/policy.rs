@@ -45,12 +45,13 @@ fn each_comparison_skips_what_it_calls_the_same() {
 }
 
 #[test]
-fn no_clobber_and_update_leave_files_alone() {
+fn files_that_are_not_to_be_replaced_stay() {
     let cases = [
-        (Overwrite::NoClobber, -9, true),
-        (Overwrite::NoClobber, 9, true),
-        (Overwrite::Update, -9, false),
-        (Overwrite::Update, 9, true),
+        (Overwrite::Never, -9, true),
+        (Overwrite::Never, 9, true),
+        (Overwrite::Older, -9, false),
+        (Overwrite::Older, 0, true),
+        (Overwrite::Older, 9, true),
         (Overwrite::Always, 9, false),
     ];
     for (overwrite, later, stays) in cases {
@@ -63,10 +64,29 @@ fn no_clobber_and_update_leave_files_alone() {
         assert_eq!(mode, if stays { 0o600 } else { 0o640 });
     }
     let dir = temporary();
-    assert_eq!(
-        decided(SinkSpec { overwrite: Overwrite::NoClobber, ..spec(dir.path()) }, b"x"),
-        Action::Copied
-    );
+    assert_eq!(decided(SinkSpec { overwrite: Overwrite::Never, ..spec(dir.path()) }, b"x"), Action::Copied);
+}
+
+/// A file system that holds no more than micro- or whole seconds cuts the rest off: the file is not older for that.
+#[test]
+fn a_file_is_not_older_because_its_time_is_coarser() {
+    for (there_ns, source_ns, stays) in [
+        (123_456_000, 123_456_789, true),
+        (0, 123_456_789, true),
+        (123_456_789, 0, true),
+        (123_455_000, 123_456_789, false),
+        (123_456_788, 123_456_789, false),
+    ] {
+        let dir = temporary();
+        existing(dir.path(), b"other", 0);
+        let time = UNIX_EPOCH + Duration::new(MTIME.0 as u64, there_ns);
+        let file = fs::OpenOptions::new().write(true).open(dir.path().join("f")).expect("open");
+        file.set_modified(time).expect("time");
+        let mut sender = Sender::new().file("f", b"mine!".to_vec());
+        sender.entries[0].mtime_ns = source_ns;
+        let sink = FileSink::new(SinkSpec { overwrite: Overwrite::Older, ..spec(dir.path()) });
+        assert_eq!(sender.run(&sink)[0].action == Action::Skipped, stays, "{there_ns} {source_ns}");
+    }
 }
 
 #[test]
@@ -117,6 +137,13 @@ fn skipped_files_have_their_digests_from_the_cache_or_by_reading() {
     assert_eq!(digest(with_cache()), Some([7; 32]), "remembered");
     assert_eq!(digest(spec(dir.path())), Some(root(b"same")), "read");
     assert_eq!(digest(SinkSpec { want_digests: false, ..spec(dir.path()) }), None);
+    // What is copied ends with the digest that it was verified by.
+    for bytes in [&b"other"[..], &content(1, 3 * CHUNK)] {
+        let sink = FileSink::new(SinkSpec { want_digests: false, ..spec(dir.path()) });
+        let ended = Sender::new().file("f", bytes.to_vec()).run(&sink);
+        assert_eq!((ended[0].action, ended[0].digest), (Action::Copied, Some(root(bytes))));
+    }
+    existing(dir.path(), b"same", 0);
     fs::remove_file(dir.path().join("f")).expect("removed");
     assert_eq!(digest(with_cache()), Some(root(b"same")));
     assert_eq!(digest(with_cache()), Some(root(b"same")), "put when it was copied");
@@ -228,4 +255,46 @@ fn thousands_of_small_files_are_named_in_batches() {
         assert_eq!(read, vec![n as u8; 1 + n % 40]);
     }
     assert_swept(dir.path());
+}
+
+/// More than any file system here has free.
+const TOO_MUCH: u64 = 1 << 47;
+
+#[test]
+fn what_does_not_fit_is_refused_before_it_comes() {
+    let dir = temporary();
+    let mut sender = Sender::new().file("f", Vec::new());
+    sender.entries[0].size = TOO_MUCH;
+    let error = sink(dir.path()).decide(&sender.page()).expect_err("there is no room");
+    assert_eq!((error.class, error.side), (Class::Fatal, Some(crate::error::Side::Destination)));
+    assert_eq!(error.errno, Some(libc::ENOSPC));
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("dst: no room in .: {TOO_MUCH} bytes needed, ")), "{text}");
+    assert!(text.ends_with(" free"), "{text}");
+    assert_swept(dir.path());
+}
+
+#[test]
+fn holes_take_no_room() {
+    let dir = temporary();
+    let sink = sink(dir.path());
+    let data = 2 * CHUNK as u64;
+    let mut sender = Sender::new().file("f", content(1, 3 * CHUNK)).file("g", Vec::new());
+    sender.entries[0].attributes = vec![Attribute::Data(data)];
+    sender.entries[1].size = TOO_MUCH;
+    sender.entries[1].attributes = vec![Attribute::Data(5)];
+    sender.list(&sink).expect("there is room for the data");
+    let promised = || sink.promised.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(promised(), data + 5);
+    let plan = sender.plan(1);
+    let digests = vec![crate::digest::zeros_chunk_value(CHUNK as u64, CHUNK as u64)];
+    let hole = Encoding { codec: Codec::Extents, stored_len: 0, digests };
+    assert!(matches!(sink.write(&plan, &hole, &[]), Ok(Verdict::Accepted(_))));
+    assert_eq!(promised(), data + 5, "a hole is not what was promised");
+    sender.send(&sink, 0);
+    assert_eq!(promised(), data + 5 - CHUNK as u64);
+    sink.withdraw(1, Error::new(Class::Other, "no longer wanted"));
+    sender.send(&sink, 2);
+    assert_eq!(promised(), 0);
+    sink.abort();
 }

@@ -7,8 +7,10 @@ use crate::client::{Client, Kind, Listed};
 use crate::offer;
 use crate::pb;
 use crate::transfer::{self, LocalSource};
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use xfer_engine::sink::{Ground, SourceInfo, Target};
+use xfer_engine::source::Filter;
 use xfer_engine::{Class, EntryKind, Error, Side};
 
 /// Tells the mapping of a plan and, when that is asked for, what to expect of it.
@@ -182,8 +184,11 @@ fn download(
             Some(Target::resolve(Ground::Local, destination, &infos, options.recursive)?)
         }
     };
-    let shown = |name: &[u8]| target.as_ref().map_or_else(|| b"-".to_vec(), |target| target.shown(name));
     let filter = transfer::filter(options)?;
+    if sources.len() > 1 {
+        refuse_same_names(client, &sources, &filter)?;
+    }
+    let shown = |name: &[u8]| target.as_ref().map_or_else(|| b"-".to_vec(), |target| target.shown(name));
     for RemoteSource { path, info, size } in sources {
         let own = if info.contents_only { b".".to_vec() } else { info.basename.clone() };
         mapped.add(path.to_vec(), shown(&own), Some(size));
@@ -210,6 +215,29 @@ fn download(
             let source = joined(path, &entry.path);
             mapped.add(source, shown(&name), Some(entry.size));
             Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Two sources may not bring the same name, as the node's own source would have it.
+fn refuse_same_names(client: &Client, sources: &[RemoteSource<'_>], filter: &Filter) -> Result<(), Error> {
+    let mut names = HashSet::new();
+    let mut add = |name: Vec<u8>| {
+        let error = Error::new(Class::Usage, "several sources would get the name").on(Side::Source);
+        if names.insert(name.clone()) { Ok(()) } else { Err(error.object(name)) }
+    };
+    for RemoteSource { path, info, .. } in sources {
+        if !info.contents_only {
+            add(info.basename.clone())?;
+            continue;
+        }
+        client.list(path, false, &mut |listed| match listed {
+            Listed::Entry(entry) if filter.takes(&entry.path, entry.kind == Kind::Directory) => {
+                add(entry.path)
+            }
+            Listed::Entry(_) => Ok(()),
+            Listed::Failure(error) => Err(error),
         })?;
     }
     Ok(())

@@ -10,9 +10,10 @@ mod options;
 mod summary;
 
 pub use explain::{Compared, Explained, PlannedPath};
-pub use options::{Backend, Cipher, Compare, CopyEvent, CopyOptions, CopyRequest, Filter, Overwrite};
+pub use options::{Backend, Cipher, CopyEvent, CopyOptions, CopyRequest, Filter};
 pub use summary::Summary;
 pub use xfer_engine::codec::Compression;
+pub use xfer_engine::sink::{Compare, Overwrite};
 pub use xfer_engine::source::Preserve;
 
 use crate::client::Client;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use xfer_engine::codec::Compression;
+use xfer_engine::sink::{Compare, Overwrite};
 use xfer_engine::source::Preserve;
 use xfer_engine::{Class, CongestionControl, Durability, Error, FileEnd, PathPair, Poll, Progress};
 
@@ -30,32 +31,6 @@ pub enum Cipher {
     Auto,
     /// Not: only where the node allows it.
     None,
-}
-
-/// When a file that is there counts as the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compare {
-    /// Always.
-    Exists,
-    /// When the size is equal.
-    Size,
-    /// When size and modification time are equal.
-    #[default]
-    Mtime,
-    /// When the digest is equal.
-    Digest,
-}
-
-/// What happens to files that are there and differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Overwrite {
-    /// They are replaced.
-    #[default]
-    Always,
-    /// They are replaced if they are older (`-u`).
-    Older,
-    /// They stay (`--no-clobber`).
-    Never,
 }
 
 /// One of the ordered `--include` and `--exclude`.

@@ -82,7 +82,7 @@ impl Reporter {
             CopyEvent::Decision(text) => self.decision(&text),
             CopyEvent::Explained(explained) => self.explained(&explained),
             CopyEvent::Mapping { source, destination, size } => self.mapping(&source, &destination, size),
-            CopyEvent::Connected(transfer) => tracing::info!(transfer, "connected"),
+            CopyEvent::Connected(task) => tracing::info!(task, "connected"),
             CopyEvent::PathUp(pair) => {
                 tracing::info!(local = %pair.local, remote = %pair.remote, "path is up")
             }
@@ -134,24 +134,14 @@ impl Reporter {
     }
 
     fn file(&mut self, end: &FileEnd) {
-        let action = match end.action {
-            Action::Copied => "copied",
-            Action::Resumed => "resumed",
-            Action::Skipped => "skipped",
-            Action::Failed => "failed",
-        };
+        let action = end.action.name();
         let digest = end.digest.map(|digest| names::hex(&digest));
         let name = names::show(&end.name);
         match &end.error {
             Some(error) if !self.json => tracing::error!("{}", complain::render(&naming(error, &end.name))),
             Some(error) => tracing::error!(file = name, "{}", complain::render(error)),
             None if end.is_directory => tracing::debug!(directory = name, action),
-            None => tracing::info!(
-                file = name,
-                bytes = end.bytes,
-                digest = digest.as_deref().unwrap_or("-"),
-                "{action}"
-            ),
+            None => tracing::info!(file = name, action, bytes = end.bytes, digest, "file"),
         }
         if self.json && (!end.is_directory || end.action == Action::Failed) {
             let error = end.error.as_ref().map(Failure::new);

@@ -72,21 +72,13 @@ impl SummaryLine {
             paths: summary.paths.iter().map(PathLine::new).collect(),
             digest: summary.digest.map(|digest| names::hex(&digest)),
             verified: summary.verified,
-            durability: summary.durability.map(durability),
+            durability: summary.durability.map(Durability::name),
             limited_by: summary.limited_by.name(),
             limited_side: summary.limited_side.map(json::side),
             predicted_seconds: summary.expected.map(|expected| expected.seconds),
             exit: summary.exit_code(),
             error: summary.error.as_ref().map(Failure::new),
         }
-    }
-}
-
-fn durability(durability: Durability) -> &'static str {
-    match durability {
-        Durability::None => "none",
-        Durability::Batch => "batch",
-        Durability::File => "file",
     }
 }
 

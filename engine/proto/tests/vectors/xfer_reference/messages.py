@@ -185,6 +185,8 @@ def decode_attributes(data):
             found.append({"type": 5, "object": value.take("I")})
         elif kind == 6:
             found.append({"type": 6, "root": value.bytes(DIGEST)})
+        elif kind == 7:
+            found.append({"type": 7, "bytes": value.take("Q")})
         else:
             continue
         value.end(f"attribute {kind}")
@@ -201,10 +203,12 @@ def encode_attributes(attributes):
             value = item["name"] + b"\0" + item["value"]
         elif kind in (3, 4):
             value = item["acl"]
+        elif kind == 5:
+            value = struct.pack("<I", item["object"])
         elif kind == 6:
             value = item["root"]
         else:
-            value = struct.pack("<I", item["object"])
+            value = struct.pack("<Q", item["bytes"])
         out += struct.pack("<BH", kind, len(value)) + value
     return out
 
