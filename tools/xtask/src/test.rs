@@ -40,7 +40,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 /// All tests that need neither root nor network, the simulation among them, in the profile with debug assertions.
 fn workspace_tests(filter: Option<&str>) -> Outcome {
     let seeds = std::env::var(sim::SEEDS_VARIABLE).unwrap_or_else(|_| sim::SEEDS.to_string());
-    Step::cargo("workspace tests", ["test", "--workspace", "--exclude", "xfer-lab"])
+    Step::cargo("workspace tests", ["test", "--workspace", "--exclude", "xfer-lab", "--no-fail-fast"])
         .args(filter)
         .env(sim::SEEDS_VARIABLE, seeds)
         .run()
