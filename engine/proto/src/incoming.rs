@@ -237,7 +237,7 @@ impl Incoming {
     }
 
     /// A chunk whose slot changed since shards were told of it: its grant, or `None` when neither it nor the one before it in its place,
-    /// modulo the window, is open any more.
+    /// modulo the window, takes content from shards.
     pub fn next_news(&mut self) -> Option<(u32, Option<Grant>)> {
         let news = self.news.as_mut()?;
         let word = news.iter().position(|word| *word != 0)?;
@@ -246,7 +246,8 @@ impl Incoming {
         let place = word as u32 * 64 + bit;
         let first = self.base - self.base % limits::WINDOW_CHUNKS_MAX + place;
         let chunk = if first < self.base { first.wrapping_add(limits::WINDOW_CHUNKS_MAX) } else { first };
-        let grant = self.slot(chunk).ok().map(|slot| Grant {
+        // A stale map is closed: what came for its chunk would count as there.
+        let grant = self.slot(chunk).ok().filter(|slot| !slot.stale).map(|slot| Grant {
             chunk,
             claims: slot.claims.clone(),
             attempt: slot.attempt,
