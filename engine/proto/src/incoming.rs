@@ -95,7 +95,8 @@ struct Spare {
 impl Spare {
     /// A map that is all free and nobody else's.
     fn take(&mut self) -> Arc<ClaimMap> {
-        if let Some(mut map) = self.maps.pop_front() {
+        for _ in 0..self.maps.len() {
+            let Some(mut map) = self.maps.pop_front() else { break };
             if let Some(own) = Arc::get_mut(&mut map) {
                 own.reset();
                 return map;
@@ -301,6 +302,10 @@ impl Incoming {
         let Some(i) = chunk.checked_sub(self.base) else { return };
         let Some(place) = self.chunks.get_mut(i as usize) else { return };
         if let Chunk::Open(slot) = core::mem::replace(place, Chunk::Accepted) {
+            if self.news.is_some() {
+                // A shard that does not know yet places nothing more in it.
+                slot.claims.close(0);
+            }
             self.spare.keep(slot.claims);
             self.note_news(chunk);
             self.dirty = true;
