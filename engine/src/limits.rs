@@ -85,6 +85,12 @@ pub const PLANS_AHEAD: usize = 8;
 /// News of such a worker that wait for the connection's own.
 pub const NEWS_MAX: usize = 1_024;
 
+/// Datagrams among them that there is memory for from the start, and the size of each.
+pub const STRAYS_ROOM: usize = 64;
+/// Bytes of such a datagram: what carries frames of an ordinary path.
+pub const STRAY_BYTES: usize = 2_048;
+
+const _: () = assert!(STRAYS_ROOM <= NEWS_MAX);
 const _: () = assert!(ORDERS_MAX >= PLANS_AHEAD + WINDOW_CHUNKS_MAX as usize);
 const _: () = assert!(WORKERS_MAX <= xfer_proto::limits::SHARDS_MAX);
 const _: () = assert!(WORKERS_MAX + IO_THREADS_MAX <= xfer_io::limits::BORROW_SLOTS);

@@ -95,7 +95,8 @@ struct Spare {
 impl Spare {
     /// A map that is all free and nobody else's.
     fn take(&mut self) -> Arc<ClaimMap> {
-        if let Some(mut map) = self.maps.pop_front() {
+        for _ in 0..self.maps.len() {
+            let Some(mut map) = self.maps.pop_front() else { break };
             if let Some(own) = Arc::get_mut(&mut map) {
                 own.reset();
                 return map;
@@ -237,7 +238,7 @@ impl Incoming {
     }
 
     /// A chunk whose slot changed since shards were told of it: its grant, or `None` when neither it nor the one before it in its place,
-    /// modulo the window, is open any more.
+    /// modulo the window, takes content from shards.
     pub fn next_news(&mut self) -> Option<(u32, Option<Grant>)> {
         let news = self.news.as_mut()?;
         let word = news.iter().position(|word| *word != 0)?;
@@ -246,7 +247,8 @@ impl Incoming {
         let place = word as u32 * 64 + bit;
         let first = self.base - self.base % limits::WINDOW_CHUNKS_MAX + place;
         let chunk = if first < self.base { first.wrapping_add(limits::WINDOW_CHUNKS_MAX) } else { first };
-        let grant = self.slot(chunk).ok().map(|slot| Grant {
+        // A stale map is closed: what came for its chunk would count as there.
+        let grant = self.slot(chunk).ok().filter(|slot| !slot.stale).map(|slot| Grant {
             chunk,
             claims: slot.claims.clone(),
             attempt: slot.attempt,
@@ -300,6 +302,10 @@ impl Incoming {
         let Some(i) = chunk.checked_sub(self.base) else { return };
         let Some(place) = self.chunks.get_mut(i as usize) else { return };
         if let Chunk::Open(slot) = core::mem::replace(place, Chunk::Accepted) {
+            if self.news.is_some() {
+                // A shard that does not know yet places nothing more in it.
+                slot.claims.close(0);
+            }
             self.spare.keep(slot.claims);
             self.note_news(chunk);
             self.dirty = true;

@@ -75,6 +75,8 @@ pub(crate) struct Sending {
     /// Lists of pieces that are not in use.
     spare: Vec<Vec<Piece>>,
     rejects: BTreeMap<u32, u8>,
+    /// Rejected chunks that are to be read once more, with their next attempt.
+    again: VecDeque<(u32, u8)>,
     completed: Option<Durability>,
     /// The object of open length, which is the last.
     open: Option<u32>,
@@ -105,6 +107,7 @@ impl Sending {
             offered: ChunkTable::new(),
             spare: Vec::new(),
             rejects: BTreeMap::new(),
+            again: VecDeque::new(),
             completed: None,
             open: None,
             open_ended: false,
@@ -168,8 +171,14 @@ impl Sending {
         Ok(done)
     }
 
-    /// Reads the next chunk that is needed and granted. False when there is none, or no buffer.
+    /// Reads a rejected chunk again, or the next that is needed and granted. False when there is none, or no buffer.
     fn read_next(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some((chunk, attempt)) = self.again.front().copied() {
+            let Some(buffer) = cx.pool.take() else { return false };
+            self.again.pop_front();
+            self.read(cx, chunk, attempt, buffer);
+            return true;
+        }
         let Some(space) = &self.space else { return false };
         let Some(outgoing) = cx.connection.outgoing(TRANSFER) else { return false };
         // Of a long object that was withdrawn very many are accepted at once.
@@ -441,13 +450,17 @@ impl Sending {
         if offered.attempt != attempt {
             return;
         }
-        let Some(buffer) = self.buffers.remove(chunk) else { return };
+        if self.buffers.remove(chunk).is_none() {
+            return;
+        }
         let Some(offered) = self.offered.remove(chunk) else { return };
         cx.connection.revoke_leases(TRANSFER, chunk);
         let rejects = self.rejects.entry(chunk).or_default();
         *rejects += 1;
         if *rejects < 2 {
-            return self.read(cx, chunk, attempt.wrapping_add(1), buffer);
+            // Into another buffer: a worker may still seal from the old one.
+            self.again.push_back((chunk, attempt.wrapping_add(1)));
+            return;
         }
         for Piece { object, .. } in offered.pieces {
             let name = self.objects.get(&object).map(|o| o.name.clone()).unwrap_or_default();

@@ -21,6 +21,8 @@ pub(super) struct Shards {
     ids: Vec<ConnectionId>,
     handles: Vec<Handle>,
     paths: Vec<Carried>,
+    /// All shards that run are told of all grants.
+    shares: bool,
 }
 
 /// A path that a shard carries.
@@ -73,7 +75,7 @@ impl Shards {
         ids.extend((1..count).map(|shard| connection_id(worker(shard))));
         connection.set_shards(ids.clone());
         let workers = (0..count).map(|shard| workers[worker(shard)].clone()).collect();
-        Shards { workers, ids, handles: Vec::new(), paths: Vec::new() }
+        Shards { workers, ids, handles: Vec::new(), paths: Vec::new(), shares: true }
     }
 
     /// Whether some shard has told something.
@@ -125,11 +127,15 @@ impl Shards {
         };
         worker.send(Mail::Shard(Box::new(start)));
         self.handles.push(Handle { shard, rings, worker, ordered: false });
-        connection.share_grants(TRANSFER);
+        self.shares = false;
     }
 
     /// Tells all shards which chunks have a place.
     fn tell_grants(&mut self, connection: &mut Connection<AwsCrypto>, buffers: &Buffers) {
+        if !self.shares && connection.incoming(TRANSFER).is_some() {
+            self.shares = true;
+            connection.share_grants(TRANSFER);
+        }
         while self.handles.iter().all(Handle::has_room) {
             let Some((chunk, grant)) = connection.next_grant_news(TRANSFER) else { break };
             for handle in &mut self.handles {

@@ -67,10 +67,15 @@ pub(crate) struct Rings {
 
 impl Rings {
     pub(crate) fn new() -> Self {
+        let spare = ArrayQueue::new(limits::NEWS_MAX);
+        for _ in 0..limits::STRAYS_ROOM {
+            // Larger ones, probes of the MTU, are rare.
+            let _full = spare.push(Vec::with_capacity(limits::STRAY_BYTES));
+        }
         Rings {
             orders: ArrayQueue::new(limits::ORDERS_MAX),
             news: ArrayQueue::new(limits::NEWS_MAX),
-            spare: ArrayQueue::new(limits::NEWS_MAX),
+            spare,
             over: AtomicBool::new(false),
         }
     }

@@ -67,13 +67,26 @@ pub(crate) fn start(
     secret: u8,
     config: &TransferConfig,
 ) -> Ends {
+    start_over(1, (from, source), (to, sink), secret, config)
+}
+
+/// The same over so many pairs of loopback addresses.
+pub(crate) fn start_over(
+    paths: u8,
+    (from, source): (&Engine, Arc<dyn Source>),
+    (to, sink): (&Engine, Arc<dyn Sink>),
+    secret: u8,
+    config: &TransferConfig,
+) -> Ends {
+    let local = |last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+    let paths = (1..=paths).map(|last| PathPair { local: local(last), remote: to.addresses()[0] });
     let ticket = Ticket { secret: [secret; 32], suite: Suite::Aes128Gcm, direction: Direction::OpenerSends };
     let role = Role::Receive(sink);
     let admission = Admission { ticket: ticket.clone(), lifetime: PATIENCE, role, config: config.clone() };
     let receiver = to.admit(admission).expect("admits");
     let connect = Connect {
         ticket,
-        paths: vec![PathPair { local: LOOPBACK, remote: to.addresses()[0] }],
+        paths: paths.collect(),
         standby: Vec::new(),
         role: Role::Send(source),
         config: config.clone(),

@@ -58,12 +58,14 @@ impl<C: Crypto> Connection<C> {
     pub fn arrived(&mut self, arrival: &Arrival) {
         self.counters.failed_opens += u64::from(arrival.failed_opens);
         self.check_failed_opens(arrival.at);
-        if let Some(incoming) = self.incoming(arrival.header.transfer) {
-            incoming.note_full(arrival.chunk);
-            self.collect_full();
-        }
         match &mut self.state {
-            State::Open | State::Unconfirmed => self.count_arrival(arrival),
+            State::Open | State::Unconfirmed => {
+                if let Some(incoming) = self.incoming(arrival.header.transfer) {
+                    incoming.note_full(arrival.chunk);
+                    self.collect_full();
+                }
+                self.count_arrival(arrival);
+            }
             State::Closing(_) => self.answer_with_close(),
             State::Answering(_) | State::Over => {}
         }

@@ -40,7 +40,7 @@ impl<C: Crypto> Connection<C> {
                 if path.window_open() {
                     let release = path.pacer.next_release(self.last_sent);
                     sooner(path.mtu_timer().map(|at| at.max(release.unwrap_or_default())));
-                    if self.has_content(i) || self.send_stream.has_something() {
+                    if self.has_content(i) || (self.carries_shared(i) && self.send_stream.has_something()) {
                         let capped = self.cap.as_ref().and_then(|cap| cap.next_release(self.last_sent));
                         sooner(release.max(capped));
                     }

@@ -246,7 +246,7 @@ impl<C: Crypto> Connection<C> {
 
     /// Whether what any live path may carry goes by path `i`. Not by one that a shard carries while another lives: it would overtake
     /// content that was planned before it.
-    fn carries_shared(&self, i: usize) -> bool {
+    pub(super) fn carries_shared(&self, i: usize) -> bool {
         let live = |path: &Path<C>| path.state == PathState::Live;
         live(&self.paths[i])
             && (!self.paths[i].is_away() || !self.paths.iter().any(|p| live(p) && !p.is_away()))

@@ -1,6 +1,7 @@
 //! One end: handshake, connection, applications, and the worker that serves its socket with the gaps of a real loop.
 
 mod shaking;
+mod sharded;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use crate::plan::Plan;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use shaking::Shaking;
+use sharded::Sharded;
 
 /// The transfer from the opener to the acceptor, and the one back.
 pub(crate) const TRANSFERS: [TransferId; 2] = [TransferId(11), TransferId(12)];
@@ -78,6 +80,8 @@ pub(crate) struct End<C: Crypto + Clone> {
     shaking: Shaking,
     half_open: Option<xfer_proto::handshake::HalfOpen>,
     pub(crate) connection: Option<Connection<C>>,
+    /// What another worker carries of it.
+    sharded: Option<Sharded<C>>,
     pub(crate) sender: Option<Sender>,
     pub(crate) receiver: Option<Receiver>,
     source: Source,
@@ -141,6 +145,7 @@ impl<C: Crypto + Clone> End<C> {
             shaking,
             half_open: None,
             connection: None,
+            sharded: None,
             sender,
             receiver,
             source: Source::default(),
@@ -192,11 +197,13 @@ impl<C: Crypto + Clone> End<C> {
         }
         let now = self.clock.read(at);
         self.shake(now, send);
+        self.shard_sends(at, send);
         for _ in 0..BURST {
             let Some(datagram) = self.socket.pop_front() else { break };
             self.socket_bytes -= datagram.bytes.len();
-            self.take(now, &datagram, send);
+            self.take(at, &datagram, send);
         }
+        self.hear_shard(at);
         let mut again = !self.socket.is_empty();
         for round in 0.. {
             let Some(connection) = &mut self.connection else { break };
@@ -204,8 +211,12 @@ impl<C: Crypto + Clone> End<C> {
                 connection.handle_timeout(now);
             }
             self.apply(at);
-            let Some(connection) = &mut self.connection else { break };
+            self.tell_shard(at);
             let mut trains = 0;
+            while trains < TRAINS && self.plan_for_shard(at) {
+                trains += 1;
+            }
+            let Some(connection) = &mut self.connection else { break };
             while trains < TRAINS
                 && let Some(transmit) = connection.poll_transmit(now, None, &mut self.frame, &self.source)
             {
@@ -288,7 +299,8 @@ impl<C: Crypto + Clone> End<C> {
         let paths = self.opened_paths.iter().filter(|p| p.1.is_none()).map(|p| p.2);
         let early = self.plan.closes_early.filter(|(when, _)| *when > at).map(|(when, _)| when);
         let alive = self.connection.as_ref().is_some_and(|c| !c.is_over());
-        let others = apps.into_iter().flatten().chain(paths).chain(early).filter(|_| alive);
+        let shard = self.sharded.as_ref().and_then(Sharded::next);
+        let others = apps.into_iter().flatten().chain(shard).chain(paths).chain(early).filter(|_| alive);
         let next = others.chain(timer).min()?;
         Some(next.max(at) + self.latency())
     }
@@ -303,9 +315,14 @@ impl<C: Crypto + Clone> End<C> {
         }
     }
 
-    fn take(&mut self, now: Time, datagram: &Datagram, send: &mut impl FnMut(Datagram)) {
+    fn take(&mut self, at: u64, datagram: &Datagram, send: &mut impl FnMut(Datagram)) {
+        let now = self.clock.read(at);
         let Ok(header) = Header::decode(&datagram.bytes) else { return };
         match header.kind {
+            Kind::Data | Kind::Control if header.connection.0 == self.shard_id() => {
+                self.talks.entry(datagram.peer).or_default().heard += datagram.bytes.len() as u64;
+                self.shard_takes(at, &header, datagram);
+            }
             Kind::Data | Kind::Control => {
                 if header.connection.0 != 100 + self.side as u32 {
                     return;

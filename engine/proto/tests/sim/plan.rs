@@ -163,6 +163,8 @@ pub(crate) struct Plan {
     pub(crate) rekey_after: Option<u32>,
     /// Whether the handshake carries the first messages.
     pub(crate) carry: bool,
+    /// Whether each end has a second worker that carries every other path.
+    pub(crate) sharded: [bool; 2],
     pub(crate) demand_cookie: bool,
     /// Who closes in the middle, if somebody does.
     pub(crate) closes_early: Option<(u64, usize)>,
@@ -205,6 +207,7 @@ impl Plan {
             rate_max: None,
             rekey_after: None,
             carry: true,
+            sharded: [false; 2],
             demand_cookie: false,
             closes_early: None,
             faults: Vec::new(),
@@ -240,6 +243,8 @@ impl Plan {
         plan.socket_bytes = (64 << 10) << rng.below(5);
         plan.datagram_max = [1_200, 1_472, 1_472, 8_972][rng.below(4) as usize];
         plan.rate_max = (rng.below(4) == 0).then(|| 40_000 << rng.below(10));
+        let mut workers = Rng::stream(seed, 7);
+        plan.sharded = [0; 2].map(|_| workers.below(2) == 0);
         plan.rekey_after = (rng.below(2) == 0).then(|| 1 + rng.below(200) as u32);
         for shape in plan.wires.iter_mut().flatten() {
             let queue = shape.queue_bytes.expect("a queue");

@@ -224,7 +224,7 @@ class Transfers(unittest.TestCase):
         receiver.connection = self
         self.send = self.set_window = lambda _: None
         size = (1 << 16) + 100
-        receiver.on_message(messages.Accept(1))
+        receiver.on_message(messages.Accept(1, 0))
         receiver.on_message(messages.Page(1, 0, 0, True, [Entry(messages.FILE, b"f", size)]))
 
         def held(chunk, at, length, attempt=0):

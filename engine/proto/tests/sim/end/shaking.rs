@@ -127,6 +127,7 @@ impl<C: Crypto + Clone> End<C> {
                 self.half_open = Some(fresh.half_open);
                 let config = self.config(&fresh.payload);
                 self.connection = Some(Connection::new(now, self.crypto.clone(), config, established));
+                self.spread();
                 reply
             }
         };
@@ -160,6 +161,7 @@ impl<C: Crypto + Clone> End<C> {
         }
         self.opened_paths = (1..self.plan.wires.len()).map(|wire| (wire, None, 0)).collect();
         self.connection = Some(connection);
+        self.spread();
         self.shaking = Shaking::Done;
     }
 }
