@@ -5,7 +5,7 @@ mod pair;
 mod wrap;
 
 use pair::{connector, listener, noise, source, start, workers};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use wrap::{Delay, LateSink, LateSource};
 use xfer_engine::codec::Compression;
@@ -20,32 +20,38 @@ fn each(ms: u64) -> Delay {
     Arc::new(move |_| Duration::from_millis(ms))
 }
 
-/// One at a time: times are compared here.
-static TURN: Mutex<()> = Mutex::new(());
-
 /// Moves `len` bytes with storage that is late by these delays.
 fn run(len: usize, reads: Delay, writes: Delay, config: &TransferConfig) -> (Outcome, Outcome) {
-    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
     let (to, from) = (listener(workers(1)), connector(workers(1)));
     let source = LateSource(source("a", Arc::new(noise(len, 1)), Compression::None), reads);
     let sink = LateSink(MemorySink::discarding(true), writes);
     start((&from, Arc::new(source)), (&to, Arc::new(sink)), 1, config).succeed()
 }
 
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Tests of this program run one at a time: what one does to the processors would show in what another measures.
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 #[test]
 fn a_slow_source_is_named_by_both_ends() {
+    let _alone = alone();
     let (sender, receiver) = run(32 << 20, each(20), never(), &TransferConfig::default());
     assert_eq!((sender.progress.limited_by, receiver.progress.limited_by), (Stage::Source, Stage::Source));
 }
 
 #[test]
 fn a_slow_sink_is_named_by_both_ends() {
+    let _alone = alone();
     let (sender, receiver) = run(64 << 20, never(), each(20), &TransferConfig::default());
     assert_eq!((sender.progress.limited_by, receiver.progress.limited_by), (Stage::Sink, Stage::Sink));
 }
 
 #[test]
 fn a_cap_is_named_by_both_ends() {
+    let _alone = alone();
     let config = TransferConfig { rate_max: Some(200_000_000), ..TransferConfig::default() };
     let (sender, receiver) = run(16 << 20, never(), never(), &config);
     assert_eq!(
@@ -63,6 +69,7 @@ fn nothing_is_named_under_100_ms() {
 /// Text that shrinks well; compressing it takes longer than sending it over loopback, and far less than sending it at a low rate.
 #[test]
 fn chunks_are_compressed_where_that_is_faster_than_sending_what_it_saves() {
+    let _alone = alone();
     let text: Arc<[u8]> =
         (0..48 << 20).map(|i: u32| b"the quick brown fox "[i as usize % 20] ^ (i >> 14) as u8).collect();
     let config = TransferConfig { rate_max: Some(100_000_000), chunk_log2: 18, ..TransferConfig::default() };
@@ -86,6 +93,7 @@ fn lateness(reads: &Delay, writes: &Delay) -> [Duration; 2] {
 
 #[test]
 fn a_stall_of_storage_holds_no_answers_up() {
+    let _alone = alone();
     let once: Delay = Arc::new(|chunk| Duration::from_millis(if chunk == 12 { 500 } else { 0 }));
     let without = lateness(&never(), &never());
     for (reads, writes) in [(once.clone(), never()), (never(), once)] {
