@@ -28,7 +28,7 @@ fn emulated() -> Config {
 const SHARE: u64 = 40;
 /// The same where they are not: between bare wires the processors limit, and a path that fell behind stays behind for a while
 /// (benches/RESULTS.md has the shares that were seen).
-const SHARE_BARE: u64 = 10;
+const SHARE_BARE: u64 = 20;
 
 /// Each of two equal wires has to carry at least `least` percent of the bytes.
 fn assert_shared(stage: &Stage, copied: &Copied, least: u64) {
