@@ -72,8 +72,11 @@ impl Dial {
     /// The way that a datagram came by.
     fn way_of(&self, handshake: &Handshake) -> Option<PathPair> {
         let came = |(pair, queue): &&(PathPair, usize)| {
-            let local = handshake.meta.destination.is_none_or(|local| local == pair.local);
-            pair.remote == handshake.meta.source && *queue == handshake.queue && local
+            let came_by = match handshake.meta.destination {
+                Some(local) => local == pair.local,
+                None => *queue == handshake.queue,
+            };
+            pair.remote == handshake.meta.source && came_by
         };
         self.ways.iter().find(came).map(|(pair, _)| *pair)
     }
@@ -280,13 +283,14 @@ impl Worker {
     }
 
     /// Takes REPLY, COOKIE or VERSIONS.
-    pub(super) fn take_answer(&mut self, now: Time, handshake: &Handshake) {
+    /// False when no connection on its way waits for it.
+    pub(super) fn take_answer(&mut self, now: Time, handshake: &Handshake) -> bool {
         let ours = |d: &Dial| {
             let named = d.local_id == handshake.header.connection;
             if named || handshake.header.kind != Kind::Reply { d.way_of(handshake) } else { None }
         };
         let found = self.dials.iter().enumerate().find_map(|(i, d)| Some((i, ours(d)?)));
-        let Some((i, pair)) = found else { return };
+        let Some((i, pair)) = found else { return false };
         match handshake.header.kind {
             Kind::Cookie if self.dials[i].take_cookie(&handshake.bytes) => {
                 // The cookie holds for this address alone.
@@ -315,6 +319,7 @@ impl Worker {
             },
             _ => {}
         }
+        true
     }
 
     /// The peer answered by `pair`, which becomes path 0.

@@ -355,6 +355,7 @@ impl Worker {
             let foreign = belongs != *index && belongs < peers.len();
             let known = || by_id.contains_key(&header.connection.0);
             if foreign && (is_new || is_sealed(header.kind) && !known()) {
+                let meta = Meta { destination: from.local, ..meta };
                 let bytes = datagram.to_vec();
                 let taken = peers[belongs].hand_over(Foreign { meta, queue, header, bytes });
                 let counter = if taken { &counters.handed_over } else { &counters.dropped };
@@ -385,10 +386,16 @@ impl Worker {
     /// Takes a datagram that another worker's queue got.
     fn take_foreign(&mut self, now: Time, foreign: Foreign) {
         let Foreign { meta, queue, header, bytes } = foreign;
-        if header.kind == Kind::Hello {
-            return self.take_handshake(now, &Handshake { meta, queue, header, bytes });
+        if !is_sealed(header.kind) {
+            let handshake = Handshake { meta, queue, header, bytes };
+            match header.kind {
+                Kind::Hello => self.take_hello(now, &handshake),
+                // Who has it from another worker passes it on no further.
+                _ => drop(self.take_answer(now, &handshake)),
+            }
+            return;
         }
-        let from = Address { remote: meta.source, local: meta.destination.or(self.sockets.local(queue)) };
+        let from = Address { remote: meta.source, local: meta.destination };
         let ce = meta.ecn == Some(xfer_io::queue::Ecn::Ce);
         if let Some(shard) = self.shards.get_mut(&header.connection.0) {
             return shard.receive(now, from, ce, &header, &bytes);
@@ -403,7 +410,26 @@ impl Worker {
     fn take_handshake(&mut self, now: Time, handshake: &Handshake) {
         match handshake.header.kind {
             Kind::Hello => self.take_hello(now, handshake),
-            _ => self.take_answer(now, handshake),
+            _ => {
+                // COOKIE and VERSIONS name no connection: the one that waits may be another worker's on the same port.
+                let unnamed = handshake.header.kind != Kind::Reply;
+                if !self.take_answer(now, handshake) && unnamed {
+                    self.pass_around(handshake);
+                }
+            }
+        }
+    }
+
+    /// Hands a datagram to every other worker.
+    fn pass_around(&self, handshake: &Handshake) {
+        let Handshake { meta, queue, header, bytes } = handshake;
+        let local = self.sockets.local(*queue);
+        let meta = Meta { destination: meta.destination.or(local), ..*meta };
+        for (index, peer) in self.peers.iter().enumerate().filter(|(index, _)| *index != self.index) {
+            let foreign = Foreign { meta, queue: *queue, header: *header, bytes: bytes.clone() };
+            if !peer.hand_over(foreign) {
+                tracing::debug!(worker = index, "a handshake packet was lost on its way to a worker");
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use xfer_engine::{
     Admission, Class, Connect, Direction, Engine, EngineConfig, Event, PathPair, Role, Suite, Ticket,
     TransferConfig, WorkerReport,
 };
+use xfer_proto::wire::{Header, Kind};
 
 fn begin(from: &Engine, to: &Engine, secret: u8, len: usize) -> Ends {
     let source = source("a", Arc::new(noise(len, u64::from(secret))), Compression::None);
@@ -162,4 +163,31 @@ fn a_pair_on_standby_takes_the_place_of_a_path_that_dies() {
     assert_eq!(seen, [(true, pair(1)), (true, mortal), (false, mortal), (true, pair(2))]);
     sender.cancel("seen enough");
     assert!(pair::outcome(&receiver).error.is_some());
+}
+
+/// VERSIONS names no connection, so it arrives at the first worker of a port that several share; the last one connects.
+#[test]
+fn an_answer_that_names_no_connection_reaches_the_worker_that_waits() {
+    let fake = UdpSocket::bind((LOOPBACK, 0)).expect("binds");
+    let remote = fake.local_addr().expect("bound");
+    fake.set_read_timeout(Some(PATIENCE)).expect("a time");
+    let from = connector(workers(2));
+    let pair = |last| PathPair { local: IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), remote };
+    let connect = Connect {
+        ticket: Ticket { secret: [5; 32], suite: Suite::Aes128Gcm, direction: Direction::OpenerSends },
+        paths: vec![pair(1), pair(2)],
+        standby: Vec::new(),
+        role: Role::Send(Arc::new(source("a", Arc::new(noise(10, 1)), Compression::None))),
+        config: TransferConfig::default(),
+        timeout: Duration::from_millis(500),
+    };
+    let transfer = from.connect(connect).expect("begins");
+    let mut hello = [0; 2_048];
+    let (_, client) = fake.recv_from(&mut hello).expect("a HELLO");
+    let mut versions = Header::new(Kind::Versions).encode().to_vec();
+    versions.extend([1, 2]);
+    fake.send_to(&versions, client).expect("sends");
+    let error = pair::outcome(&transfer).error.expect("fails");
+    assert_eq!(error.class, Class::Refused, "{error}");
+    assert!(error.to_string().contains("versions [2]"), "{error}");
 }
