@@ -3,7 +3,7 @@
 #[path = "../pair/mod.rs"]
 mod pair;
 
-use pair::{Ends, PATIENCE, connector, listener, noise, outcome, source, start, workers};
+use pair::{Ends, PATIENCE, connector, listener, noise, outcome, source, start, start_over, workers};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use xfer_engine::codec::Compression;
@@ -91,6 +91,28 @@ fn a_panic_of_a_worker_ends_its_transfers_and_no_others() {
     let error = outcome(&on_the_same_worker.sender).error.expect("fails");
     assert!(error.to_string().contains("worker"), "{error}");
     whole.succeed();
+}
+
+/// The first transfer lives on the last worker, and the first worker carries its second path; the second transfer lives there.
+#[test]
+fn a_panic_of_a_worker_ends_a_transfer_that_it_only_carries_a_path_of() {
+    let (to, from) = (listener(workers(1)), connector(workers(2)));
+    let config = TransferConfig { rate_max: Some(100_000_000), ..TransferConfig::default() };
+    let bytes = source("a", Arc::new(noise(48 << 20, 1)), Compression::None);
+    let sink = Arc::new(MemorySink::discarding(true));
+    let carried = start_over(2, (&from, Arc::new(bytes)), (&to, sink), 1, &config);
+    let mut up = 0;
+    while up < 2 {
+        let event = carried.sender.events().recv_timeout(PATIENCE).expect("goes on");
+        assert!(!matches!(event, Event::Finished(_)), "{event:?}");
+        up += usize::from(matches!(event, Event::PathUp(_)));
+    }
+    let broken = begin(&from, &to, 2, Panics::Worker);
+    failure(&broken);
+    let began = Instant::now();
+    let error = outcome(&carried.sender).error.expect("fails");
+    assert!(error.to_string().contains("a worker of this engine stopped: it carried a path"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[test]
