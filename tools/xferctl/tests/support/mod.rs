@@ -184,9 +184,10 @@ impl Drop for Node {
     }
 }
 
-/// Sends a signal.
+/// Sends a signal. Every shell knows `kill`; the program of that name is not on every system.
 pub(crate) fn signal(child: &Child, name: &str) {
-    let sent = std::process::Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    let kill = format!("kill -s {name} {}", child.id());
+    let sent = std::process::Command::new("sh").args(["-c", &kill]).status();
     assert!(sent.unwrap().success());
 }
 
