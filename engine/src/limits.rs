@@ -154,3 +154,14 @@ pub const PARTIAL_AGE_S_MAX: u64 = 7 * 24 * 3_600;
 pub const PARTIAL_ATTEMPTS: usize = 100;
 /// Bytes of the text in a journal that says who writes it.
 pub const HOLDER_LEN_MAX: usize = 128;
+
+/// Content that one sample of a stage's cost is taken over.
+pub const SAMPLE_BYTES: usize = 1 << 20;
+/// Samples of one stage.
+pub const SAMPLES_MAX: usize = 1 << 16;
+/// How much longer than it was asked for a measurement of the wire may take.
+pub const STAGE_PATIENCE: Duration = Duration::from_millis(250);
+/// Trains of a measurement that did not arrive in this time are lost.
+pub const STAGE_STALL: Duration = Duration::from_millis(20);
+/// Share of a receive buffer that a measurement of the wire fills: the kernel counts its own bytes around each train too.
+pub const RECEIVE_BUFFER_SHARE: usize = 4;

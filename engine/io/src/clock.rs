@@ -1,13 +1,25 @@
-//! The clock of the engine: nanoseconds of `CLOCK_MONOTONIC` since the process first asked.
+//! The clock of the engine: nanoseconds of `CLOCK_MONOTONIC` since the process first asked. And the processor time of a thread, for
+//! measurements.
 
+use std::mem;
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 static START: OnceLock<Instant> = OnceLock::new();
 
 /// Nanoseconds since the first call in this process. Never goes back; about 20 ns a call, without a system call.
 pub fn monotonic_ns() -> u64 {
     since(*START.get_or_init(Instant::now), Instant::now())
+}
+
+/// Processor time that the calling thread has used, in the kernel too (`CLOCK_THREAD_CPUTIME_ID`). A system call.
+pub fn thread_cpu() -> Duration {
+    // SAFETY: all zeroes is a valid time.
+    let mut time: libc::timespec = unsafe { mem::zeroed() };
+    // SAFETY: the kernel writes one time, to `time`, which outlives the call.
+    let returned = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(returned, 0, "every thread has this clock");
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn since(start: Instant, now: Instant) -> u64 {
@@ -17,7 +29,19 @@ fn since(start: Instant, now: Instant) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    #[test]
+    fn a_thread_has_its_own_time() {
+        let before = thread_cpu();
+        let other = std::thread::spawn(|| {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(20) {}
+            thread_cpu()
+        });
+        let other = other.join().unwrap();
+        assert!(other > Duration::ZERO);
+        assert!(thread_cpu() - before < Duration::from_millis(20), "waiting for it counted");
+    }
 
     #[test]
     fn never_goes_back() {

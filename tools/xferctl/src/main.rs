@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod complain;
 mod copy;
 mod doctor;
@@ -71,6 +72,7 @@ fn run(cli: args::Cli, resolved: &settings::Resolved, started: Instant) -> Resul
             NodeCommand::Ls { json } => nodes::list(json),
             NodeCommand::Rm { names } => nodes::remove(&names),
         },
+        Command::Bench(args) => bench::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => match args.command {
             ConfigCommand::Show(args) => settings::show::run(&args, args::Cli::command()),

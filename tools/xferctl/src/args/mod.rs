@@ -1,10 +1,13 @@
 //! The command line: commands, options, and their help. Values are checked here as far as one word tells; what they mean together is
 //! decided where they are used.
 
+mod bench;
 mod copy;
 mod look;
 mod serve;
+mod stages;
 
+pub(crate) use bench::{BenchArgs, BenchCommand, BenchStagesArgs};
 pub(crate) use copy::{
     BackendArg, CcArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, ProgressArg,
     SelectionArgs,
@@ -120,6 +123,9 @@ pub(crate) enum Command {
     /// Give names to links, so that NAME:/path works wherever a link does
     #[command(after_help = exit_codes_help())]
     Node(NodeArgs),
+    /// Measure what this machine allows
+    #[command(after_help = exit_codes_help())]
+    Bench(BenchArgs),
     /// Tell what this host can do, what holds it back, and how to change that; with a link also how to reach the node
     #[command(after_help = exit_codes_help())]
     Doctor(DoctorArgs),
