@@ -87,7 +87,7 @@ pub(crate) struct NetworkArgs {
     pub(crate) connect_timeout: Duration,
 }
 
-fn path_choice(text: &str) -> Result<PathChoice, String> {
+pub(super) fn path_choice(text: &str) -> Result<PathChoice, String> {
     PathChoice::parse(text).map_err(|error| error.to_string())
 }
 
