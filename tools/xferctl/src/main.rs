@@ -72,7 +72,7 @@ fn run(cli: args::Cli, resolved: &settings::Resolved, started: Instant) -> Resul
             NodeCommand::Ls { json } => nodes::list(json),
             NodeCommand::Rm { names } => nodes::remove(&names),
         },
-        Command::Bench(args) => bench::run(args, &cli.global, started),
+        Command::Bench(args) => bench::run(args, &cli.global),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => match args.command {
             ConfigCommand::Show(args) => settings::show::run(&args, args::Cli::command()),

@@ -8,7 +8,7 @@ mod serve;
 
 pub(crate) use bench::{BenchArgs, BenchCommand, BenchRunArgs, BenchServeArgs};
 pub(crate) use copy::{
-    BackendArg, CcArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, ProgressArg,
+    BackendArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, ProgressArg,
     SelectionArgs,
 };
 pub(crate) use look::{
