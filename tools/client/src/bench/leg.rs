@@ -86,11 +86,14 @@ impl Running {
             .inspect_err(|error| client.give_back(&answer.name, &error.message))
     }
 
-    /// Takes events until `until`, or until it ended.
+    /// Takes events until `until`, until it is connected, or until it ended.
     pub(super) fn events(&mut self, until: Instant, tell: &mut dyn FnMut(BenchEvent)) {
         while self.outcome.is_none() {
             match self.transfer.events().recv_deadline(until) {
-                Ok(Event::Connected) => self.connected = true,
+                Ok(Event::Connected) => {
+                    self.connected = true;
+                    return;
+                }
                 Ok(Event::PathUp(pair)) => tell(BenchEvent::PathUp(pair)),
                 Ok(Event::PathDown(pair, why)) => tell(BenchEvent::PathDown(pair, why)),
                 Ok(Event::Warning { text, .. }) => tell(BenchEvent::Warning(text)),

@@ -30,7 +30,9 @@ pub fn bench(request: &BenchRequest, tell: &mut dyn FnMut(BenchEvent)) -> Result
         Err(error) => return Ok(BenchSummary::of_nothing(error)),
     };
     let summary = match start(request, &engine, tell) {
-        Ok(running) => Bench { request, running, stopping: None, since: None, told: None }.run(tell),
+        Ok(running) => {
+            Bench { request, running, stopping: None, since: None, told: None, intervals: 0 }.run(tell)
+        }
         Err(error) => BenchSummary::of_nothing(error),
     };
     engine.shut_down(ENGINE_STOP);
@@ -74,6 +76,8 @@ struct Bench<'a> {
     /// When the engines were connected.
     since: Option<Instant>,
     told: Option<Told>,
+    /// Those that are over.
+    intervals: u32,
 }
 
 impl Bench<'_> {
@@ -97,10 +101,13 @@ impl Bench<'_> {
                 self.told = Some(self.look(now));
             }
             if self.running.iter().all(Running::has_ended) {
-                return;
+                return self.tell_rest(now, tell);
             }
-            if now >= self.next_interval() {
+            if self.since.is_some() && now >= self.next_interval() {
                 self.tell_interval(now, tell);
+                while now >= self.next_interval() {
+                    self.intervals += 1;
+                }
             }
             match &self.stopping {
                 None => self.stopping = self.has_to_stop(now >= overdue).map(|why| (now, why)),
@@ -128,9 +135,17 @@ impl Bench<'_> {
 
     /// When the present interval is over.
     fn next_interval(&self) -> Instant {
-        let step = self.request.options.interval;
-        let far = Instant::now() + Duration::from_secs(3_600);
-        self.told.as_ref().and_then(|told| told.at.checked_add(step)).unwrap_or(far)
+        let step = self.request.options.interval.checked_mul(self.intervals + 1);
+        let next = self.since.zip(step).and_then(|(since, step)| since.checked_add(step));
+        next.unwrap_or_else(|| Instant::now() + TICK)
+    }
+
+    /// Tells the interval in which it ended, unless that is hardly one.
+    fn tell_rest(&mut self, now: Instant, tell: &mut dyn FnMut(BenchEvent)) {
+        let rest = self.told.as_ref().map_or(Duration::ZERO, |told| now.duration_since(told.at));
+        if rest >= self.request.options.interval / 2 {
+            self.tell_interval(now, tell);
+        }
     }
 
     fn look(&self, at: Instant) -> Told {
