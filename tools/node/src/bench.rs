@@ -21,23 +21,34 @@ use xfer_engine::{Class, Error, Role};
 struct Measured {
     record: Arc<Record>,
     meter: Arc<Meter>,
+    /// Memory that it sends.
+    bytes: u64,
+}
+
+/// Benchmarks of a node.
+#[derive(Default)]
+struct Benches {
+    /// The newest [`TRANSFERS_MAX`].
+    newest: Mutex<VecDeque<Measured>>,
+    /// Held while one is made, so that no two count on the same memory.
+    making: Mutex<()>,
 }
 
 /// The service.
 pub(crate) struct Bench {
     shared: Arc<Shared>,
-    /// The newest [`TRANSFERS_MAX`]; `None` where the node serves files, so that its clients cannot make it work for nothing.
-    newest: Option<Arc<Mutex<VecDeque<Measured>>>>,
+    /// `None` where the node serves files, so that its clients cannot make it work for nothing.
+    benches: Option<Arc<Benches>>,
 }
 
 impl Bench {
     /// The service of a node that serves benchmarks, or of one that does not.
     pub(crate) fn new(shared: Arc<Shared>, serves: bool) -> Self {
-        Bench { shared, newest: serves.then(Arc::default) }
+        Bench { shared, benches: serves.then(Arc::default) }
     }
 
-    fn newest(&self) -> Result<Arc<Mutex<VecDeque<Measured>>>, Status> {
-        self.newest.clone().ok_or_else(|| {
+    fn benches(&self) -> Result<Arc<Benches>, Status> {
+        self.benches.clone().ok_or_else(|| {
             let error = Error::new(Class::Refused, "the node serves files and no benchmarks")
                 .because("start one with `xferctl bench serve` there");
             status::with_code(Code::Unimplemented, &error)
@@ -45,8 +56,41 @@ impl Bench {
     }
 }
 
-fn lock(newest: &Mutex<VecDeque<Measured>>) -> MutexGuard<'_, VecDeque<Measured>> {
-    newest.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Benches {
+    /// Memory that those which have not ended send.
+    fn bytes(&self) -> u64 {
+        let newest = lock(&self.newest);
+        newest.iter().filter(|bench| !bench.record.has_ended()).map(|bench| bench.bytes).sum()
+    }
+
+    fn keep(&self, measured: Measured) {
+        let mut newest = lock(&self.newest);
+        newest.truncate(TRANSFERS_MAX - 1);
+        newest.push_front(measured);
+    }
+
+    fn find(&self, name: &str) -> Result<Measured, Error> {
+        let found = lock(&self.newest).iter().find(|bench| bench.record.name == name).cloned();
+        found.ok_or_else(|| Error::new(Class::NoSource, format!("the node knows no benchmark {name:?}")))
+    }
+
+    /// Makes the node's end of what is asked for, and its ticket.
+    fn create(
+        &self,
+        shared: &Arc<Shared>,
+        request: pb::CreateBenchRequest,
+        peer: SocketAddr,
+    ) -> Result<pb::CreateTransferResponse, Error> {
+        let making = lock(&self.making);
+        let (answer, measured) = create(shared, request, peer, BENCH_BYTES_MAX - self.bytes())?;
+        self.keep(measured);
+        drop(making);
+        Ok(answer)
+    }
 }
 
 #[tonic::async_trait]
@@ -57,23 +101,13 @@ impl BenchService for Bench {
     ) -> Result<Response<pb::CreateTransferResponse>, Status> {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let peer = peer.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        let (shared, newest, request) = (self.shared.clone(), self.newest()?, request.into_inner());
-        let create = move || {
-            let (answer, measured) = create(&shared, request, peer)?;
-            let mut newest = lock(&newest);
-            newest.truncate(TRANSFERS_MAX - 1);
-            newest.push_front(measured);
-            Ok(answer)
-        };
-        spawn::blocking(create).await.map(Response::new)
+        let (shared, benches, request) = (self.shared.clone(), self.benches()?, request.into_inner());
+        spawn::blocking(move || benches.create(&shared, request, peer)).await.map(Response::new)
     }
 
     async fn get_bench(&self, request: Request<pb::GetBenchRequest>) -> Result<Response<pb::Bench>, Status> {
-        let (newest, request) = (self.newest()?, request.into_inner());
-        let found = lock(&newest).iter().find(|bench| bench.record.name == request.name).cloned();
-        let unknown =
-            || Error::new(Class::NoSource, format!("the node knows no benchmark {:?}", request.name));
-        let bench = found.ok_or_else(|| status::of(&unknown()))?;
+        let (benches, request) = (self.benches()?, request.into_inner());
+        let bench = benches.find(&request.name).map_err(|error| status::of(&error))?;
         let wait = Duration::from_millis(request.wait_ms.into()).min(BENCH_WAIT_MAX);
         let mut state = bench.record.watch();
         let ended = state.wait_for(|state| matches!(state, State::Ended { .. }));
@@ -100,14 +134,20 @@ impl Measured {
     }
 }
 
-/// The node's end of what is asked for, and its ticket.
+/// The node's end of what is asked for, which may take `room` bytes of memory, and its ticket.
 fn create(
     shared: &Arc<Shared>,
     request: pb::CreateBenchRequest,
     peer: SocketAddr,
+    room: u64,
 ) -> Result<(pb::CreateTransferResponse, Measured), Error> {
     use pb::create_transfer_request::What;
+    let bytes = request.send.map_or(0, |memory| memory.bytes);
     let send = request.send.map(checked).transpose()?;
+    if bytes > room {
+        return Err(Error::new(Class::Temporary, "the node sends as much memory as it may")
+            .because("try again when other benchmarks have ended"));
+    }
     let upload = send.is_none();
     let what = if upload { What::Upload(Default::default()) } else { What::Download(Default::default()) };
     let terms = shared.policy.terms(&pb::CreateTransferRequest {
@@ -125,7 +165,7 @@ fn create(
     let new = New { peer, upload, paths: Vec::new(), targets: Vec::new(), bench: true };
     let record = shared.register(new)?;
     let answer = shared.admit(&record, &terms, role).inspect_err(|error| record.fail(error.clone()))?;
-    Ok((answer, Measured { record, meter }))
+    Ok((answer, Measured { record, meter, bytes }))
 }
 
 /// What the node shall send, within its bounds.

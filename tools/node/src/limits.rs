@@ -68,7 +68,7 @@ pub const HOLDER_SETTLE: Duration = Duration::from_millis(250);
 /// How long a transfer that was told to end may take to sync its journal.
 pub const END_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bytes of the memory that a benchmark sends.
+/// Bytes of the memory that a benchmark sends, and that all of them send together.
 pub const BENCH_BYTES_MAX: u64 = 1 << 30;
 /// How long a benchmark sends.
 pub const BENCH_TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
