@@ -61,10 +61,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Benches {
-    /// Memory that those which have not ended send.
-    fn bytes(&self) -> u64 {
+    /// Whether there is room for `bytes` besides what those send that have not ended.
+    fn has_room(&self, bytes: u64) -> Result<(), Error> {
         let newest = lock(&self.newest);
-        newest.iter().filter(|bench| !bench.record.has_ended()).map(|bench| bench.bytes).sum()
+        let taken: u64 =
+            newest.iter().filter(|bench| !bench.record.has_ended()).map(|bench| bench.bytes).sum();
+        if taken.saturating_add(bytes) <= BENCH_BYTES_MAX {
+            return Ok(());
+        }
+        Err(Error::new(Class::Temporary, "the node sends as much memory as it may")
+            .because("try again when other benchmarks have ended"))
     }
 
     fn keep(&self, measured: Measured) {
@@ -86,7 +92,8 @@ impl Benches {
         peer: SocketAddr,
     ) -> Result<pb::CreateTransferResponse, Error> {
         let making = lock(&self.making);
-        let (answer, measured) = create(shared, request, peer, BENCH_BYTES_MAX - self.bytes())?;
+        self.has_room(request.send.map_or(0, |memory| memory.bytes))?;
+        let (answer, measured) = create(shared, request, peer)?;
         self.keep(measured);
         drop(making);
         Ok(answer)
@@ -134,20 +141,15 @@ impl Measured {
     }
 }
 
-/// The node's end of what is asked for, which may take `room` bytes of memory, and its ticket.
+/// The node's end of what is asked for, and its ticket.
 fn create(
     shared: &Arc<Shared>,
     request: pb::CreateBenchRequest,
     peer: SocketAddr,
-    room: u64,
 ) -> Result<(pb::CreateTransferResponse, Measured), Error> {
     use pb::create_transfer_request::What;
     let bytes = request.send.map_or(0, |memory| memory.bytes);
     let send = request.send.map(checked).transpose()?;
-    if bytes > room {
-        return Err(Error::new(Class::Temporary, "the node sends as much memory as it may")
-            .because("try again when other benchmarks have ended"));
-    }
     let upload = send.is_none();
     let what = if upload { What::Upload(Default::default()) } else { What::Download(Default::default()) };
     let terms = shared.policy.terms(&pb::CreateTransferRequest {
@@ -183,6 +185,31 @@ fn checked(memory: pb::Memory) -> Result<(usize, Duration), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::Registry;
+
+    #[test]
+    fn memory_is_bounded_until_benchmarks_end() {
+        let registry = Registry::new("r".to_owned());
+        let benches = Benches::default();
+        let taken = |bytes| {
+            let peer = "127.0.0.1:9".parse().unwrap();
+            let new = New { peer, upload: false, paths: Vec::new(), targets: Vec::new(), bench: true };
+            let Ok(record) = registry.register(new) else { panic!("full") };
+            benches.keep(Measured { record: record.clone(), meter: Arc::default(), bytes });
+            record
+        };
+        assert!(benches.has_room(BENCH_BYTES_MAX).is_ok());
+        taken(1);
+        let most = taken(BENCH_BYTES_MAX - 2);
+        assert!(benches.has_room(1).is_ok());
+        assert_eq!(benches.has_room(2).unwrap_err().class, Class::Temporary);
+        assert_eq!(benches.has_room(u64::MAX).unwrap_err().class, Class::Temporary);
+        most.fail(Error::new(Class::Temporary, "x"));
+        assert!(benches.has_room(BENCH_BYTES_MAX - 1).is_ok());
+        assert!(benches.has_room(BENCH_BYTES_MAX).is_err());
+        assert!(benches.find(&most.name).is_ok(), "what ended is told of");
+        assert_eq!(benches.find("x").err().unwrap().class, Class::NoSource);
+    }
 
     #[test]
     fn what_is_sent_has_bounds() {

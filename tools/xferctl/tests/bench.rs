@@ -151,22 +151,6 @@ fn a_wrong_link_measures_nothing() {
 }
 
 #[test]
-fn the_memory_that_a_node_sends_is_bounded() {
-    let home = Home::new();
-    let node = bench_node(&home, &[]);
-    let options = ["bench", "run", "--json", "--seconds", "60", "--interval", "50ms", "--reverse"];
-    let mut child = home.spawn(&[&options[..], &["--source", "1G", &node.link]].concat());
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.next().is_some(), "it runs");
-    let refused = run(&home, &node.link, &["--reverse", "--source", "1"]).code(5);
-    assert!(refused.stderr.contains("as much memory as it may"), "{}", refused.stderr);
-    run(&home, &node.link, &[]).code(0);
-    signal(&child, "INT");
-    drop(lines);
-    assert_eq!(wait(&mut child).code(), Some(20));
-}
-
-#[test]
 fn a_node_serves_files_or_benchmarks() {
     let home = Home::new();
     let file = home.file("f", "x").to_str().unwrap().to_owned();
