@@ -68,6 +68,8 @@ pub const ENGINE_STOP: Duration = Duration::from_millis(250);
 pub const BENCH_BYTES_MAX: u64 = 1 << 30;
 /// How long a benchmark sends.
 pub const BENCH_TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// How long it takes, where chunks fit the rate, until what was sent in a benchmark's time has arrived.
+pub const BENCH_DRAIN_USUAL: Duration = Duration::from_secs(3);
 /// How long a benchmark waits for what was sent in its time.
 pub const BENCH_DRAIN_MAX: Duration = Duration::from_secs(300);
 /// How long the node may take to end its part of a benchmark that has ended here.

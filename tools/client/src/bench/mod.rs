@@ -13,11 +13,14 @@ pub use summary::{BenchSummary, Direction, End, MessageLatency};
 
 use crate::client::Client;
 use crate::copy::{engine_config, interrupted};
-use crate::limits::{BENCH_DRAIN_MAX, CANCEL_PATIENCE, ENGINE_STOP, TICK};
+use crate::limits::{BENCH_DRAIN_MAX, BENCH_DRAIN_USUAL, CANCEL_PATIENCE, ENGINE_STOP, TICK};
 use leg::Running;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use xfer_engine::{Class, Engine, Error, Progress};
+
+/// What a user is told who has to wait.
+const SLOW_DRAIN: &str = "the time is over, but not all that was sent in it has arrived; smaller chunks (--chunk 64KiB) make that wait shorter";
 
 /// Runs a benchmark to its end. What fails after the request was understood is in the summary.
 ///
@@ -87,7 +90,9 @@ impl Bench<'_> {
     }
 
     fn until_the_end(&mut self, tell: &mut dyn FnMut(BenchEvent)) {
-        let overdue = Instant::now() + self.request.options.time + BENCH_DRAIN_MAX;
+        let time_over = Instant::now() + self.request.options.time;
+        let overdue = time_over + BENCH_DRAIN_MAX;
+        let mut patient = true;
         loop {
             let until = self.next_interval().min(Instant::now() + TICK);
             for at in 0..self.running.len() {
@@ -108,6 +113,10 @@ impl Bench<'_> {
                 while now >= self.next_interval() {
                     self.intervals += 1;
                 }
+            }
+            if patient && now >= time_over + BENCH_DRAIN_USUAL && self.stopping.is_none() {
+                patient = false;
+                tell(BenchEvent::Warning(SLOW_DRAIN.to_owned()));
             }
             match &self.stopping {
                 None => self.stopping = self.has_to_stop(now >= overdue).map(|why| (now, why)),

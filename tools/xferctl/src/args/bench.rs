@@ -73,7 +73,7 @@ pub(crate) struct BenchRunArgs {
     /// The link that `bench serve` printed, or NODE:
     #[arg(value_name = "LINK")]
     pub(crate) node: OsString,
-    /// How long content is sent
+    /// How long content is sent, in seconds or as 1m30s; what is on its way then is waited for
     #[arg(long, value_name = "N", value_parser = units::seconds, default_value = "10")]
     pub(crate) seconds: Duration,
     /// Let the node send
