@@ -308,6 +308,16 @@ impl Worker {
         }
     }
 
+    /// Lets go of all connections, to begin again with the same queues and mailbox. Keys go on: storage may still answer for what was.
+    pub(crate) fn start_over(&mut self) {
+        let Worker { seats, by_id, shards, dials, accepting, idle_since, .. } = self;
+        *accepting = Accepting::new();
+        *idle_since = None;
+        by_id.clear();
+        let gone = (std::mem::take(seats), std::mem::take(shards), std::mem::take(dials));
+        drop(gone);
+    }
+
     /// Lets go of everything but the mailbox.
     pub(crate) fn into_post(self) -> Post {
         self.mail
