@@ -99,6 +99,7 @@ fn startup_ends_on_loss_beside_a_queue_only() {
 fn startup_ends_beside_a_queue_although_the_source_pauses() {
     for (queue_ms, ends) in [(30, true), (12, false)] {
         let mut path = Path::new();
+        path.round(News::default());
         for _ in 0..8 {
             path.control.app_limited(u64::MAX / 2);
             path.round(News { queue_ms, ..Default::default() });
@@ -110,6 +111,7 @@ fn startup_ends_beside_a_queue_although_the_source_pauses() {
 #[test]
 fn what_startup_left_behind_is_no_congestion() {
     let mut path = Path::new();
+    path.round(News::default());
     while path.control.phase != Phase::Cruise {
         path.round(News { queue_ms: 40, ..Default::default() });
     }
