@@ -99,13 +99,13 @@ fn t9_a_whole_file_at_one_percent() {
     whole_file(1.0);
 }
 
-/// When the first DATA packet arrived, or up to half a round trip before: what comes until then are single packets, while the initial
-/// window is more than this in a round trip.
+/// When the first DATA packet arrived, or up to 5 ms before: what comes until then are a few packets a round trip, while 20 ms of the
+/// initial window are 15 kB.
 fn first_data(samples: &[Sample]) -> Instant {
-    const INITIAL_BYTES: u64 = 20_000;
-    let round_trip = Duration::from_millis(RTT_MS);
+    const INITIAL_BYTES: u64 = 12_000;
+    let span = Duration::from_millis(20);
     let grows = |(index, from): &(usize, &Sample)| {
-        let within = samples[*index..].iter().take_while(|sample| sample.at < from.at + round_trip);
+        let within = samples[*index..].iter().take_while(|sample| sample.at < from.at + span);
         within.last().is_some_and(|last| last.bytes[0] >= from.bytes[0] + INITIAL_BYTES)
     };
     let (index, before) = samples.iter().enumerate().find(grows).expect("content arrives");
