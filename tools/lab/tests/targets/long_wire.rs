@@ -29,6 +29,7 @@ fn steady_beside_bbr(rtt_ms: u64, loss: f64, wanted: f64) {
     let stage = Stage::up(wires(1, GBIT, rtt_ms, loss), STEADY_BYTES);
     let ours = steady(&stage);
     let kernel = Flow::start(&stage.lab, "bbr", KERNEL_LENGTH).rate(5, 15) * 100.0 / tcp_goodput(GBIT);
+    println!("ours {ours:.1}, one kernel BBR flow {kernel:.1} percent, each of its own wire goodput");
     at_least(&format!("T9: {rtt_ms} ms, {loss} % lost, steady, percent of wire goodput"), ours, wanted);
     at_least("    and one kernel BBR flow of its own", ours, kernel);
 }
