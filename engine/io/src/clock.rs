@@ -1,7 +1,7 @@
-//! The clock of the engine: nanoseconds of `CLOCK_MONOTONIC` since the process first asked. And the processor time of a thread, for
-//! measurements.
+//! The clock of the engine: nanoseconds of `CLOCK_MONOTONIC` since the process first asked. And what the process and each of its
+//! threads cost so far.
 
-use std::mem;
+use crate::error::check;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -12,18 +12,27 @@ pub fn monotonic_ns() -> u64 {
     since(*START.get_or_init(Instant::now), Instant::now())
 }
 
-/// Processor time that the calling thread has used, in the kernel too (`CLOCK_THREAD_CPUTIME_ID`). A system call.
-pub fn thread_cpu() -> Duration {
-    // SAFETY: all zeroes is a valid time.
-    let mut time: libc::timespec = unsafe { mem::zeroed() };
-    // SAFETY: the kernel writes one time, to `time`, which outlives the call.
-    let returned = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    assert_eq!(returned, 0, "every thread has this clock");
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
 fn since(start: Instant, now: Instant) -> u64 {
     u64::try_from(now.saturating_duration_since(start).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Processor time of all threads of this process so far, in user space and in the kernel on its behalf. Interrupts are not in it.
+pub fn process_cpu() -> Duration {
+    time_of(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// The same of the calling thread. A system call.
+pub fn thread_cpu() -> Duration {
+    time_of(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn time_of(clock: libc::clockid_t) -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec, that of `time`, which outlives the call.
+    let told = check(unsafe { libc::clock_gettime(clock, &raw mut time) });
+    told.expect("every Linux has this clock");
+    // Both are what the kernel counted up from 0, the second one below 10^9.
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 #[cfg(test)]
@@ -59,5 +68,18 @@ mod tests {
         assert_eq!(since(start, start + Duration::from_nanos(1)), 1);
         assert_eq!(since(start, start + Duration::from_secs(5)), 5_000_000_000);
         assert_eq!(since(start + Duration::from_secs(1), start), 0);
+    }
+    #[test]
+    fn work_costs_processor_time() {
+        let before = process_cpu();
+        let mut after = before;
+        // Bounded: each turn is work.
+        for _ in 0..100_000_000 {
+            after = process_cpu();
+            if after > before {
+                break;
+            }
+        }
+        assert!(after > before);
     }
 }

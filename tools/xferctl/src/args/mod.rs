@@ -7,9 +7,9 @@ mod look;
 mod serve;
 mod stages;
 
-pub(crate) use bench::{BenchArgs, BenchCommand, BenchStagesArgs};
+pub(crate) use bench::{BenchArgs, BenchCommand, BenchRunArgs, BenchServeArgs, BenchStagesArgs};
 pub(crate) use copy::{
-    BackendArg, CcArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, ProgressArg,
+    BackendArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, ProgressArg,
     SelectionArgs,
 };
 pub(crate) use look::{
@@ -123,7 +123,7 @@ pub(crate) enum Command {
     /// Give names to links, so that NAME:/path works wherever a link does
     #[command(after_help = exit_codes_help())]
     Node(NodeArgs),
-    /// Measure what this machine allows
+    /// Measure what this machine and the engine on it allow
     #[command(after_help = exit_codes_help())]
     Bench(BenchArgs),
     /// Tell what this host can do, what holds it back, and how to change that; with a link also how to reach the node
@@ -143,4 +143,15 @@ pub(crate) enum Command {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
+}
+
+impl Command {
+    /// Whether it runs a node until a signal ends it.
+    pub(crate) fn is_node(&self) -> bool {
+        match self {
+            Command::Serve(_) => true,
+            Command::Bench(args) => matches!(args.command, BenchCommand::Serve(_)),
+            _ => false,
+        }
+    }
 }
