@@ -154,7 +154,7 @@ impl ChunkBuf {
     fn region(&self) -> Region<'_> {
         let len = self.inner.chunk_bytes;
         let start = self.index as usize * len;
-        Region { mapping: &self.inner.mapping, borrows: &self.chunk().borrows, start, len }
+        Region { memory: self.inner.mapping.extent(), borrows: &self.chunk().borrows, start, len }
     }
 
     /// Bytes of the buffer.
