@@ -1,16 +1,16 @@
-//! The chunk buffers of one transfer, as the connection sees them: content is opened into them or sealed from them.
+//! The memory of one transfer's chunks, as the connection sees it: content is opened into it or sealed from it.
 
+use super::stored::Stored;
 use super::table::ChunkTable;
 use std::ops::Range;
 use xfer_io::borrows::Slot;
-use xfer_io::pool::ChunkBuf;
 use xfer_proto::connection::{ChunkBytes, ChunkMemory};
 use xfer_proto::wire::TransferId;
 
-/// Buffers by chunk.
+/// Buffers, or what is lent in their place, by chunk.
 pub(crate) struct Buffers {
     slot: Slot,
-    chunks: ChunkTable<ChunkBuf>,
+    chunks: ChunkTable<Stored>,
 }
 
 impl Buffers {
@@ -19,15 +19,15 @@ impl Buffers {
         Buffers { slot, chunks: ChunkTable::new() }
     }
 
-    pub(crate) fn insert(&mut self, chunk: u32, buffer: ChunkBuf) {
+    pub(crate) fn insert(&mut self, chunk: u32, buffer: Stored) {
         self.chunks.insert(chunk, buffer);
     }
 
-    pub(crate) fn remove(&mut self, chunk: u32) -> Option<ChunkBuf> {
+    pub(crate) fn remove(&mut self, chunk: u32) -> Option<Stored> {
         self.chunks.remove(chunk)
     }
 
-    pub(crate) fn get(&self, chunk: u32) -> Option<&ChunkBuf> {
+    pub(crate) fn get(&self, chunk: u32) -> Option<&Stored> {
         self.chunks.get(chunk)
     }
 
@@ -52,21 +52,18 @@ impl ChunkMemory for Buffers {
         range: Range<u32>,
         fill: impl FnOnce(&mut [u8]) -> R,
     ) -> R {
-        let Some(buffer) = self.chunks.get(chunk) else {
-            // The chunk is with storage: nothing that arrives for it now may touch it.
-            return fill(&mut vec![0; range.len()]);
-        };
-        let mut place =
-            buffer.writer(self.slot, bytes(range)).expect("claimed ranges are one packet's alone");
-        fill(&mut place)
+        let len = range.len();
+        // A chunk that is with storage, or whose memory the application has back: nothing that arrives for it now may touch it.
+        match self.chunks.get(chunk).and_then(|stored| stored.writer(self.slot, bytes(range))) {
+            Some(mut place) => fill(&mut place),
+            None => fill(&mut vec![0; len]),
+        }
     }
 }
 
 impl ChunkBytes for Buffers {
     fn read<R>(&self, _: TransferId, chunk: u32, range: Range<u32>, read: impl FnOnce(&[u8]) -> R) -> R {
-        let buffer =
-            self.chunks.get(chunk).expect("offered chunks keep their buffers until they are accepted");
-        let stored = buffer.reader(self.slot, bytes(range)).expect("nobody writes an offered chunk");
-        read(&stored)
+        let stored = self.chunks.get(chunk).expect("offered chunks keep their bytes until they are accepted");
+        stored.read(self.slot, bytes(range), read).expect("what is sent from is never taken back")
     }
 }

@@ -9,6 +9,7 @@ mod receive;
 mod report;
 mod send;
 mod shards;
+mod stored;
 mod table;
 mod verdict;
 
@@ -42,6 +43,7 @@ use xfer_proto::wire::{Accept, Durability, Header, Message, PathId, TransferId};
 pub(crate) use buffers::Buffers;
 pub(crate) use outcome::role_side;
 pub(crate) use send::tell_listing;
+pub(crate) use stored::Stored;
 
 /// The one transfer of a connection.
 pub(crate) const TRANSFER: TransferId = TransferId(1);
