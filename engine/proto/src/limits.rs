@@ -74,6 +74,8 @@ pub const INITIAL_RTT: Duration = Duration::from_millis(100);
 pub const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 /// Numbers between two that are left out, on average.
 pub const SKIP_EVERY: u64 = 4_096;
+/// Numbers that were left out that a path remembers.
+pub const SKIPPED_MAX: usize = 512;
 /// Numbers of an epoch that are used before its end when keys change early.
 pub const REKEY_RUN: u64 = 32;
 /// The reordering window in eighths of the RTT grows up to this.
