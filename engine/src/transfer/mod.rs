@@ -250,6 +250,23 @@ impl Driver {
         taken
     }
 
+    /// Takes at once what it can from the front of a train, see [`Connection::receive_train`].
+    pub(crate) fn receive_train(
+        &mut self,
+        now: Time,
+        from: Address,
+        ce: bool,
+        segment: usize,
+        datagrams: &[u8],
+    ) -> usize {
+        match &mut self.half {
+            Half::Receiving(r) => {
+                self.connection.receive_train(now, from, ce, segment, datagrams, &mut r.buffers)
+            }
+            Half::Sending(_) => 0,
+        }
+    }
+
     /// Writes the next packet or train of the paths with local address `local` into `frame`.
     pub(crate) fn transmit(
         &mut self,
