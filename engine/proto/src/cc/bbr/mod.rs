@@ -12,7 +12,7 @@
 //! - Start-up grows by 2.15 a round trip and is paced by the window while rate samples lag behind it: 90 % of
 //!   1 Gbit/s at 50 ms within 7.8 round trips; plain doubling took up to 8.04, without that pacing about 9.
 //! - Start-up ends by a queue that stands, also where the application had nothing to send now and then: a source that comes in bursts
-//!   left it on for 1.2 s at 1 Gbit/s, and 17,000 packets were lost to the queue.
+//!   left it on for 1.2 s at 1 Gbit/s, and over 10,000 packets were lost to the queue.
 //! - What start-up's queue and its draining leave behind for two round trips is not congestion: beside random loss it held the rate at
 //!   77 % until the next probe.
 //!
