@@ -37,8 +37,9 @@ pub const ACK_SPACING: Duration = Duration::from_micros(100);
 pub const ACK_DELAY_MIN: Duration = Duration::from_millis(1);
 /// Most that an ACK waits for more packets.
 pub const ACK_DELAY_MAX: Duration = Duration::from_millis(25);
-/// Ranges of one ACK frame.
-pub const ACK_RANGES_MAX: usize = 64;
+/// Ranges of one ACK frame. At 1 Gbit/s, with 30 % of the packets held back by 5 ms, 85 ranges are open at once; what an ACK cannot name
+/// while it is among the newest may never be named, and counts as lost.
+pub const ACK_RANGES_MAX: usize = 128;
 /// Chunks between a window's base and its limit.
 pub const WINDOW_CHUNKS_MAX: u32 = 1_024;
 /// Words of acceptance bits in a WINDOW frame.

@@ -5,12 +5,14 @@
 
 mod attributes;
 mod encode;
+mod endless;
 mod failure;
 mod files;
 mod filter;
 mod lent;
 mod memory;
 mod merge;
+mod messages;
 mod object;
 mod open;
 mod piece;
@@ -19,10 +21,12 @@ mod spec;
 mod stream;
 mod walk;
 
+pub use endless::EndlessSource;
 pub use files::FileSource;
 pub use filter::{Filter, Rule};
 pub use lent::Lent;
 pub use memory::{MemoryObject, MemorySource};
+pub use messages::MessageSource;
 pub use spec::{DigestCache, Identity, Location, Preserve, SourceItem, SourceSpec};
 
 use crate::error::Error;

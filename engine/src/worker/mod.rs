@@ -167,7 +167,10 @@ impl Worker {
 
     fn turn(&mut self, now: Time) -> Result<bool, xfer_io::error::IoError> {
         let mut worked = self.take_mail(now);
-        worked |= self.receive(now)?;
+        // What was received may have come after the turn began, if the processor was away meanwhile.
+        let received = self.receive()?;
+        worked |= received.is_some();
+        let now = received.unwrap_or(now);
         worked |= self.dial_timeouts(now);
         self.accepting.expire(now);
         worked |= self.work_for_others()?;
@@ -312,8 +315,10 @@ impl Worker {
         self.next_worker.fetch_add(1, Ordering::Relaxed) % self.peers.len()
     }
 
-    fn receive(&mut self, now: Time) -> Result<bool, xfer_io::error::IoError> {
-        let mut worked = false;
+    /// Takes what has arrived, each burst at the time when it was there; gives that of the last. A time from before would make round trips
+    /// shorter than the path is, and the delays that ACKs tell longer than they were.
+    fn receive(&mut self) -> Result<Option<Time>, xfer_io::error::IoError> {
+        let mut last = None;
         let mut handshakes = Vec::new();
         for queue in 0..self.sockets.len() {
             for _ in 0..limits::BURSTS {
@@ -321,16 +326,17 @@ impl Worker {
                 if frames == 0 {
                     break;
                 }
-                worked = true;
+                let now = Time::from_nanos(monotonic_ns());
+                last = Some(now);
                 for frame in 0..frames {
                     self.take_frame(now, queue, frame, &mut handshakes);
                 }
             }
         }
-        for handshake in handshakes {
-            self.take_handshake(now, &handshake);
+        if let Some(now) = last {
+            handshakes.iter().for_each(|handshake| self.take_handshake(now, handshake));
         }
-        Ok(worked)
+        Ok(last)
     }
 
     /// Hands each datagram of a frame to its connection.
