@@ -6,8 +6,10 @@ use super::tell;
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
+use xfer_io::clock::monotonic_ns;
 use xfer_io::queue::{Queue, Transmit};
 use xfer_io::udp::{UdpConfig, UdpQueue};
+use xfer_io::wake::{Interest, Poller};
 
 const HEADER: usize = 32;
 const TAG: usize = 16;
@@ -72,6 +74,21 @@ fn queue(local: SocketAddr) -> UdpQueue {
     UdpQueue::open(&UdpConfig { zero_copy: false, ..UdpConfig::new(local) }).expect("a socket")
 }
 
+/// Sleeps until something arrives; polling an empty socket takes the lock that the other end's core wants.
+struct Sleep(Poller);
+
+impl Sleep {
+    fn on(queue: &UdpQueue) -> Self {
+        let poller = Poller::new().expect("a poller");
+        poller.add(queue, 0, Interest::Read).expect("a socket");
+        Sleep(poller)
+    }
+
+    fn wait(&mut self) {
+        self.0.wait(Some(monotonic_ns() + PATIENCE.as_nanos() as u64)).expect("waits");
+    }
+}
+
 /// Sends `bytes` of a memory of `memory` bytes.
 pub(crate) fn send(remote: SocketAddr, local: IpAddr, bytes: u64, plain: bool, memory: usize) {
     let (mut queue, cipher) = (queue(SocketAddr::new(local, 0)), Cipher::new(plain));
@@ -79,6 +96,7 @@ pub(crate) fn send(remote: SocketAddr, local: IpAddr, bytes: u64, plain: bool, m
     let mut contents = memory.chunks(PAYLOAD).cycle();
     let packets = bytes / PAYLOAD as u64;
     let (mut next, mut heard) = (0, 0);
+    let mut sleep = Sleep::on(&queue);
     let (begin, mut last) = (Instant::now(), Instant::now());
     while heard + WINDOW < packets && last.elapsed() < PATIENCE {
         while next < heard + WINDOW
@@ -93,6 +111,9 @@ pub(crate) fn send(remote: SocketAddr, local: IpAddr, bytes: u64, plain: bool, m
             queue.commit(Transmit { destination: remote, source, len, segment, ecn });
         }
         queue.flush().expect("sends");
+        if next >= heard + WINDOW && queue.queued() == 0 {
+            sleep.wait();
+        }
         for frame in 0..queue.receive().expect("receives") {
             let (meta, acks) = queue.received(frame);
             for ack in acks.chunks(meta.segment.max(1)) {
@@ -109,6 +130,7 @@ pub(crate) fn receive(local: SocketAddr, plain: bool) {
     let (mut queue, cipher) = (queue(local), Cipher::new(plain));
     let mut ring = vec![0; RING * PAYLOAD];
     let (mut taken, mut told) = (0, 0);
+    let mut sleep = Sleep::on(&queue);
     let mut span: Option<(Instant, Instant)> = None;
     while span.is_none_or(|(_, last)| last.elapsed() < PATIENCE) {
         let frames = queue.receive().expect("receives");
@@ -122,7 +144,10 @@ pub(crate) fn receive(local: SocketAddr, plain: bool) {
                 taken += 1;
             }
         }
-        let Some((number, sender)) = heard else { continue };
+        let Some((number, sender)) = heard else {
+            sleep.wait();
+            continue;
+        };
         let now = Instant::now();
         span = Some((span.map_or(now, |(first, _)| first), now));
         if number >= told + ACK_EVERY

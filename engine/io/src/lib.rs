@@ -13,6 +13,7 @@ pub mod clock;
 pub mod descriptors;
 pub mod error;
 pub mod file;
+pub mod hold;
 pub mod limits;
 pub mod memory;
 pub mod pool;

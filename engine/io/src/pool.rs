@@ -168,6 +168,11 @@ impl ChunkBuf {
         self.index as usize
     }
 
+    /// Leaves the table's entry that a forgotten borrow of this slot left.
+    pub(crate) fn leave(&self, slot: Slot) {
+        self.chunk().borrows.leave(slot);
+    }
+
     /// As [`crate::memory::SharedBytes::writer`].
     pub fn writer(&self, slot: Slot, range: Range<usize>) -> Option<RangeMut<'_>> {
         self.region().writer(slot, range)

@@ -102,8 +102,8 @@ impl Registered {
         self.shared.revoked.load(Ordering::SeqCst)
     }
 
-    /// Ends all borrowing, waits for those that hold a range, which no thread does for longer than it opens a packet, copies or hashes a
-    /// chunk, and returns the vector; `None` when it was taken back before.
+    /// Ends all borrowing, waits for those that hold a range, which no thread does for longer than a worker's turn or until it has hashed
+    /// a chunk, and returns the vector; `None` when it was taken back before.
     pub fn take_back(&self) -> Option<Vec<u8>> {
         self.shared.revoked.store(true, Ordering::SeqCst);
         // A borrower enters the table and then looks at `revoked`, here it is the other way round, all in one order: of a borrower and
@@ -142,6 +142,11 @@ impl Part {
     /// Whether the memory was taken back.
     pub fn is_revoked(&self) -> bool {
         self.memory.is_revoked()
+    }
+
+    /// Leaves the table's entry that a forgotten borrow of this slot left.
+    pub(crate) fn leave(&self, slot: Slot) {
+        self.memory.shared.borrows.leave(slot);
     }
 
     fn within(&self, range: Range<usize>) -> Range<usize> {

@@ -342,6 +342,9 @@ impl Driver {
     /// the time that the worker has worked so far.
     pub(crate) fn rest(&mut self, now: Time, busy: Duration) {
         self.busy = busy;
+        if let Half::Receiving(receiving) = &mut self.half {
+            receiving.buffers.release();
+        }
         self.wake_shards();
         let stage = match &self.half {
             _ if !self.started || !matches!(self.stage, Stage::Running) => Limit::None,

@@ -3,6 +3,7 @@
 use crate::source::Lent;
 use std::ops::Range;
 use xfer_io::borrows::Slot;
+use xfer_io::hold::Hold;
 use xfer_io::memory::RangeMut;
 use xfer_io::pool::ChunkBuf;
 use xfer_io::registered::Part;
@@ -31,6 +32,20 @@ impl Stored {
         };
         assert!(writer.is_some() || self.is_revoked(), "a claimed range is its claimant's alone");
         writer
+    }
+
+    /// Holds all of it for writing. `None`: as for [`Stored::writer`].
+    ///
+    /// # Panics
+    /// When another thread has part of it.
+    pub(crate) fn hold(&self, slot: Slot) -> Option<Hold> {
+        let hold = match self {
+            Stored::Buffer(buffer) => Hold::chunk(buffer, slot),
+            Stored::Part(part) => Hold::part(part, slot),
+            Stored::Lent(_) => unreachable!("nobody opens into memory to send from"),
+        };
+        assert!(hold.is_some() || self.is_revoked(), "a chunk that is open is one worker's alone");
+        hold
     }
 
     /// Lets `read` see a range. `None`: the memory is out of reach, because it was taken back.

@@ -106,7 +106,8 @@ pub(super) struct ShardSeat {
 impl ShardSeat {
     pub(super) fn new(start: ShardStart, slot: Slot) -> Self {
         let ShardStart { rings, home, shard, .. } = start;
-        let buffers = Buffers::new(slot);
+        let mut buffers = Buffers::new(slot);
+        buffers.share();
         ShardSeat { rings, home, shard, slot, buffers, held: None, run: None, has_news: false }
     }
 

@@ -177,9 +177,9 @@ impl<C: Crypto> Connection<C> {
         if !incoming.begin(chunk, attempt) {
             return Err(Dropped::Busy);
         }
-        let id = incoming.id();
+        let (id, users) = (incoming.id(), incoming.users());
         let slot = incoming.slot(chunk).map_err(|_| Dropped::Misplaced)?;
-        let place = Place { claims: &slot.claims, transfer: id, chunk, range };
+        let place = Place { claims: slot.claims.by(users), transfer: id, chunk, range };
         let filled = place.open(&opener, scratch, &mut counters.failed_opens, memory)?;
         incoming.note_full(chunk);
         Ok(filled)
