@@ -125,8 +125,9 @@ impl<C: Crypto> Connection<C> {
         if attempt & ATTEMPT_MASK != header.attempt || !fits || !incoming.begin(chunk, attempt) {
             return None;
         }
-        let slot = incoming.slot(chunk).ok()?;
-        if slot.claims.claim(range.clone()) != Claim::Taken {
+        let users = incoming.users();
+        let claims = incoming.slot(chunk).ok()?.claims.by(users);
+        if claims.claim(range.clone()) != Claim::Taken {
             return None;
         }
         let (keys, sealed) = (&paths[i].open, suite.seals_data());
@@ -143,8 +144,8 @@ impl<C: Crypto> Connection<C> {
         };
         let opened = memory.write(header.transfer, chunk, range.clone(), open);
         let filled = (range.start + opened as u32 * u32::from(header.length)).min(range.end);
-        slot.claims.fill(range.start..filled);
-        slot.claims.release(filled..range.end);
+        claims.fill(range.start..filled);
+        claims.release(filled..range.end);
         incoming.note_full(chunk);
         Some(opened)
     }
