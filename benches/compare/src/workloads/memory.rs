@@ -2,12 +2,12 @@
 
 use super::{Setting, bare};
 use crate::failure::Outcome;
-use crate::flows::{self, Case, Flow, Iperf, Ours, Quic};
+use crate::flows::{self, Case, Flow, Iperf, Ours};
 use crate::limit;
 use crate::record::{Record, Unit};
 use crate::stage::Stage;
 
-/// The product, TCP and QUIC libraries.
+/// The product and TCP.
 pub(super) fn run(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
     let stage = Stage::up(bare(1500))?;
     let large = Ours { encrypted: true, options: "--source 256MiB", wires: Vec::new() };
@@ -17,8 +17,6 @@ pub(super) fn run(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
         Box::new(large),
         Box::new(Iperf::new("bbr", 1)),
         Box::new(Iperf::new("cubic", 1)),
-        Box::new(Quic { library: "quinn" }),
-        Box::new(Quic { library: "s2n-quic" }),
     ];
     let flows: Vec<Box<dyn Flow>> = all.into_iter().filter(|flow| setting.wants(&flow.name())).collect();
     let case = Case {
