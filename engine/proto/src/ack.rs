@@ -215,7 +215,7 @@ mod tests {
     }
 
     fn ranges(recorder: &AckRecorder) -> Vec<RangeInclusive<u64>> {
-        let mut bytes = [0; 600];
+        let mut bytes = [0; Ack::encoded_len(limits::ACK_RANGES_MAX)];
         let mut w = Writer::new(&mut bytes);
         if recorder.write(at(0), PathId(0), &mut w).is_none() {
             return Vec::new();

@@ -39,6 +39,9 @@ pub(crate) const REFERENCE: &[Need] = &[
     Need { probe: Probe::PythonModule("cryptography"), package: "python3-cryptography" },
 ];
 
+/// What the lab's targets are measured beside.
+pub(crate) const PEERS: &[Need] = &[Need { probe: Probe::Program("iperf3"), package: "iperf3" }];
+
 /// Installs what is missing of `needs`; does nothing, and asks for no right, when nothing is.
 ///
 /// # Errors
