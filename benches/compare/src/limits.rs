@@ -10,6 +10,8 @@ pub(crate) const READY_POLL: Duration = Duration::from_millis(2);
 pub(crate) const COPY_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long the copy of a small file may take that shows whether a peer works at all.
 pub(crate) const TRY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long everything may take to come down after a signal.
+pub(crate) const END_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often memory is sampled during a copy.
 pub(crate) const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 /// How often a cold copy's target is looked for: this is the resolution of cold figures.

@@ -26,15 +26,20 @@ mod workloads;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::failure::{Doing, Failure, Outcome};
+use crate::limits::END_TIMEOUT;
 use crate::peers::Peer;
 use crate::record::Run;
 use crate::scratch::Scratch;
 use crate::workloads::{Setting, Workload};
+
+/// A signal has come: no more figures.
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Compares xferctl with other tools on this machine
 #[derive(Parser)]
@@ -107,7 +112,12 @@ fn run(args: &Args) -> Outcome {
     let out = args.out.clone().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     for workload in &workloads {
         eprintln!("{}: {}", workload.name, workload.about);
-        let records = (workload.run)(&setting)?;
+        let result = (workload.run)(&setting);
+        if IS_ENDING.load(Ordering::SeqCst) {
+            // What is taken down under a workload spoils its figures; the other thread ends the process.
+            std::thread::park_timeout(END_TIMEOUT);
+        }
+        let records = result?;
         for (case, records) in table::cases(&records) {
             print!("{}", table::plain(&case, &records));
         }
@@ -184,6 +194,7 @@ fn clean_up_at_signals(scratch: PathBuf) -> Outcome {
     signals.thread_block().doing("block signals")?;
     std::thread::spawn(move || {
         if let Ok(signal) = signals.wait() {
+            IS_ENDING.store(true, Ordering::SeqCst);
             eprintln!("compare: {signal}: taking everything down");
             stage::abandon(&scratch);
             std::process::exit(128 + signal as i32);
