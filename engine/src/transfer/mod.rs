@@ -339,7 +339,7 @@ impl Driver {
     }
 
     /// Ends a turn in which all was sent that could be: notes what the transfer waits for, and publishes totals when that is due. `busy` is
-    /// the time that the worker has worked so far.
+    /// the time that the worker was occupied so far.
     pub(crate) fn rest(&mut self, now: Time, busy: Duration) {
         self.busy = busy;
         if let Half::Receiving(receiving) = &mut self.half {
@@ -355,9 +355,14 @@ impl Driver {
             self.connection.note_late(now);
         }
         self.account.note(now, stage);
-        if now.since(self.published) >= limits::REPORT_EVERY && !matches!(self.stage, Stage::Ended) {
+        if self.is_report_due(now) {
             self.publish(now);
         }
+    }
+
+    /// Whether totals are to be published.
+    pub(crate) fn is_report_due(&self, now: Time) -> bool {
+        now.since(self.published) >= limits::REPORT_EVERY && !matches!(self.stage, Stage::Ended)
     }
 
     /// A local interface lost or got its carrier.
