@@ -366,7 +366,11 @@ impl Worker {
         counters.datagrams.fetch_add(count, Ordering::Relaxed);
         // A train is one connection's.
         let mut owner: Option<(u32, Owner<'_>)> = None;
-        for datagram in bytes.chunks(meta.segment.max(1)) {
+        let segment = meta.segment.max(1);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (datagram, behind) = rest.split_at(segment.min(rest.len()));
+            let train = std::mem::replace(&mut rest, behind);
             let Ok(header) = Header::decode(datagram) else { continue };
             let is_new = matches!(header.kind, Kind::Hello);
             let belongs = (header.connection.0 & 0x3f) as usize;
@@ -393,7 +397,10 @@ impl Worker {
                 owner = Some((id, Owner::of(id, by_id, seats, shards)));
             }
             let Some((_, owner)) = &mut owner else { continue };
-            if owner.receive(now, from, ce, &header, datagram) {
+            let taken = owner.receive_train(now, from, ce, segment, train);
+            if taken > 0 {
+                rest = &train[(taken * segment).min(train.len())..];
+            } else if owner.receive(now, from, ce, &header, datagram) {
                 accepting.established(id, peers);
             }
         }

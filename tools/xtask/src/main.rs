@@ -2,6 +2,7 @@
 //!
 //! Std only, so that `cargo xtask` starts seconds after a clone. Deliberately absent: anything the product ships.
 
+mod bench;
 mod blake3;
 mod ci;
 mod demo;
@@ -71,6 +72,12 @@ const VERBS: &[Verb] = &[
         usage: "long [WHAT]",
         about: "what takes too long for every change; without WHAT lists it",
         run: long::run,
+    },
+    Verb {
+        name: "bench",
+        usage: "bench compare [OPTIONS]",
+        about: "xferctl beside other tools, measured in one run; --list names workloads and tools (root)",
+        run: bench::run,
     },
     Verb { name: "ci", usage: "ci", about: "format, lints, docs, drift, licences, then test", run: ci::run },
 ];
