@@ -4,7 +4,8 @@
 
 use crate::claim::Users;
 use crate::connection::{
-    ChunkBytes, ChunkMemory, Dropped, Opener, Place, SendPlan, Transmit, check_size, on_grid, place_of,
+    ChunkBytes, ChunkMemory, Dropped, Opener, Place, Received, SendPlan, Transmit, check_size, on_grid,
+    place_of,
 };
 use crate::crypto::{Crypto, OpenRing, SealRing, Suite};
 use crate::incoming::Grant;
@@ -128,13 +129,10 @@ impl<C: Crypto> Shard<C> {
     /// [`Dropped`], for counters: it cannot be of the connection.
     pub fn receive(
         &mut self,
-        now: Time,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        datagram: &[u8],
+        arrival: &Received<'_>,
         memory: &mut impl ChunkMemory,
     ) -> Result<Taken, Dropped> {
+        let Received { now, from, ce, header, datagram } = *arrival;
         check_size(header, datagram, self.suite)?;
         let Shard { crypto, suite, transfer, chunk_log2, paths, grants, scratch } = self;
         let Some(path) = paths.iter_mut().find(|p| p.id == header.path) else { return Ok(Taken::Home) };

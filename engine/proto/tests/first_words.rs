@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use support::stand_in::StandIn;
 use xfer_proto::cc::Algorithm;
-use xfer_proto::connection::{ChunkBytes, ChunkMemory, Config, Connection, Established, Event, Side};
+use xfer_proto::connection::{
+    ChunkBytes, ChunkMemory, Config, Connection, Established, Event, Received, Side,
+};
 use xfer_proto::crypto::{Direction, Secrets, Suite, Ticket};
 use xfer_proto::handshake::{Acceptor, DropReason, Fresh, HelloOutcome, Opener, Payload, ReplyError};
 use xfer_proto::limits;
@@ -166,7 +168,8 @@ fn deliver(now: Time, from: u8, datagrams: &[Vec<u8>], to: &mut End) {
         let header = Header::decode(datagram).expect("a header");
         let from = Address { remote: address(from), local: None };
         // Whether it was dropped shows in what follows.
-        let _dropped = to.receive(now, from, false, &header, datagram, &mut NoContent);
+        let arrival = Received { now, from, ce: false, header: &header, datagram };
+        let _dropped = to.receive(&arrival, &mut NoContent);
     }
 }
 

@@ -34,11 +34,11 @@ use verdict::{Account, Limits};
 use xfer_io::borrows::Slot;
 use xfer_io::clock::monotonic_ns;
 use xfer_io::pool::ChunkPool;
-use xfer_proto::connection::{Connection, Dropped, Event as ProtoEvent, Transmit};
+use xfer_proto::connection::{Connection, Dropped, Event as ProtoEvent, Received, Transmit};
 use xfer_proto::path::Address;
 use xfer_proto::space::{Piece, Space};
 use xfer_proto::time::Time;
-use xfer_proto::wire::{Accept, Durability, Header, Message, PathId, TransferId};
+use xfer_proto::wire::{Accept, Durability, Message, PathId, TransferId};
 
 pub(crate) use buffers::Buffers;
 pub(crate) use outcome::role_side;
@@ -232,17 +232,10 @@ impl Driver {
     }
 
     /// Takes one datagram.
-    pub(crate) fn receive(
-        &mut self,
-        now: Time,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        datagram: &[u8],
-    ) -> Result<(), Dropped> {
+    pub(crate) fn receive(&mut self, arrival: &Received<'_>) -> Result<(), Dropped> {
         let taken = match &mut self.half {
-            Half::Receiving(r) => self.connection.receive(now, from, ce, header, datagram, &mut r.buffers),
-            Half::Sending(s) => self.connection.receive(now, from, ce, header, datagram, &mut s.buffers),
+            Half::Receiving(r) => self.connection.receive(arrival, &mut r.buffers),
+            Half::Sending(s) => self.connection.receive(arrival, &mut s.buffers),
         };
         if let Some(rtt) = self.connection.take_rtt_sample() {
             self.latencies.answered(rtt);
@@ -251,18 +244,9 @@ impl Driver {
     }
 
     /// Takes at once what it can from the front of a train, see [`Connection::receive_train`].
-    pub(crate) fn receive_train(
-        &mut self,
-        now: Time,
-        from: Address,
-        ce: bool,
-        segment: usize,
-        datagrams: &[u8],
-    ) -> usize {
+    pub(crate) fn receive_train(&mut self, train: &Received<'_>, segment: usize) -> usize {
         match &mut self.half {
-            Half::Receiving(r) => {
-                self.connection.receive_train(now, from, ce, segment, datagrams, &mut r.buffers)
-            }
+            Half::Receiving(r) => self.connection.receive_train(train, segment, &mut r.buffers),
             Half::Sending(_) => 0,
         }
     }

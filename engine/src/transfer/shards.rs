@@ -9,7 +9,7 @@ use crate::storage::StorageHandle;
 use crate::worker::{Mail, Mailbox, News, Order, Rings, ShardStart, Stray, connection_id};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use xfer_proto::connection::Connection;
+use xfer_proto::connection::{Connection, Received};
 use xfer_proto::incoming::Grant;
 use xfer_proto::shard::Shard;
 use xfer_proto::time::Time;
@@ -188,7 +188,8 @@ impl Driver {
             News::Arrived(arrival) => self.connection.arrived(&arrival),
             News::TooBig(remote, size) => self.too_big(now, remote, size),
             News::Datagram(Stray { at, from, ce, header, bytes }) => {
-                if let Err(why) = self.receive(at, from, ce, &header, &bytes) {
+                let arrival = Received { now: at, from, ce, header: &header, datagram: &bytes };
+                if let Err(why) = self.receive(&arrival) {
                     tracing::trace!(?why, "dropped a datagram");
                 }
                 let spare = self.shards.as_ref().map(|shards| &shards.handles[handle].rings.spare);

@@ -33,6 +33,7 @@ use xfer_io::queue::{Meta, Queue};
 use xfer_io::route::{LinkChange, LinkWatch};
 use xfer_io::udp::UdpQueue;
 use xfer_io::wake::{Interest, Poller};
+use xfer_proto::connection::Received;
 use xfer_proto::path::Address;
 use xfer_proto::time::Time;
 use xfer_proto::wire::{Header, Kind};
@@ -397,10 +398,11 @@ impl Worker {
                 owner = Some((id, Owner::of(id, by_id, seats, shards)));
             }
             let Some((_, owner)) = &mut owner else { continue };
-            let taken = owner.receive_train(now, from, ce, segment, train);
+            let arrival = Received { now, from, ce, header: &header, datagram };
+            let taken = owner.receive_train(&Received { datagram: train, ..arrival }, segment);
             if taken > 0 {
                 rest = &train[(taken * segment).min(train.len())..];
-            } else if owner.receive(now, from, ce, &header, datagram) {
+            } else if owner.receive(&arrival) {
                 accepting.established(id, peers);
             }
         }
@@ -422,7 +424,8 @@ impl Worker {
         let ce = meta.ecn == Some(xfer_io::queue::Ecn::Ce);
         let Worker { seats, by_id, shards, accepting, peers, .. } = self;
         let id = header.connection.0;
-        if Owner::of(id, by_id, seats, shards).receive(now, from, ce, &header, &bytes) {
+        let arrival = Received { now, from, ce, header: &header, datagram: &bytes };
+        if Owner::of(id, by_id, seats, shards).receive(&arrival) {
             accepting.established(id, peers);
         }
     }

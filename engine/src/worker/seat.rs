@@ -3,9 +3,7 @@
 use super::shard::ShardSeat;
 use crate::transfer::Driver;
 use std::collections::{BTreeMap, HashMap};
-use xfer_proto::path::Address;
-use xfer_proto::time::Time;
-use xfer_proto::wire::Header;
+use xfer_proto::connection::Received;
 
 /// A driver and whether it has something to do.
 pub(super) struct Seat {
@@ -15,16 +13,9 @@ pub(super) struct Seat {
 
 impl Seat {
     /// Takes one datagram. Whether it was the first under the connection's keys.
-    pub(super) fn receive(
-        &mut self,
-        now: Time,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        datagram: &[u8],
-    ) -> bool {
+    pub(super) fn receive(&mut self, arrival: &Received<'_>) -> bool {
         let was_established = self.driver.is_established();
-        if let Err(why) = self.driver.receive(now, from, ce, header, datagram) {
+        if let Err(why) = self.driver.receive(arrival) {
             tracing::trace!(?why, "dropped a datagram");
         }
         self.dirty = true;
@@ -54,17 +45,10 @@ impl<'a> Owner<'a> {
 
     /// Takes at once what it can from the front of a train, of `segment` bytes each. How many packets; none that may be the first under
     /// the connection's keys.
-    pub(super) fn receive_train(
-        &mut self,
-        now: Time,
-        from: Address,
-        ce: bool,
-        segment: usize,
-        datagrams: &[u8],
-    ) -> usize {
+    pub(super) fn receive_train(&mut self, train: &Received<'_>, segment: usize) -> usize {
         match self {
             Owner::Seat(seat) if seat.driver.is_established() => {
-                let taken = seat.driver.receive_train(now, from, ce, segment, datagrams);
+                let taken = seat.driver.receive_train(train, segment);
                 seat.dirty |= taken > 0;
                 taken
             }
@@ -73,17 +57,10 @@ impl<'a> Owner<'a> {
     }
 
     /// Takes one datagram. Whether it was the first under the connection's keys.
-    pub(super) fn receive(
-        &mut self,
-        now: Time,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        datagram: &[u8],
-    ) -> bool {
+    pub(super) fn receive(&mut self, arrival: &Received<'_>) -> bool {
         match self {
-            Owner::Seat(seat) => return seat.receive(now, from, ce, header, datagram),
-            Owner::Shard(shard) => shard.receive(now, from, ce, header, datagram),
+            Owner::Seat(seat) => return seat.receive(arrival),
+            Owner::Shard(shard) => shard.receive(arrival),
             Owner::Nobody => {}
         }
         false

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use xfer_io::borrows::Slot;
 use xfer_io::error::IoError;
-use xfer_proto::connection::{ChunkBytes, SendPlan};
+use xfer_proto::connection::{ChunkBytes, Received, SendPlan};
 use xfer_proto::incoming::Grant;
 use xfer_proto::limits::WINDOW_CHUNKS_MAX;
 use xfer_proto::path::Address;
@@ -170,13 +170,13 @@ impl ShardSeat {
     }
 
     /// Takes one datagram.
-    pub(super) fn receive(&mut self, now: Time, from: Address, ce: bool, header: &Header, datagram: &[u8]) {
+    pub(super) fn receive(&mut self, arrival: &Received<'_>) {
         // Every claim of a range ends with news; two are what one datagram makes at most.
         if self.rings.news.len() + 2 > limits::NEWS_MAX {
             tracing::trace!("dropped a datagram: news wait");
             return;
         }
-        match self.shard.receive(now, from, ce, header, datagram, &mut self.buffers) {
+        match self.shard.receive(arrival, &mut self.buffers) {
             Ok(Taken::Arrived(arrival)) => {
                 if !self.run.as_mut().is_some_and(|run| run.extend(&arrival)) {
                     self.end_run();
@@ -185,6 +185,7 @@ impl ShardSeat {
             }
             Ok(Taken::Home) => {
                 self.end_run();
+                let Received { now, from, ce, header, datagram } = *arrival;
                 let mut bytes = self.rings.spare.pop().unwrap_or_default();
                 bytes.clear();
                 bytes.extend_from_slice(datagram);

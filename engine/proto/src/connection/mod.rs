@@ -36,8 +36,8 @@ use close::Closing;
 pub use paths::{Held, PathReport};
 pub(crate) use place::{Opener, Place, on_grid, place_of};
 pub use plan::SendPlan;
-pub use receive::Dropped;
 pub(crate) use receive::check_size;
+pub use receive::{Dropped, Received};
 pub use transmit::Transmit;
 
 /// Which end of the handshake this is.

@@ -30,31 +30,28 @@ pub enum Dropped {
     Closed,
 }
 
-/// One received datagram.
-#[derive(Clone, Copy)]
-pub(super) struct Received<'a> {
-    pub(super) now: Time,
-    pub(super) from: Address,
+/// One received datagram; in [`Connection::receive_train`] a train, of which the header is the first packet's.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// When it was there.
+    pub now: Time,
+    /// Whence, and to which address.
+    pub from: Address,
     /// It carries a congestion mark.
-    pub(super) ce: bool,
-    pub(super) header: &'a Header,
-    pub(super) datagram: &'a [u8],
+    pub ce: bool,
+    /// Its decoded header.
+    pub header: &'a Header,
+    /// All of its bytes.
+    pub datagram: &'a [u8],
 }
 
 impl<C: Crypto> Connection<C> {
-    /// Takes a DATA or CONTROL datagram with this connection's id; `header` is its decoded header.
+    /// Takes a DATA or CONTROL datagram with this connection's id.
     ///
     /// # Errors
     /// [`Dropped`], for counters.
-    pub fn receive(
-        &mut self,
-        now: Time,
-        from: Address,
-        ce: bool,
-        header: &Header,
-        datagram: &[u8],
-        memory: &mut impl ChunkMemory,
-    ) -> Result<(), Dropped> {
+    pub fn receive(&mut self, arrival: &Received<'_>, memory: &mut impl ChunkMemory) -> Result<(), Dropped> {
+        let Received { now, header, datagram, .. } = *arrival;
         if matches!(self.state, State::Over) {
             return Err(Dropped::Closed);
         }
@@ -62,7 +59,7 @@ impl<C: Crypto> Connection<C> {
             return self.receive_closing(header, datagram);
         }
         check_size(header, datagram, self.suite)?;
-        let taken = self.take(&Received { now, from, ce, header, datagram }, memory);
+        let taken = self.take(arrival, memory);
         self.check_failed_opens(now);
         taken
     }

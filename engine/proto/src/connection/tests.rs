@@ -80,7 +80,8 @@ fn sent(from: &mut Connection<Open>, now: Time) -> Vec<(PathId, Vec<u8>)> {
 
 fn deliver(to: &mut Connection<Open>, now: Time, host: u8, datagram: &[u8]) -> Result<(), Dropped> {
     let header = Header::decode(datagram).expect("one of ours");
-    to.receive(now, address(host), false, &header, datagram, &mut NoContent)
+    let arrival = Received { now, from: address(host), ce: false, header: &header, datagram };
+    to.receive(&arrival, &mut NoContent)
 }
 
 #[test]

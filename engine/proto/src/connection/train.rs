@@ -2,13 +2,11 @@
 //! in one go. What is not like that is taken packet by packet.
 
 use super::place::{Opener, on_grid, place_of};
-use super::receive::check_size;
+use super::receive::{Received, check_size};
 use super::{ChunkMemory, Connection};
 use crate::claim::Claim;
 use crate::crypto::{Crypto, Suite};
 use crate::limits;
-use crate::path::Address;
-use crate::time::Time;
 use crate::wire::{ATTEMPT_MASK, HEADER_LEN, Header, Kind, TAG_LEN};
 use core::ops::Range;
 
@@ -72,33 +70,33 @@ impl Run {
 }
 
 impl<C: Crypto> Connection<C> {
-    /// Takes from the front of `datagrams`, which came as one train and are of `segment` bytes each, the last at most, the packets that
-    /// can be taken at once. Returns how many; 0 when the first is one for [`Connection::receive`].
+    /// Takes from the front of a train, whose packets are of `segment` bytes each, the last at most, those that can be taken at once.
+    /// Returns how many; 0 when the first is one for [`Connection::receive`].
     pub fn receive_train(
         &mut self,
-        now: Time,
-        from: Address,
-        ce: bool,
+        train: &Received<'_>,
         segment: usize,
-        datagrams: &[u8],
         memory: &mut impl ChunkMemory,
     ) -> usize {
+        let Received { header, datagram: datagrams, .. } = *train;
         if !self.is_running() || datagrams.len() <= segment {
             return 0;
         }
-        let Ok(first) = Header::decode(datagrams) else { return 0 };
-        let Some(i) = self.path_index(first.path) else { return 0 };
-        let Some(incoming) = self.incoming.iter().find(|x| x.id() == first.transfer) else { return 0 };
+        let Some(i) = self.path_index(header.path) else { return 0 };
+        if !self.paths[i].received.is_highest(header.number) {
+            return 0;
+        }
+        let Some(incoming) = self.incoming.iter().find(|x| x.id() == header.transfer) else { return 0 };
         let chunk_log2 = incoming.chunk_log2();
-        let Some(mut run) = Run::find(first, datagrams, segment, self.suite, chunk_log2) else { return 0 };
+        let Some(mut run) = Run::find(*header, datagrams, segment, self.suite, chunk_log2) else { return 0 };
         let last = Header { number: run.last_number(), ..run.first };
-        if !self.paths[i].received.is_highest(run.first.number) || self.is_too_far(i, &last) {
+        if self.is_too_far(i, &last) {
             return 0;
         }
         let opened = self.place_run(i, &run, segment, datagrams, memory).unwrap_or(0);
         run.shorten(opened);
         if opened > 0 {
-            self.count_run(now, i, from, ce, &run);
+            self.count_run(i, train, &run);
             self.collect_full();
         }
         opened
@@ -151,7 +149,8 @@ impl<C: Crypto> Connection<C> {
     }
 
     /// As [`Connection::authenticated`] for each packet of the run.
-    fn count_run(&mut self, now: Time, i: usize, from: Address, ce: bool, run: &Run) {
+    fn count_run(&mut self, i: usize, train: &Received<'_>, run: &Run) {
+        let Received { now, from, ce, .. } = *train;
         let path = &mut self.paths[i];
         let content = run.range(0).end;
         let count = run.count as u64;

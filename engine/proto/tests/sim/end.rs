@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use xfer_netem::Rng;
-use xfer_proto::connection::{Config, Connection, Dropped, Established, Event, PathReport, Side};
+use xfer_proto::connection::{Config, Connection, Dropped, Established, Event, PathReport, Received, Side};
 use xfer_proto::crypto::{Crypto, Direction, Ticket, epoch};
 use xfer_proto::handshake::{Acceptor, HelloOutcome, Opener, Payload};
 use xfer_proto::limits;
@@ -43,6 +43,14 @@ pub(crate) struct Datagram {
     /// It met a queue on its way.
     pub(crate) marked: bool,
     pub(crate) bytes: Vec<u8>,
+}
+
+impl Datagram {
+    /// As the connection, or its shard, takes it.
+    fn received<'a>(&'a self, now: Time, header: &'a Header) -> Received<'a> {
+        let from = Address { remote: self.peer, local: None };
+        Received { now, from, ce: self.marked, header, datagram: &self.bytes }
+    }
 }
 
 /// What an acceptor heard from an address and sent there.
@@ -325,22 +333,21 @@ impl<C: Crypto + Clone> End<C> {
     /// Takes a datagram with those of the same form behind it, as a socket that coalesces does. False when it is one to be taken alone.
     fn take_train(&mut self, at: u64, first: &Datagram) -> bool {
         let own = |datagram: &Datagram| {
-            Header::decode(&datagram.bytes)
-                .is_ok_and(|h| h.kind == Kind::Data && h.connection.0 == 100 + self.side as u32)
+            let header = Header::decode(&datagram.bytes).ok()?;
+            (header.kind == Kind::Data && header.connection.0 == 100 + self.side as u32).then_some(header)
         };
         let segment = first.bytes.len();
         let mut bytes = first.bytes.clone();
-        let alike = |d: &&Datagram| d.peer == first.peer && d.marked == first.marked && own(d);
+        let alike = |d: &&Datagram| d.peer == first.peer && d.marked == first.marked && own(d).is_some();
         for datagram in self.socket.iter().take(TRAIN - 1).take_while(alike) {
             if !bytes.len().is_multiple_of(segment) || datagram.bytes.len() > segment {
                 break;
             }
             bytes.extend_from_slice(&datagram.bytes);
         }
-        let (true, Some(connection)) = (own(first), &mut self.connection) else { return false };
-        let now = self.clock.read(at);
-        let from = Address { remote: first.peer, local: None };
-        let taken = connection.receive_train(now, from, first.marked, segment, &bytes, &mut self.sink);
+        let (Some(header), Some(connection)) = (own(first), &mut self.connection) else { return false };
+        let train = Received { datagram: &bytes, ..first.received(self.clock.read(at), &header) };
+        let taken = connection.receive_train(&train, segment, &mut self.sink);
         if taken == 0 {
             return false;
         }
@@ -373,9 +380,7 @@ impl<C: Crypto + Clone> End<C> {
                 }
                 self.talks.entry(datagram.peer).or_default().heard += datagram.bytes.len() as u64;
                 let Some(connection) = &mut self.connection else { return };
-                let from = Address { remote: datagram.peer, local: None };
-                let taken =
-                    connection.receive(now, from, datagram.marked, &header, &datagram.bytes, &mut self.sink);
+                let taken = connection.receive(&datagram.received(now, &header), &mut self.sink);
                 let highest = self.highest.entry(header.path).or_default();
                 match taken {
                     Ok(()) => *highest = (*highest).max(header.number),

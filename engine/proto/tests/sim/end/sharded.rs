@@ -76,9 +76,7 @@ impl<C: Crypto + Clone> End<C> {
         {
             sharded.shard.set_grant(chunk, grant);
         }
-        let from = Address { remote: datagram.peer, local: None };
-        let taken =
-            sharded.shard.receive(now, from, datagram.marked, header, &datagram.bytes, &mut self.sink);
+        let taken = sharded.shard.receive(&datagram.received(now, header), &mut self.sink);
         let news = match taken {
             Ok(Taken::Arrived(arrival)) => {
                 if let Some((_, News::Arrived(run))) = sharded.news.back_mut()
@@ -109,10 +107,8 @@ impl<C: Crypto + Clone> End<C> {
                 News::Arrived(arrival) => connection.arrived(&arrival),
                 News::Datagram(datagram) => {
                     let Ok(header) = Header::decode(&datagram.bytes) else { continue };
-                    let from = Address { remote: datagram.peer, local: None };
                     // Why it was dropped matters as little as on the connection's own worker.
-                    let _dropped =
-                        connection.receive(now, from, datagram.marked, &header, &datagram.bytes, sink);
+                    let _dropped = connection.receive(&datagram.received(now, &header), sink);
                 }
             }
         }
