@@ -4,8 +4,12 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+#[path = "noise.rs"]
+mod noise;
+
+pub(crate) use noise::write_noise;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -314,25 +318,6 @@ impl Copied {
 fn digest(path: &Path) -> String {
     let output = std::process::Command::new(xferctl()).arg("hash").arg(path).output().unwrap();
     String::from_utf8(output.stdout).unwrap().split_whitespace().next().expect("a digest").to_owned()
-}
-
-/// Noise that no two chunks have in common (xorshift64).
-pub(crate) fn write_noise(path: &Path, size: u64) {
-    let mut file = File::create(path).unwrap();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut buffer = vec![0; 1 << 20];
-    let mut left = size;
-    while left > 0 {
-        for word in buffer.chunks_mut(8) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            word.copy_from_slice(&state.to_le_bytes());
-        }
-        let now = left.min(buffer.len() as u64);
-        file.write_all(&buffer[..now as usize]).unwrap();
-        left -= now;
-    }
 }
 
 fn assert_same(one: &Path, other: &Path) {

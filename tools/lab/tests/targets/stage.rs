@@ -1,7 +1,7 @@
 //! A lab with a node on host b that serves one file from /dev/shm, and room there for the copies that host a makes.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Mutex, MutexGuard};
@@ -10,6 +10,7 @@ use serde_json::Value;
 use xfer_lab::{Config, Lab};
 
 use crate::flight::Flight;
+use crate::noise::write_noise;
 
 /// Figures of one test are spoilt by another beside it.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -111,24 +112,5 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.node.kill().and_then(|()| self.node.wait().map(drop)).expect("the node ends");
-    }
-}
-
-/// Noise that no two chunks have in common (xorshift64).
-fn write_noise(path: &Path, size: u64) {
-    let mut file = File::create(path).unwrap();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut buffer = vec![0; 1 << 20];
-    let mut left = size;
-    while left > 0 {
-        for word in buffer.chunks_mut(8) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            word.copy_from_slice(&state.to_le_bytes());
-        }
-        let now = left.min(buffer.len() as u64);
-        file.write_all(&buffer[..now as usize]).unwrap();
-        left -= now;
     }
 }
