@@ -2,8 +2,10 @@
 //!
 //! Std only, so that `cargo xtask` starts seconds after a clone. Deliberately absent: anything the product ships.
 
+mod bench;
 mod blake3;
 mod ci;
+mod counts;
 mod demo;
 mod generate;
 mod json;
@@ -67,12 +69,23 @@ const VERBS: &[Verb] = &[
         run: sim::run,
     },
     Verb {
+        name: "bench",
+        usage: "bench micro [FILTER] | counts",
+        about: "what the engine's parts cost: in time, or in instructions against benches/counts.txt (--bless)",
+        run: bench::run,
+    },
+    Verb {
         name: "long",
         usage: "long [WHAT]",
         about: "what takes too long for every change; without WHAT lists it",
         run: long::run,
     },
-    Verb { name: "ci", usage: "ci", about: "format, lints, docs, drift, licences, then test", run: ci::run },
+    Verb {
+        name: "ci",
+        usage: "ci",
+        about: "format, lints, docs, drift, licences, counts, then test",
+        run: ci::run,
+    },
 ];
 
 fn main() -> ExitCode {

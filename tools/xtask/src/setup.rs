@@ -39,6 +39,9 @@ pub(crate) const REFERENCE: &[Need] = &[
     Need { probe: Probe::PythonModule("cryptography"), package: "python3-cryptography" },
 ];
 
+/// What counts instructions.
+pub(crate) const COUNTS: &[Need] = &[Need { probe: Probe::Program("valgrind"), package: "valgrind" }];
+
 /// Installs what is missing of `needs`; does nothing, and asks for no right, when nothing is.
 ///
 /// # Errors
