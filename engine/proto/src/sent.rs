@@ -153,6 +153,8 @@ pub struct Lost {
 #[derive(Debug)]
 pub struct SentLog {
     trains: VecDeque<Train>,
+    /// So many trains from the front on have nothing pending; the next one, if there is one, has.
+    settled: usize,
     next: u64,
     in_flight: u64,
     /// Largest acknowledged number plus one, and the send time of the newest acknowledged packet.
@@ -167,6 +169,7 @@ impl Default for SentLog {
     fn default() -> Self {
         SentLog {
             trains: VecDeque::with_capacity(limits::SENT_TRAINS_MAX + 1),
+            settled: 0,
             next: 0,
             in_flight: 0,
             acked_end: 0,
@@ -307,7 +310,7 @@ impl SentLog {
     ) -> (Lost, Option<Time>) {
         let mut lost = Lost::default();
         let mut again = None;
-        for train in &mut self.trains {
+        for train in self.trains.range_mut(self.settled..) {
             if train.first >= self.acked_end || train.time > self.acked_time {
                 break;
             }
@@ -354,22 +357,28 @@ impl SentLog {
 
     /// The oldest train with packets in flight, and those packets.
     pub fn oldest_pending(&self) -> Option<(&Train, u64)> {
-        self.trains.iter().map(|t| (t, t.pending())).find(|(_, pending)| *pending != 0)
+        self.trains.get(self.settled).map(|train| (train, train.pending()))
     }
 
     /// Every train with packets in flight, oldest first, and those packets.
     pub fn pending(&self) -> impl Iterator<Item = (&Train, u64)> {
-        self.trains.iter().map(|t| (t, t.pending())).filter(|(_, pending)| *pending != 0)
+        let rest = self.trains.range(self.settled..);
+        rest.map(|t| (t, t.pending())).filter(|(_, pending)| *pending != 0)
     }
 
     /// Forgets what is settled from the front on, but keeps what was lost for a while so that a late ACK is known as spurious.
     fn drop_settled(&mut self) {
+        // What was acknowledged or lost is never pending again.
+        while self.trains.get(self.settled).is_some_and(|train| train.pending() == 0) {
+            self.settled += 1;
+        }
         while let Some(front) = self.trains.front() {
             let late = front.lost & !front.acked != 0 && self.next - front.end() < limits::LATE_ACK_NUMBERS;
             if front.pending() != 0 || (late && self.trains.len() < limits::SENT_TRAINS_MAX) {
                 break;
             }
             self.trains.pop_front();
+            self.settled -= 1;
         }
     }
 }
@@ -467,6 +476,24 @@ mod tests {
         assert_eq!(log.in_flight(), 100);
         let (news, _) = acknowledge(&mut log, &[0..=5]).expect("sent");
         assert_eq!(news.spurious_bytes, 2 * 1_472 + 100);
+    }
+
+    #[test]
+    fn the_oldest_pending_train_is_behind_all_that_is_settled() {
+        let mut log = log(&[(2, 0, data(0, 2_000)), (1, 1, data(2_000, 2_100)), (1, 5, data(2_100, 2_200))]);
+        let oldest = |log: &SentLog| log.oldest_pending().map(|(train, pending)| (train.first, pending));
+        assert_eq!(oldest(&log), Some((0, 3)));
+        acknowledge(&mut log, &[2..=2, 0..=0]).expect("sent");
+        assert_eq!(oldest(&log), Some((0, 2)));
+        log.detect(at(5), Duration::from_millis(1), |_, _| ());
+        assert_eq!(oldest(&log), Some((3, 1)), "behind one that was lost and one that arrived");
+        assert_eq!(log.pending().count(), 1);
+        acknowledge(&mut log, &[3..=3]).expect("sent");
+        assert_eq!(oldest(&log), None);
+        log.push(Train::new(4, 1, at(6), (100, 100), data(2_200, 2_300)));
+        assert_eq!(oldest(&log), Some((4, 1)));
+        acknowledge(&mut log, &[0..=4]).expect("sent");
+        assert_eq!((oldest(&log), log.in_flight()), (None, 0));
     }
 
     #[test]
