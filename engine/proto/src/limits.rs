@@ -39,6 +39,8 @@ pub const ACK_DELAY_MIN: Duration = Duration::from_millis(1);
 pub const ACK_DELAY_MAX: Duration = Duration::from_millis(25);
 /// Ranges of one ACK frame.
 pub const ACK_RANGES_MAX: usize = 64;
+/// Ranges, newest first, that are looked at for one ACK.
+pub const ACK_RANGES_SEEN: usize = 256;
 /// Chunks between a window's base and its limit.
 pub const WINDOW_CHUNKS_MAX: u32 = 1_024;
 /// Words of acceptance bits in a WINDOW frame.
@@ -163,6 +165,7 @@ pub const PATH_ID_END: u16 = 4_096;
 /// Packet numbers are below this.
 pub const NUMBER_END: u64 = 1 << 62;
 
+const _: () = assert!(ACK_RANGES_SEEN > ACK_RANGES_MAX);
 const _: () = assert!(WINDOW_CHUNKS_MAX.is_multiple_of(64));
 const _: () = assert!(STREAM_WINDOW as usize >= 3 * (MESSAGE_LEN_MAX + 4));
 const _: () = assert!(CHUNK_DIGESTS_MAX * 32 + 64 <= MESSAGE_LEN_MAX);
