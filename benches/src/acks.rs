@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use xfer_proto::ack::AckRecorder;
 use xfer_proto::time::Time;
-use xfer_proto::wire::{PathId, Writer};
+use xfer_proto::wire::{Ack, PathId, Writer};
 
 /// Packets of a run.
 pub(crate) const PACKETS: u64 = 4_096;
@@ -15,7 +15,7 @@ const GAP: u64 = 50;
 /// Numbers after which the peer is known to have seen the ACKs.
 const HEARD: u64 = 1_024;
 /// Bytes of the longest ACK.
-const ACK_BYTES: usize = 600;
+const ACK_BYTES: usize = Ack::encoded_len(xfer_proto::limits::ACK_RANGES_MAX);
 
 pub(crate) fn in_order() -> Box<dyn FnMut()> {
     run(u64::MAX)

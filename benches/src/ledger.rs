@@ -20,7 +20,7 @@ const FLIGHT: u64 = 2_048;
 /// Of so many packets one is lost.
 const LOSS: u64 = 50;
 /// Bytes of the longest ACK.
-const ACK_BYTES: usize = 600;
+const ACK_BYTES: usize = Ack::encoded_len(xfer_proto::limits::ACK_RANGES_MAX);
 
 pub(crate) fn no_loss() -> Box<dyn FnMut()> {
     run(false)

@@ -248,18 +248,27 @@ impl Drop for Engine {
     }
 }
 
-/// Runs a worker; whatever ends it early ends its transfers with an error that says so.
+/// Runs a worker. Whatever ends it early ends its transfers with an error that says so; then it starts over, a bounded number of times.
 fn guard(mut worker: Worker, registry: &Mutex<Vec<std::sync::Weak<Shared>>>) {
-    let why = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(panic) => format!("panic: {}", panic_text(&*panic)),
+    let mut starts = 0;
+    let why = loop {
+        let why = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => format!("panic: {}", panic_text(&*panic)),
+        };
+        starts += 1;
+        let last = starts > limits::RESTARTS_MAX;
+        tracing::error!(why, last, "a worker stopped");
+        let transfers = std::mem::take(&mut *registry.lock().unwrap_or_else(|e| e.into_inner()));
+        for shared in transfers.iter().filter_map(std::sync::Weak::upgrade) {
+            shared.fail(&why);
+        }
+        // What is let go of may be what broke it.
+        if last || catch_unwind(AssertUnwindSafe(|| worker.start_over())).is_err() {
+            break why;
+        }
     };
-    tracing::error!(why, "a worker stopped");
-    let transfers = std::mem::take(&mut *registry.lock().unwrap_or_else(|e| e.into_inner()));
-    for shared in transfers.iter().filter_map(std::sync::Weak::upgrade) {
-        shared.fail(&why);
-    }
     worker.into_post().fail_all(&why);
 }
 

@@ -9,6 +9,8 @@ pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod limits;
+pub mod meter;
+mod quantiles;
 mod queues;
 mod report;
 pub mod sink;

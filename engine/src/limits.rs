@@ -27,6 +27,8 @@ pub const HALF_OPEN: usize = 256;
 pub const DATAGRAM_MAX: u16 = 8_972;
 /// A ticket waits for its connection this long at most.
 pub const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(60);
+/// How often a worker that panicked starts over: one that does so again and again is broken.
+pub const RESTARTS_MAX: usize = 64;
 /// How long an engine that is dropped waits for its workers.
 pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Rate of `fixed` congestion control that was told none, bytes a second: 1 Gbit/s.

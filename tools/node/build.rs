@@ -5,7 +5,12 @@ use std::error::Error;
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = ["xfer/v1/error.proto", "xfer/v1/file_service.proto", "xfer/v1/transfer_service.proto"];
+    let files = [
+        "xfer/v1/error.proto",
+        "xfer/v1/file_service.proto",
+        "xfer/v1/transfer_service.proto",
+        "xfer/v1/bench_service.proto",
+    ];
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);

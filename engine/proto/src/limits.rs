@@ -37,10 +37,9 @@ pub const ACK_SPACING: Duration = Duration::from_micros(100);
 pub const ACK_DELAY_MIN: Duration = Duration::from_millis(1);
 /// Most that an ACK waits for more packets.
 pub const ACK_DELAY_MAX: Duration = Duration::from_millis(25);
-/// Ranges of one ACK frame.
-pub const ACK_RANGES_MAX: usize = 64;
-/// Ranges, newest first, that are looked at for one ACK.
-pub const ACK_RANGES_SEEN: usize = 256;
+/// Ranges of one ACK frame. At 1 Gbit/s, with 30 % of the packets held back by 5 ms, 85 ranges are open at once; what an ACK cannot name
+/// while it is among the newest may never be named, and counts as lost.
+pub const ACK_RANGES_MAX: usize = 128;
 /// Chunks between a window's base and its limit.
 pub const WINDOW_CHUNKS_MAX: u32 = 1_024;
 /// Words of acceptance bits in a WINDOW frame.
@@ -76,6 +75,8 @@ pub const INITIAL_RTT: Duration = Duration::from_millis(100);
 pub const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 /// Numbers between two that are left out, on average.
 pub const SKIP_EVERY: u64 = 4_096;
+/// Numbers that were left out that a path remembers.
+pub const SKIPPED_MAX: usize = 512;
 /// Numbers of an epoch that are used before its end when keys change early.
 pub const REKEY_RUN: u64 = 32;
 /// The reordering window in eighths of the RTT grows up to this.
@@ -165,7 +166,6 @@ pub const PATH_ID_END: u16 = 4_096;
 /// Packet numbers are below this.
 pub const NUMBER_END: u64 = 1 << 62;
 
-const _: () = assert!(ACK_RANGES_SEEN > ACK_RANGES_MAX);
 const _: () = assert!(WINDOW_CHUNKS_MAX.is_multiple_of(64));
 const _: () = assert!(STREAM_WINDOW as usize >= 3 * (MESSAGE_LEN_MAX + 4));
 const _: () = assert!(CHUNK_DIGESTS_MAX * 32 + 64 <= MESSAGE_LEN_MAX);

@@ -153,8 +153,10 @@ pub struct Lost {
 #[derive(Debug)]
 pub struct SentLog {
     trains: VecDeque<Train>,
-    /// So many trains from the front on have nothing pending; the next one, if there is one, has.
+    /// Trains at the front with nothing in flight: kept for late ACKs, passed over otherwise.
     settled: usize,
+    /// Numbers in the log that were left out, the newest of them.
+    skipped: VecDeque<u64>,
     next: u64,
     in_flight: u64,
     /// Largest acknowledged number plus one, and the send time of the newest acknowledged packet.
@@ -170,6 +172,7 @@ impl Default for SentLog {
         SentLog {
             trains: VecDeque::with_capacity(limits::SENT_TRAINS_MAX + 1),
             settled: 0,
+            skipped: VecDeque::with_capacity(limits::SKIPPED_MAX),
             next: 0,
             in_flight: 0,
             acked_end: 0,
@@ -212,6 +215,12 @@ impl SentLog {
         assert_eq!(train.first, self.next, "numbers are given in order");
         self.next = train.end();
         self.in_flight += train.bytes(train.pending());
+        if matches!(train.content, Content::Skipped) {
+            if self.skipped.len() == limits::SKIPPED_MAX {
+                self.skipped.pop_front();
+            }
+            self.skipped.push_back(train.first);
+        }
         self.trains.push_back(train);
         self.drop_settled();
     }
@@ -251,14 +260,13 @@ impl SentLog {
         {
             return true;
         }
-        let skipped = |t: &&Train| matches!(t.content, Content::Skipped);
         let mut ranges = ack.ranges();
         let mut range = ranges.next();
-        for train in self.trains.iter().rev().filter(skipped) {
-            while range.as_ref().is_some_and(|r| *r.start() > train.first) {
+        for number in self.skipped.iter().rev() {
+            while range.as_ref().is_some_and(|r| r.start() > number) {
                 range = ranges.next();
             }
-            if range.as_ref().is_some_and(|r| r.contains(&train.first)) {
+            if range.as_ref().is_some_and(|r| r.contains(number)) {
                 return true;
             }
         }
@@ -334,7 +342,7 @@ impl SentLog {
     /// Declares all that is in flight lost: the path is dead or starts anew.
     pub fn forsake(&mut self, mut visit: impl FnMut(&Train, u64)) -> Lost {
         let mut lost = Lost::default();
-        for train in &mut self.trains {
+        for train in self.trains.range_mut(self.settled..) {
             let pending = train.pending();
             if pending != 0 {
                 Self::lose(train, pending, &mut self.in_flight, &mut lost);
@@ -357,25 +365,28 @@ impl SentLog {
 
     /// The oldest train with packets in flight, and those packets.
     pub fn oldest_pending(&self) -> Option<(&Train, u64)> {
-        self.trains.get(self.settled).map(|train| (train, train.pending()))
+        self.pending().next()
     }
 
     /// Every train with packets in flight, oldest first, and those packets.
     pub fn pending(&self) -> impl Iterator<Item = (&Train, u64)> {
-        let rest = self.trains.range(self.settled..);
-        rest.map(|t| (t, t.pending())).filter(|(_, pending)| *pending != 0)
+        self.trains.range(self.settled..).map(|t| (t, t.pending())).filter(|(_, pending)| *pending != 0)
     }
 
-    /// Forgets what is settled from the front on, but keeps what was lost for a while so that a late ACK is known as spurious.
+    /// Passes over what is settled at the front, and forgets it; but what was lost is kept for a while so that a late ACK is known as
+    /// spurious.
     fn drop_settled(&mut self) {
-        // What was acknowledged or lost is never pending again.
         while self.trains.get(self.settled).is_some_and(|train| train.pending() == 0) {
             self.settled += 1;
         }
-        while let Some(front) = self.trains.front() {
+        while self.settled > 0 {
+            let front = &self.trains[0];
             let late = front.lost & !front.acked != 0 && self.next - front.end() < limits::LATE_ACK_NUMBERS;
-            if front.pending() != 0 || (late && self.trains.len() < limits::SENT_TRAINS_MAX) {
+            if late && self.trains.len() < limits::SENT_TRAINS_MAX {
                 break;
+            }
+            if self.skipped.front() == Some(&front.first) {
+                self.skipped.pop_front();
             }
             self.trains.pop_front();
             self.settled -= 1;

@@ -6,6 +6,7 @@
 mod attributes;
 mod decide;
 mod directory;
+mod discard;
 mod fault;
 mod file;
 mod finish;
@@ -20,6 +21,7 @@ mod target;
 mod verify;
 mod write;
 
+pub use discard::DiscardSink;
 pub use file::{Compare, FileSink, Overwrite, SinkSpec};
 pub use memory::MemorySink;
 pub use partial::PARTIAL_DIRECTORY;

@@ -5,11 +5,13 @@
 
 mod attributes;
 mod encode;
+mod endless;
 mod failure;
 mod files;
 mod filter;
 mod memory;
 mod merge;
+mod messages;
 mod object;
 mod open;
 mod piece;
@@ -18,9 +20,11 @@ mod spec;
 mod stream;
 mod walk;
 
+pub use endless::EndlessSource;
 pub use files::FileSource;
 pub use filter::{Filter, Rule};
 pub use memory::{MemoryObject, MemorySource};
+pub use messages::MessageSource;
 pub use spec::{DigestCache, Identity, Location, Preserve, SourceItem, SourceSpec};
 
 use crate::error::Error;

@@ -1,7 +1,7 @@
 //! How long answers wait and round trips take: histograms of fixed size, filled by the worker.
 
-use crate::api::{Latency, Quantiles};
-use crate::limits;
+use crate::api::Latency;
+use crate::quantiles::{self, histogram, ns};
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
@@ -27,33 +27,14 @@ impl Latencies {
     }
 
     pub(crate) fn report(&self) -> Latency {
-        Latency { ack_delay: quantiles(&self.ack_delay), rtt: quantiles(&self.rtt) }
-    }
-}
-
-/// Nanoseconds from 1 us to the longest that is told apart, two digits of each; some ten thousand bytes.
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1_000, ns(limits::LATENCY_MAX), 2).expect("the bounds are in order")
-}
-
-fn ns(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn quantiles(of: &Histogram<u64>) -> Quantiles {
-    let at = |quantile| Duration::from_nanos(of.value_at_quantile(quantile));
-    Quantiles {
-        count: of.len(),
-        p50: at(0.5),
-        p99: at(0.99),
-        p999: at(0.999),
-        max: Duration::from_nanos(of.max()),
+        Latency { ack_delay: quantiles::of(&self.ack_delay), rtt: quantiles::of(&self.rtt) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     #[test]
     fn quantiles_are_those_of_what_was_recorded() {

@@ -6,6 +6,7 @@
 mod accept;
 mod dial;
 mod mail;
+mod seat;
 mod shard;
 mod sockets;
 
@@ -37,6 +38,7 @@ use xfer_proto::wire::{Header, Kind};
 pub(crate) use accept::Admitted;
 pub(crate) use dial::DialStart;
 pub(crate) use mail::{Foreign, Mail, Mailbox, Post, post};
+use seat::{Owner, Seat};
 use shard::ShardSeat;
 pub(crate) use shard::{News, Order, Rings, ShardStart, Stray};
 
@@ -70,24 +72,6 @@ pub(crate) struct Counters {
     pub(crate) datagrams: AtomicU64,
     pub(crate) handed_over: AtomicU64,
     pub(crate) dropped: AtomicU64,
-}
-
-/// A driver and whether it has something to do.
-struct Seat {
-    driver: Driver,
-    dirty: bool,
-}
-
-impl Seat {
-    /// Takes one datagram. Whether it was the first under the connection's keys.
-    fn receive(&mut self, now: Time, from: Address, ce: bool, header: &Header, datagram: &[u8]) -> bool {
-        let was_established = self.driver.is_established();
-        if let Err(why) = self.driver.receive(now, from, ce, header, datagram) {
-            tracing::trace!(?why, "dropped a datagram");
-        }
-        self.dirty = true;
-        !was_established && self.driver.is_established()
-    }
 }
 
 /// One worker.
@@ -183,7 +167,10 @@ impl Worker {
 
     fn turn(&mut self, now: Time) -> Result<bool, xfer_io::error::IoError> {
         let mut worked = self.take_mail(now);
-        worked |= self.receive(now)?;
+        // What was received may have come after the turn began, if the processor was away meanwhile.
+        let received = self.receive()?;
+        worked |= received.is_some();
+        let now = received.unwrap_or(now);
         worked |= self.dial_timeouts(now);
         self.accepting.expire(now);
         worked |= self.work_for_others()?;
@@ -308,6 +295,16 @@ impl Worker {
         }
     }
 
+    /// Lets go of all connections, to begin again with the same queues and mailbox. Keys go on: storage may still answer for what was.
+    pub(crate) fn start_over(&mut self) {
+        let Worker { seats, by_id, shards, dials, accepting, idle_since, .. } = self;
+        *accepting = Accepting::new();
+        *idle_since = None;
+        by_id.clear();
+        let gone = (std::mem::take(seats), std::mem::take(shards), std::mem::take(dials));
+        drop(gone);
+    }
+
     /// Lets go of everything but the mailbox.
     pub(crate) fn into_post(self) -> Post {
         self.mail
@@ -318,8 +315,10 @@ impl Worker {
         self.next_worker.fetch_add(1, Ordering::Relaxed) % self.peers.len()
     }
 
-    fn receive(&mut self, now: Time) -> Result<bool, xfer_io::error::IoError> {
-        let mut worked = false;
+    /// Takes what has arrived, each burst at the time when it was there; gives that of the last. A time from before would make round trips
+    /// shorter than the path is, and the delays that ACKs tell longer than they were.
+    fn receive(&mut self) -> Result<Option<Time>, xfer_io::error::IoError> {
+        let mut last = None;
         let mut handshakes = Vec::new();
         for queue in 0..self.sockets.len() {
             for _ in 0..limits::BURSTS {
@@ -327,16 +326,17 @@ impl Worker {
                 if frames == 0 {
                     break;
                 }
-                worked = true;
+                let now = Time::from_nanos(monotonic_ns());
+                last = Some(now);
                 for frame in 0..frames {
                     self.take_frame(now, queue, frame, &mut handshakes);
                 }
             }
         }
-        for handshake in handshakes {
-            self.take_handshake(now, &handshake);
+        if let Some(now) = last {
+            handshakes.iter().for_each(|handshake| self.take_handshake(now, handshake));
         }
-        Ok(worked)
+        Ok(last)
     }
 
     /// Hands each datagram of a frame to its connection.
@@ -348,6 +348,8 @@ impl Worker {
         let ce = meta.ecn == Some(xfer_io::queue::Ecn::Ce);
         let count = bytes.len().div_ceil(meta.segment.max(1)) as u64;
         counters.datagrams.fetch_add(count, Ordering::Relaxed);
+        // A train is one connection's.
+        let mut owner: Option<(u32, Owner<'_>)> = None;
         for datagram in bytes.chunks(meta.segment.max(1)) {
             let Ok(header) = Header::decode(datagram) else { continue };
             let is_new = matches!(header.kind, Kind::Hello);
@@ -370,15 +372,13 @@ impl Worker {
             if header.version != xfer_proto::wire::VERSION {
                 continue;
             }
-            let Some(key) = by_id.get(&header.connection.0) else {
-                if let Some(shard) = shards.get_mut(&header.connection.0) {
-                    shard.receive(now, from, ce, &header, datagram);
-                }
-                continue;
-            };
-            let Some(seat) = seats.get_mut(key) else { continue };
-            if seat.receive(now, from, ce, &header, datagram) {
-                accepting.established(header.connection.0, peers);
+            let id = header.connection.0;
+            if owner.as_ref().is_none_or(|(known, _)| *known != id) {
+                owner = Some((id, Owner::of(id, by_id, seats, shards)));
+            }
+            let Some((_, owner)) = &mut owner else { continue };
+            if owner.receive(now, from, ce, &header, datagram) {
+                accepting.established(id, peers);
             }
         }
     }
@@ -397,13 +397,10 @@ impl Worker {
         }
         let from = Address { remote: meta.source, local: meta.destination };
         let ce = meta.ecn == Some(xfer_io::queue::Ecn::Ce);
-        if let Some(shard) = self.shards.get_mut(&header.connection.0) {
-            return shard.receive(now, from, ce, &header, &bytes);
-        }
-        let Worker { seats, by_id, accepting, peers, .. } = self;
-        let Some(seat) = by_id.get(&header.connection.0).and_then(|key| seats.get_mut(key)) else { return };
-        if seat.receive(now, from, ce, &header, &bytes) {
-            accepting.established(header.connection.0, peers);
+        let Worker { seats, by_id, shards, accepting, peers, .. } = self;
+        let id = header.connection.0;
+        if Owner::of(id, by_id, seats, shards).receive(now, from, ce, &header, &bytes) {
+            accepting.established(id, peers);
         }
     }
 

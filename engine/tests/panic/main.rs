@@ -3,13 +3,15 @@
 #[path = "../pair/mod.rs"]
 mod pair;
 
-use pair::{Ends, PATIENCE, connector, listener, noise, outcome, source, start, start_over, workers};
+use pair::{Ends, LOOPBACK, PATIENCE, connector, listener, noise, outcome, start, start_over, workers};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use xfer_engine::codec::Compression;
 use xfer_engine::sink::MemorySink;
 use xfer_engine::source::{ChunkPlan, Listing, MemorySource, ReadChunk, Source};
-use xfer_engine::{Engine, Error, Event, TransferConfig};
+use xfer_engine::{
+    Admission, Connect, Direction, Engine, Error, Event, PathPair, Role, Suite, Ticket, TransferConfig,
+};
 use xfer_proto::wire::Decision;
 
 /// Where a [`Broken`] source panics.
@@ -51,11 +53,14 @@ impl Source for Broken {
     }
 }
 
+fn source(name: &str, bytes: Arc<[u8]>, panics: Panics) -> Broken {
+    Broken(pair::source(name, Arc::new(bytes), Compression::None), panics)
+}
+
 /// A transfer that takes about half a second.
 fn begin(from: &Engine, to: &Engine, secret: u8, panics: Panics) -> Ends {
     let config = TransferConfig { rate_max: Some(400_000_000), ..TransferConfig::default() };
-    let bytes = noise(24 << 20, u64::from(secret));
-    let source = Broken(source("a", Arc::new(bytes), Compression::None), panics);
+    let source = source("a", noise(24 << 20, u64::from(secret)), panics);
     start((from, Arc::new(source)), (to, Arc::new(MemorySink::discarding(true))), secret, &config)
 }
 
@@ -80,17 +85,55 @@ fn failure(ends: &Ends) -> (Error, Duration) {
 #[test]
 fn a_panic_of_a_worker_ends_its_transfers_and_no_others() {
     let (to, from) = (listener(workers(1)), connector(workers(2)));
-    let broken = begin(&from, &to, 1, Panics::Worker);
-    connected(&broken);
+    // The first and the third are on one worker.
+    let on_the_same_worker = begin(&from, &to, 1, Panics::Nowhere);
+    connected(&on_the_same_worker);
     let whole = begin(&from, &to, 2, Panics::Nowhere);
     connected(&whole);
-    let on_the_same_worker = begin(&from, &to, 3, Panics::Nowhere);
+    let broken = begin(&from, &to, 3, Panics::Worker);
+    connected(&broken);
     let (error, took) = failure(&broken);
     assert!(error.to_string().contains("a worker of this engine stopped: panic: broken worker"), "{error}");
     assert!(took < Duration::from_secs(1), "{took:?}");
     let error = outcome(&on_the_same_worker.sender).error.expect("fails");
     assert!(error.to_string().contains("worker"), "{error}");
     whole.succeed();
+    // The worker started over: both take transfers again.
+    let after = [begin(&from, &to, 4, Panics::Nowhere), begin(&from, &to, 5, Panics::Nowhere)];
+    after.iter().for_each(|ends| drop(ends.succeed()));
+}
+
+/// The listener's first worker takes in all connections; tickets that wait there end with it.
+#[test]
+fn a_listener_whose_worker_panicked_takes_connections_again() {
+    let (to, from) = (listener(workers(1)), connector(workers(1)));
+    let config = TransferConfig { rate_max: Some(400_000_000), ..TransferConfig::default() };
+    let ticket = Ticket { secret: [1; 32], suite: Suite::Aes128Gcm, direction: Direction::OpenerReceives };
+    let broken = source("a", noise(24 << 20, 1), Panics::Worker);
+    let waits = Ticket { secret: [2; 32], ..ticket.clone() };
+    let admit = |ticket: &Ticket, source| {
+        let role = Role::Send(Arc::new(source));
+        let admission =
+            Admission { ticket: ticket.clone(), lifetime: PATIENCE, role, config: config.clone() };
+        to.admit(admission).expect("admits")
+    };
+    let sender = admit(&ticket, broken);
+    let waiting = admit(&waits, source("b", noise(1, 1), Panics::Nowhere));
+    let connect = Connect {
+        ticket,
+        paths: vec![PathPair { local: LOOPBACK, remote: to.addresses()[0] }],
+        standby: Vec::new(),
+        role: Role::Receive(Arc::new(MemorySink::discarding(true))),
+        config: config.clone(),
+        timeout: PATIENCE,
+    };
+    let receiver = from.connect(connect).expect("connects");
+    for transfer in [&sender, &waiting] {
+        let error = outcome(transfer).error.expect("fails");
+        assert!(error.to_string().contains("panic: broken worker"), "{error}");
+    }
+    begin(&from, &to, 3, Panics::Nowhere).succeed();
+    drop(receiver);
 }
 
 /// The first transfer lives on the last worker, and the first worker carries its second path; the second transfer lives there.
@@ -98,7 +141,7 @@ fn a_panic_of_a_worker_ends_its_transfers_and_no_others() {
 fn a_panic_of_a_worker_ends_a_transfer_that_it_only_carries_a_path_of() {
     let (to, from) = (listener(workers(1)), connector(workers(2)));
     let config = TransferConfig { rate_max: Some(100_000_000), ..TransferConfig::default() };
-    let bytes = source("a", Arc::new(noise(48 << 20, 1)), Compression::None);
+    let bytes = source("a", noise(48 << 20, 1), Panics::Nowhere);
     let sink = Arc::new(MemorySink::discarding(true));
     let carried = start_over(2, (&from, Arc::new(bytes)), (&to, sink), 1, &config);
     let mut up = 0;

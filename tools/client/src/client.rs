@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 use xfer_engine::{Class, Error};
 
 /// `SERVING` of grpc.health.v1.
@@ -155,10 +155,23 @@ impl Client {
         request
     }
 
-    fn short<T>(&self, message: T) -> Request<T> {
+    pub(crate) fn short<T>(&self, message: T) -> Request<T> {
         let mut request = self.request(message);
         request.set_timeout(CALL_TIMEOUT);
         request
+    }
+
+    /// The way to the node, for stubs.
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Drives one call to its answer.
+    pub(crate) fn call<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Error> {
+        self.runtime.block_on(call).map(Response::into_inner).map_err(|s| self.failed(&s))
     }
 
     fn files(&self) -> FileServiceClient<Channel> {
@@ -273,8 +286,7 @@ impl Client {
         &self,
         request: pb::CreateTransferRequest,
     ) -> Result<pb::CreateTransferResponse, Error> {
-        let answer = self.runtime.block_on(self.transfers().create_transfer(self.short(request)));
-        answer.map(tonic::Response::into_inner).map_err(|s| self.failed(&s))
+        self.call(self.transfers().create_transfer(self.short(request)))
     }
 
     /// Gives a ticket back that will not be used, so that the node holds nothing for it. Not heard of, it expires by itself.
@@ -296,9 +308,7 @@ impl Client {
     /// # Errors
     /// `NoSource` when the node does not know it, else those of the call.
     pub fn transfer(&self, name: &str) -> Result<pb::Transfer, Error> {
-        let request = self.short(pb::GetTransferRequest { name: name.to_owned() });
-        let answer = self.runtime.block_on(self.transfers().get_transfer(request));
-        answer.map(tonic::Response::into_inner).map_err(|s| self.failed(&s))
+        self.call(self.transfers().get_transfer(self.short(pb::GetTransferRequest { name: name.to_owned() })))
     }
 }
 

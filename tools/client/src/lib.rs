@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod book;
 mod cache;
 mod client;
@@ -24,6 +25,7 @@ mod tls;
 mod transfer;
 mod values;
 
+pub use bench::{BenchEvent, BenchOptions, BenchRequest, BenchSummary, bench};
 pub use book::Book;
 pub use client::{Client, Entry, Hashed, Kind, Listed};
 pub use copy::{CopyEvent, CopyOptions, CopyRequest, Summary, copy};

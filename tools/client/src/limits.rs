@@ -63,3 +63,18 @@ pub const CACHE_RECORDS_MAX: usize = 1 << 18;
 pub const CACHE_SETTLED: Duration = Duration::from_secs(2);
 /// How long the engine of an ended copy may take to send its last packets.
 pub const ENGINE_STOP: Duration = Duration::from_millis(250);
+
+/// Bytes of the memory that a benchmark sends.
+pub const BENCH_BYTES_MAX: u64 = 1 << 30;
+/// How long a benchmark sends.
+pub const BENCH_TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// How long it takes, where chunks fit the rate, until what was sent in a benchmark's time has arrived.
+pub const BENCH_DRAIN_USUAL: Duration = Duration::from_secs(3);
+/// How long a benchmark waits for what was sent in its time.
+pub const BENCH_DRAIN_MAX: Duration = Duration::from_secs(300);
+/// How long the node may take to end its part of a benchmark that has ended here.
+pub const BENCH_WAIT: Duration = Duration::from_secs(5);
+/// Bytes of a message whose way is timed: what a manifest's entry holds.
+pub const BENCH_MESSAGE_BYTES: usize = 1_024;
+
+const _: () = assert!(BENCH_TIME_MAX.as_millis() <= u32::MAX as u128);

@@ -74,8 +74,15 @@ impl Location {
                 path: path[slashes..].to_vec(),
             }));
         }
-        if bytes[colon..].starts_with(b"://") && OTHER_SCHEMES.contains(&name.as_str()) {
-            return Err(Error::new(Class::Usage, format!("{name}:// is not supported by this version")));
+        if bytes[colon..].starts_with(b"://") {
+            // What follows is not shown: it may be a link with its token.
+            let known = OTHER_SCHEMES.contains(&name.as_str());
+            let why = if known {
+                "is not supported by this version"
+            } else {
+                "is no scheme; a link begins with xfer://"
+            };
+            return Err(Error::new(Class::Usage, format!("{name}:// {why}")));
         }
         Err(Error::new(Class::Usage, format!("there is no node {name:?}")).because(format!(
             "`xferctl node ls` lists the known ones; a local file of that name is written ./{}",
@@ -148,6 +155,13 @@ mod tests {
             assert_eq!((remote.node.as_str(), &remote.path[..]), (node, path));
             assert_eq!(remote.described(), if node == "n1" { "n1 (h)" } else { "h:1" });
         }
+    }
+
+    #[test]
+    fn a_misspelt_link_is_not_shown() {
+        let error = parse(LINK.replace("xfer:", "xfr:").as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("xfr://") && error.contains("begins with xfer://"), "{error}");
+        assert!(!error.contains("AAAA"), "{error}");
     }
 
     #[test]

@@ -6,5 +6,5 @@ pub use xfer_engine::io::error::IoError;
 pub use xfer_engine::sink::Action;
 pub use xfer_engine::{
     Class, CongestionControl, Durability, EngineConfig, EngineSize, Error, FileEnd, PathPair, PathReport,
-    Poll, Progress, Side, Stage, Suite,
+    Poll, Progress, Quantiles, Side, Stage, Suite,
 };

@@ -34,6 +34,7 @@ fn read(record: &Record, events: &Receiver<Event>) {
             Event::PathDown(pair, why) => {
                 tracing::warn!(%task, %peer, side, local = %pair.local, remote = %pair.remote, why, "path down");
             }
+            Event::File(_) if record.bench => {}
             Event::File(file) => {
                 digests.tell(&file);
                 log_file(record, &file);

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod bench;
 mod files;
 mod follow;
 mod identity;

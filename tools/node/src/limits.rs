@@ -68,6 +68,13 @@ pub const HOLDER_SETTLE: Duration = Duration::from_millis(250);
 /// How long a transfer that was told to end may take to sync its journal.
 pub const END_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Bytes of the memory that a benchmark sends, and that all of them send together.
+pub const BENCH_BYTES_MAX: u64 = 1 << 30;
+/// How long a benchmark sends.
+pub const BENCH_TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// How long a call may wait for the end of a benchmark.
+pub const BENCH_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// Running transfers sync their journals within this time of a shutdown.
 pub const SHUT_DOWN_PATIENCE: Duration = Duration::from_secs(5);
 /// Calls in progress end within this time after that.
@@ -77,4 +84,5 @@ pub const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 pub const IDENTITY_LEN_MAX: u64 = 64 << 10;
 
 const _: () = assert!(TRANSFERS_RUNNING_MAX < TRANSFERS_MAX);
+const _: () = assert!(BENCH_TIME_MAX.as_millis() <= u32::MAX as u128);
 const _: () = assert!(SHUT_DOWN_PATIENCE.as_secs() + 2 * DRAIN_PATIENCE.as_secs() < 10);

@@ -1,6 +1,7 @@
 //! A running node: its sockets, its engine, its services, and how they stop.
 
 use crate::address::{self, Own};
+use crate::bench::Bench;
 use crate::files::Files;
 use crate::identity::{Identity, State};
 use crate::limits::{
@@ -8,6 +9,7 @@ use crate::limits::{
     KEEP_ALIVE_TIMEOUT, PORT, REQUEST_LEN_MAX, RUNTIME_THREADS, SHUT_DOWN_PATIENCE,
 };
 use crate::listen::{self, TokenCheck};
+use crate::pb::bench_service_server::BenchServiceServer;
 use crate::pb::file_service_server::FileServiceServer;
 use crate::pb::transfer_service_server::TransferServiceServer;
 use crate::policy::Policy;
@@ -95,7 +97,8 @@ impl Node {
             .build()
             .map_err(|e| Error::new(Class::Fatal, "the system gives no threads for control").because(e))?;
         let (stop, stopped) = oneshot::channel();
-        let server = runtime.block_on(serve(listeners, &identity, shared.clone(), stopped))?;
+        let benches = config.roots == Roots::Bench;
+        let server = runtime.block_on(serve(listeners, &identity, shared.clone(), stopped, benches))?;
         tracing::info!(control = ?control, data = ?data, read_only = config.read_only, "node starts");
         Ok(Node {
             link: identity.link(&named),
@@ -199,12 +202,13 @@ fn data_addresses(data: &[SocketAddr], control: &[SocketAddr]) -> Vec<SocketAddr
     data.iter().map(filled).collect()
 }
 
-/// Starts to accept and to answer.
+/// Starts to accept and to answer; `benches`: also what measures.
 async fn serve(
     listeners: Vec<StdListener>,
     identity: &Identity,
     shared: Arc<Shared>,
     stopped: oneshot::Receiver<()>,
+    benches: bool,
 ) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, Error> {
     let tls = listen::tls(identity)?;
     let (ready, connections) = mpsc::channel(1);
@@ -222,10 +226,14 @@ async fn serve(
         .build_v1()
         .map_err(broken)?;
     let files = FileServiceServer::new(Files { roots: shared.roots.clone() });
+    let bench = BenchServiceServer::new(Bench::new(shared.clone(), benches));
     let tickets = TransferServiceServer::new(Tickets { shared });
     let (health, health_server) = tonic_health::server::health_reporter();
     health.set_serving::<FileServiceServer<Files>>().await;
     health.set_serving::<TransferServiceServer<Tickets>>().await;
+    if benches {
+        health.set_serving::<BenchServiceServer<Bench>>().await;
+    }
     let router = Server::builder()
         .layer(InterceptorLayer::new(TokenCheck::new(identity.token())))
         .max_concurrent_streams(CALLS_PER_CONNECTION_MAX)
@@ -234,6 +242,7 @@ async fn serve(
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .add_service(files.max_decoding_message_size(REQUEST_LEN_MAX))
         .add_service(tickets.max_decoding_message_size(REQUEST_LEN_MAX))
+        .add_service(bench.max_decoding_message_size(REQUEST_LEN_MAX))
         .add_service(health_server)
         .add_service(reflection);
     let connections = ReceiverStream::new(connections);

@@ -30,6 +30,8 @@ pub(crate) struct Record {
     pub(crate) paths: Vec<Vec<u8>>,
     /// Places that it writes, each a root's name and a path; empty for downloads.
     pub(crate) targets: Vec<(String, Vec<u8>)>,
+    /// Its objects are what a benchmark is made of, which nobody wants to hear of.
+    pub(crate) bench: bool,
     created_ns: i64,
     state: watch::Sender<State>,
     transfer: OnceLock<Transfer>,
@@ -84,18 +86,25 @@ impl Record {
         Some(progress.paths.iter().map(|path| path.packets_received).sum())
     }
 
+    /// Its totals by now, or at its end.
+    pub(crate) fn progress(&self) -> Progress {
+        match &*self.state.borrow() {
+            State::Ended { progress, .. } => (**progress).clone(),
+            State::Waiting | State::Running => {
+                self.transfer.get().map(Transfer::progress).unwrap_or_default()
+            }
+        }
+    }
+
     /// As a message.
     pub(crate) fn told(&self) -> pb::Transfer {
-        let state = self.state.borrow().clone();
-        let (told, ended_ns, error, progress) = match state {
-            State::Waiting => (pb::TransferState::Waiting, 0, None, Progress::default()),
-            State::Running => {
-                let progress = self.transfer.get().map(Transfer::progress).unwrap_or_default();
-                (pb::TransferState::Running, 0, None, progress)
-            }
-            State::Ended { at_ns, error, progress } => {
+        let progress = self.progress();
+        let (told, ended_ns, error) = match &*self.state.borrow() {
+            State::Waiting => (pb::TransferState::Waiting, 0, None),
+            State::Running => (pb::TransferState::Running, 0, None),
+            State::Ended { at_ns, error, .. } => {
                 let state = if error.is_some() { pb::TransferState::Failed } else { pb::TransferState::Done };
-                (state, at_ns, error, *progress)
+                (state, *at_ns, error.clone())
             }
         };
         pb::Transfer {
@@ -159,6 +168,7 @@ pub(crate) struct New {
     pub(crate) upload: bool,
     pub(crate) paths: Vec<Vec<u8>>,
     pub(crate) targets: Vec<(String, Vec<u8>)>,
+    pub(crate) bench: bool,
 }
 
 impl Registry {
@@ -199,6 +209,7 @@ impl Registry {
             upload: new.upload,
             paths: new.paths,
             targets: new.targets,
+            bench: new.bench,
             created_ns: now_ns(),
             state: watch::Sender::new(State::Waiting),
             transfer: OnceLock::new(),
@@ -273,6 +284,7 @@ mod tests {
             upload: true,
             paths: Vec::new(),
             targets: vec![(String::new(), target.as_bytes().to_vec())],
+            bench: false,
         }
     }
 

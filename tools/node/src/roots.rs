@@ -1,4 +1,4 @@
-//! What a node serves: one unnamed directory or several named ones, and the way from a remote path into them.
+//! What a node serves: one unnamed directory, several named ones, or none, and the way from a remote path into them.
 
 use crate::limits::PATH_LEN_MAX;
 use std::collections::BTreeMap;
@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use xfer_engine::io::file::Root;
 use xfer_engine::{Class, Error};
 
-/// Directories to serve.
+/// What to serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Roots {
     /// One, without a name.
     One(PathBuf),
     /// Each under its name.
     Named(BTreeMap<String, PathBuf>),
+    /// None: the node serves memory to benchmarks.
+    Bench,
 }
 
 impl Roots {
@@ -170,6 +172,7 @@ impl OpenRoots {
                     named.iter().map(|(name, directory)| open(name, directory)).collect::<Result<_, _>>()?;
                 Ok(OpenRoots { served, named: true })
             }
+            Roots::Bench => Ok(OpenRoots { served: Vec::new(), named: true }),
         }
     }
 

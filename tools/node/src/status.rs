@@ -9,7 +9,11 @@ const TYPE_URL: &str = "type.googleapis.com/xfer.v1.ErrorInfo";
 
 /// The failure of a call.
 pub(crate) fn of(error: &Error) -> Status {
-    let code = code(error.class);
+    with_code(code(error.class), error)
+}
+
+/// The failure of a call whose code says more than its class.
+pub(crate) fn with_code(code: Code, error: &Error) -> Status {
     let text = error.to_string();
     let details = pb::StatusDetails {
         code: code as i32,

@@ -166,14 +166,14 @@ impl Shared {
                 let end = transfer::sink(served, &destination, upload, terms, peer)?;
                 let targets = end.places.into_iter().map(|place| (served.name.clone(), place)).collect();
                 let paths = vec![upload.destination.clone()];
-                let new = New { peer, upload: true, paths, targets };
+                let new = New { peer, upload: true, paths, targets, bench: false };
                 Ok(Prepared { role: Role::Receive(end.sink), new, sources: Vec::new(), renamed: end.renamed })
             }
             Some(What::Download(download)) => {
                 self.policy.download(download)?;
                 let (source, sources) = transfer::source(&self.roots, download, terms)?;
                 let paths = download.sources.clone();
-                let new = New { peer, upload: false, paths, targets: Vec::new() };
+                let new = New { peer, upload: false, paths, targets: Vec::new(), bench: false };
                 Ok(Prepared { role: Role::Send(source), new, sources, renamed: false })
             }
             None => Err(Error::new(Class::Usage, "neither upload nor download")),
@@ -181,7 +181,7 @@ impl Shared {
     }
 
     /// Registers a transfer; a holder of its target whose peer is gone makes way.
-    fn register(&self, new: New) -> Result<Arc<Record>, Error> {
+    pub(crate) fn register(&self, new: New) -> Result<Arc<Record>, Error> {
         let targets = new.targets.clone();
         let holder = match self.registry.register(copy_of(&new)) {
             Ok(record) => return Ok(record),
@@ -212,7 +212,8 @@ impl Shared {
         }
     }
 
-    fn admit(
+    /// Issues the ticket for a transfer that is registered, and follows it to its end.
+    pub(crate) fn admit(
         self: &Arc<Self>,
         record: &Arc<Record>,
         terms: &Terms,
@@ -253,7 +254,8 @@ fn told_suite(suite: Suite) -> pb::Suite {
 }
 
 fn copy_of(new: &New) -> New {
-    New { peer: new.peer, upload: new.upload, paths: new.paths.clone(), targets: new.targets.clone() }
+    let (paths, targets) = (new.paths.clone(), new.targets.clone());
+    New { peer: new.peer, upload: new.upload, paths, targets, bench: new.bench }
 }
 
 fn stopping() -> Error {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod complain;
 mod copy;
 mod doctor;
@@ -55,13 +56,13 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 /// Runs a command to its exit code.
 fn run(cli: args::Cli, resolved: &settings::Resolved, started: Instant) -> Result<u8, Error> {
-    let usual = if matches!(cli.command, Command::Serve(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
+    let usual = if cli.command.is_node() { LevelFilter::INFO } else { LevelFilter::WARN };
     logging::start(&cli.global, usual)?;
     // Files that wait for their names, transfers and connections all hold some.
     let descriptors = xfer_client::raise_descriptor_limit();
     tracing::debug!(descriptors, "this process may have so many files and sockets open");
     match cli.command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(&args),
         Command::Cp(args) => copy::run(&args, &cli.global, resolved.command_matches(), started),
         Command::Ls(args) => look::list(&args),
         Command::Stat(args) => look::stat(&args),
@@ -71,6 +72,7 @@ fn run(cli: args::Cli, resolved: &settings::Resolved, started: Instant) -> Resul
             NodeCommand::Ls { json } => nodes::list(json),
             NodeCommand::Rm { names } => nodes::remove(&names),
         },
+        Command::Bench(args) => bench::run(args, &cli.global),
         Command::Doctor(args) => doctor::run(&args),
         Command::Config(args) => match args.command {
             ConfigCommand::Show(args) => settings::show::run(&args, args::Cli::command()),

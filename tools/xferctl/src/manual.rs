@@ -45,6 +45,24 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("xferctl-stat", &[("With the digest of the content", "xferctl stat --digest n1:/big")]),
     ("xferctl-hash", &[("Compare both ends", "xferctl hash ./big n1:/big")]),
     ("xferctl-node-add", &[("Keep the link out of the list of processes", "xferctl node add n1 @link.txt")]),
+    (
+        "xferctl-bench-run",
+        &[
+            ("What the engine and the network give, for ten seconds", "xferctl bench run LINK"),
+            (
+                "Content from the node, verified, for a program",
+                "xferctl bench run --reverse --digest blake3 --json LINK",
+            ),
+            ("How long small messages take", "xferctl bench run --latency LINK"),
+        ],
+    ),
+    (
+        "xferctl-bench-serve",
+        &[(
+            "On one address, also without encryption",
+            "xferctl bench serve --listen 10.0.1.2:7700 --allow-plain",
+        )],
+    ),
     ("xferctl-doctor", &[("This host and the way to a node", "xferctl doctor n1:")]),
     ("xferctl-config-show", &[("Where the settings of cp come from", "xferctl config show --origin cp")]),
     ("xferctl-completions", &[("For bash", "xferctl completions bash > /etc/bash_completion.d/xferctl")]),

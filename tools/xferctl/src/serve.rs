@@ -20,8 +20,16 @@ struct Ready<'a> {
 }
 
 /// Serves until SIGINT or SIGTERM.
-pub(crate) fn run(args: ServeArgs) -> Result<u8, Error> {
-    let config = config(&args)?;
+pub(crate) fn run(args: &ServeArgs) -> Result<u8, Error> {
+    if args.root.is_empty() {
+        return Err(Error::new(Class::Usage, "serve needs --root DIR, or --root NAME=DIR several times"));
+    }
+    run_node(args, Roots::parse(&args.root)?)
+}
+
+/// Runs a node with these roots until SIGINT or SIGTERM.
+pub(crate) fn run_node(args: &ServeArgs, roots: Roots) -> Result<u8, Error> {
+    let config = config(args, roots)?;
     // Heard from here on, so that a signal during the start ends as one later does.
     let asked = signals::watch(
         Class::Interrupted.exit_code(),
@@ -31,7 +39,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<u8, Error> {
         || {},
     )?;
     let node = Node::start(config)?;
-    announce(&args, &node)?;
+    announce(args, &node)?;
     // The watching thread lives as long as the process: this ends by a signal.
     asked.told.recv().map_err(|_| Error::new(Class::Other, "nothing hears signals any more"))?;
     node.shut_down();
@@ -55,12 +63,9 @@ fn announce(args: &ServeArgs, node: &Node) -> Result<(), Error> {
     json::print(&mut stdout, "ready", &ready)
 }
 
-fn config(args: &ServeArgs) -> Result<NodeConfig, Error> {
-    if args.root.is_empty() {
-        return Err(Error::new(Class::Usage, "serve needs --root DIR, or --root NAME=DIR several times"));
-    }
+fn config(args: &ServeArgs, roots: Roots) -> Result<NodeConfig, Error> {
     Ok(NodeConfig {
-        roots: Roots::parse(&args.root)?,
+        roots,
         listen: args.listen.iter().map(|text| control_address(text)).collect::<Result<_, _>>()?,
         data: args.data.iter().map(|text| data_address(text)).collect::<Result<_, _>>()?,
         read_only: args.read_only,

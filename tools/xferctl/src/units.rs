@@ -64,6 +64,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
+/// Reads a duration whose unit may be left out: then it is seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let bare = text.ends_with(|c: char| c.is_ascii_digit());
+    let read = if bare { duration(&format!("{text}s")) } else { duration(text) };
+    match read {
+        Ok(time) if time.is_zero() => Err("a time to measure is above 0".to_owned()),
+        Err(_) => Err(format!("`{text}` is no time; write 10, 0.5 or 1m30s")),
+        read => read,
+    }
+}
+
 /// Reads the size of a chunk as its log2.
 pub(crate) fn chunk_log2(text: &str) -> Result<u8, String> {
     let bytes = size(text)?;

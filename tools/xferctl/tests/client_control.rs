@@ -1,50 +1,33 @@
 //! A real node on loopback, met by a real client: pinning, token, listing, describing, hashing, refusals.
 
+mod in_process;
+
+use in_process::{Served, config};
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::time::Duration;
-use tempfile::TempDir;
 use xfer_client::{Client, Entry, Kind, Link, Listed};
-use xfer_engine::{Class, EngineConfig};
+use xfer_engine::Class;
 use xfer_node::{Node, NodeConfig, Roots};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-struct Served {
-    dir: TempDir,
-    node: Node,
-    link: Link,
-}
-
-fn config(dir: &Path, roots: Roots) -> NodeConfig {
-    NodeConfig {
-        roots,
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        data: Vec::new(),
-        read_only: false,
-        allow_plain: false,
-        allow_unverified: false,
-        state_dir: dir.join("state"),
-        engine: EngineConfig::default(),
-    }
-}
-
 fn serve_named(named: bool) -> Served {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("root");
-    fs::create_dir_all(root.join("d/e")).unwrap();
-    fs::create_dir(root.join(".xfer-partial")).unwrap();
-    fs::write(root.join("a"), b"abc").unwrap();
-    fs::write(root.join("d/e/f"), vec![7; 3_000_000]).unwrap();
-    symlink("../../../etc", root.join("d/out")).unwrap();
-    let roots = match named {
-        true => Roots::Named([("one".to_owned(), root.clone()), ("two".to_owned(), root.join("d"))].into()),
-        false => Roots::One(root),
-    };
-    let node = Node::start(config(dir.path(), roots)).unwrap();
-    let link = Link::parse(node.link().as_bytes()).unwrap();
-    Served { dir, node, link }
+    Served::start(|dir| {
+        let root = dir.join("root");
+        fs::create_dir_all(root.join("d/e")).unwrap();
+        fs::create_dir(root.join(".xfer-partial")).unwrap();
+        fs::write(root.join("a"), b"abc").unwrap();
+        fs::write(root.join("d/e/f"), vec![7; 3_000_000]).unwrap();
+        symlink("../../../etc", root.join("d/out")).unwrap();
+        let roots = match named {
+            true => {
+                Roots::Named([("one".to_owned(), root.clone()), ("two".to_owned(), root.join("d"))].into())
+            }
+            false => Roots::One(root),
+        };
+        config(dir, roots)
+    })
 }
 
 fn client(link: &Link) -> Client {
@@ -167,7 +150,7 @@ fn a_silent_port_is_given_up_in_time() {
 #[test]
 fn a_restart_keeps_the_link_and_a_second_node_is_refused() {
     let served = serve_named(false);
-    let again = config(served.dir.path(), Roots::One(served.dir.path().join("root")));
+    let again = config(served.dir.path(), Roots::One(served.path("root")));
     let error = Node::start(again.clone()).err().unwrap();
     assert_eq!(error.class, Class::Fatal);
     assert!(error.to_string().contains("--state"), "{error}");

@@ -1,53 +1,44 @@
 //! Copies as far as they are decided before content moves: mappings of dry runs, refusals of a real node, ends without a connection.
 
+mod in_process;
+
+use in_process::{Served, config};
 use std::fs;
+use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tempfile::TempDir;
 use xfer_client::copy::{Cipher, CopyEvent, CopyOptions, CopyRequest, Filter, Summary, copy};
-use xfer_client::{Link, Location, Remote};
-use xfer_engine::{Class, EngineConfig, Error};
-use xfer_node::{Node, NodeConfig, Roots};
+use xfer_client::{Location, Remote};
+use xfer_engine::{Class, Error};
+use xfer_node::{NodeConfig, Roots};
 
-struct Bench {
-    dir: TempDir,
-    _node: Node,
-    link: Link,
+struct Bench(Served);
+
+impl Deref for Bench {
+    type Target = Served;
+
+    fn deref(&self) -> &Served {
+        &self.0
+    }
 }
 
 impl Bench {
     fn new(edit: impl FnOnce(&mut NodeConfig)) -> Bench {
-        let dir = tempfile::tempdir().unwrap();
-        for made in ["root/D/sub", "root/src/d", "here/d/e"] {
-            fs::create_dir_all(dir.path().join(made)).unwrap();
-        }
-        for made in ["root/src/f", "root/src/d/g", "root/D/old", "here/f", "here/d/x", "here/d/e/y"] {
-            fs::write(dir.path().join(made), made).unwrap();
-        }
-        let mut config = NodeConfig {
-            roots: Roots::One(dir.path().join("root")),
-            listen: vec!["127.0.0.1:0".parse().unwrap()],
-            data: Vec::new(),
-            read_only: false,
-            allow_plain: false,
-            allow_unverified: false,
-            state_dir: dir.path().join("state"),
-            engine: EngineConfig::default(),
-        };
-        edit(&mut config);
-        let node = Node::start(config).unwrap();
-        let link = Link::parse(node.link().as_bytes()).unwrap();
-        Bench { dir, _node: node, link }
+        Bench(Served::start(|dir| {
+            for made in ["root/D/sub", "root/src/d", "here/d/e"] {
+                fs::create_dir_all(dir.join(made)).unwrap();
+            }
+            for made in ["root/src/f", "root/src/d/g", "root/D/old", "here/f", "here/d/x", "here/d/e/y"] {
+                fs::write(dir.join(made), made).unwrap();
+            }
+            let mut config = config(dir, Roots::One(dir.join("root")));
+            edit(&mut config);
+            config
+        }))
     }
 
     fn plain() -> Bench {
         Bench::new(|_| ())
-    }
-
-    fn there(&self, path: &str) -> Location {
-        let remote =
-            Remote { link: self.link.clone(), node: "n1".to_owned(), path: path.as_bytes().to_vec() };
-        Location::Remote(remote)
     }
 
     fn here(&self, path: &str) -> Location {
@@ -75,6 +66,12 @@ impl Bench {
         (summary, mappings)
     }
 
+    fn mapped(&self, source: Location, destination: Location) -> Vec<String> {
+        let (summary, mappings) = self.copy(&[source], destination, dry);
+        assert_eq!(summary.error, None);
+        mappings
+    }
+
     fn error(
         &self,
         sources: &[Location],
@@ -92,28 +89,20 @@ fn dry(options: &mut CopyOptions) {
 #[test]
 fn a_dry_upload_tells_where_names_go() {
     let bench = Bench::plain();
-    let mapped = |source: &str, destination: &str| {
-        let (summary, mappings) = bench.copy(&[bench.here(source)], bench.there(destination), dry);
-        assert_eq!(summary.error, None, "{source} to {destination}");
-        mappings
-    };
+    let mapped = |source, destination| bench.mapped(bench.here(source), bench.there(destination));
     assert_eq!(mapped("f", "D"), ["f > D/f"]);
     assert_eq!(mapped("f", "D/new"), ["f > D/new"]);
     assert_eq!(mapped("f", "D/old"), ["f > D/old"]);
     assert_eq!(mapped("d", "D/"), ["d > D/d", "d/e > D/d/e", "d/e/y > D/d/e/y", "d/x > D/d/x"]);
     assert_eq!(mapped("d", "new"), ["d > new", "d/e > new/e", "d/e/y > new/e/y", "d/x > new/x"]);
     assert_eq!(mapped("d/.", "D"), [". > D", "e > D/e", "e/y > D/e/y", "x > D/x"]);
-    assert!(!bench.dir.path().join("root/new").exists());
+    assert!(!bench.path("root/new").exists());
 }
 
 #[test]
 fn a_dry_download_tells_where_names_go() {
     let bench = Bench::plain();
-    let mapped = |source: &str, destination: &str| {
-        let (summary, mappings) = bench.copy(&[bench.there(source)], bench.here(destination), dry);
-        assert_eq!(summary.error, None, "{source} to {destination}");
-        mappings
-    };
+    let mapped = |source, destination| bench.mapped(bench.there(source), bench.here(destination));
     assert_eq!(mapped("src/f", "d"), ["src/f > here/d/f"]);
     assert_eq!(mapped("src/f", "f"), ["src/f > here/f"]);
     let all = ["src > here/new", "src/d > here/new/d", "src/d/g > here/new/d/g", "src/f > here/new/f"];
@@ -124,7 +113,7 @@ fn a_dry_download_tells_where_names_go() {
     };
     let (_, mappings) = bench.copy(&[bench.there("src")], bench.here("d"), excluded);
     assert_eq!(mappings, ["src > here/d/src", "src/f > here/d/src/f"]);
-    assert!(!bench.dir.path().join("here/new").exists());
+    assert!(!bench.path("here/new").exists());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use watched::{Bench, Node, Process, tree, until};
 
@@ -37,8 +37,14 @@ impl Download {
 
     fn start(&self) -> Process {
         let copy = self.bench.start(self.args(&SLOW));
-        until("content", || has_content(&self.bench.path("here/.xfer-partial")).then_some(()));
+        // More chunks than are written at once: some are there whole.
+        self.wait_for(4 << 20);
         copy
+    }
+
+    fn wait_for(&self, bytes: u64) {
+        let partials = self.bench.path("here/.xfer-partial");
+        until("content", || has_content(&partials, bytes).then_some(()));
     }
 
     /// Not under its name; the rerun has what came before.
@@ -59,15 +65,10 @@ impl Download {
     }
 }
 
-/// A partial file has bytes on disk.
-fn has_content(partials: &std::path::Path) -> bool {
-    let entries = fs::read_dir(partials);
-    entries.is_ok_and(|entries| {
-        entries.map_while(Result::ok).any(|entry| {
-            entry.path().extension().is_some_and(|e| e == "part")
-                && entry.metadata().is_ok_and(|m| m.blocks() > 0)
-        })
-    })
+/// Partial files have more bytes on disk than this.
+fn has_content(partials: &Path, bytes: u64) -> bool {
+    let mut left = fs::read_dir(partials).into_iter().flatten().map_while(Result::ok);
+    left.any(|f| f.metadata().is_ok_and(|m| m.blocks() * 512 > bytes))
 }
 
 #[test]
@@ -97,11 +98,7 @@ fn a_rerun_with_other_chunks_goes_on_too() {
     for chunk in ["128KiB", "4MiB"] {
         let download = Download::new();
         let copy = download.start();
-        until("a few chunks", || {
-            let mut left =
-                fs::read_dir(download.bench.path("here/.xfer-partial")).ok()?.map_while(Result::ok);
-            left.any(|f| f.metadata().is_ok_and(|m| m.blocks() > (16 << 20) / 512)).then_some(())
-        });
+        download.wait_for(16 << 20);
         copy.signal("INT");
         copy.finish().expect(20);
         download.goes_on_with(&["--chunk", chunk]);
@@ -220,7 +217,7 @@ fn a_full_disk_ends_a_copy_that_can_go_on() {
     let down = [node.at("down"), bench.path("small/f").into_os_string()];
     for (small, ends) in [(&there, up), (&here, down)] {
         let copy = bench.start(SLOW.map(OsString::from).iter().chain(&ends));
-        until("content", || has_content(&small.at.join(".xfer-partial")).then_some(()));
+        until("content", || has_content(&small.at.join(".xfer-partial"), 0).then_some(()));
         small.fill();
         let done = copy.finish().expect(7);
         let error = &done.summary()["error"];

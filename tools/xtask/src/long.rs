@@ -33,6 +33,11 @@ const JOBS: &[Job] = &[
         run: deny,
     },
     Job { name: "copies", about: "whole files over a long, lossy wire in the lab, five seeds", run: copies },
+    Job {
+        name: "wan",
+        about: "targets of long and of several wires in the lab, or as `wan CASE...` those whose names hold a CASE",
+        run: wan,
+    },
 ];
 
 /// `long [WHAT [ARGS...]]`.
@@ -80,6 +85,14 @@ fn copies(args: &[String]) -> Outcome {
         return Err(Failure::usage("long copies takes no arguments"));
     }
     test::in_lab(&["--release", "--test", "copy_wires"], &["--ignored"])
+}
+
+fn wan(args: &[String]) -> Outcome {
+    setup::ensure(setup::LAB)?;
+    setup::ensure(setup::PEERS)?;
+    let mut options = vec!["--ignored", "--nocapture"];
+    options.extend(args.iter().map(String::as_str));
+    test::in_lab(&["--release", "--test", "targets"], &options)
 }
 
 fn deny(args: &[String]) -> Outcome {

@@ -42,6 +42,9 @@ pub(crate) const REFERENCE: &[Need] = &[
 /// What counts instructions.
 pub(crate) const COUNTS: &[Need] = &[Need { probe: Probe::Program("valgrind"), package: "valgrind" }];
 
+/// What the lab's targets are measured beside.
+pub(crate) const PEERS: &[Need] = &[Need { probe: Probe::Program("iperf3"), package: "iperf3" }];
+
 /// Installs what is missing of `needs`; does nothing, and asks for no right, when nothing is.
 ///
 /// # Errors

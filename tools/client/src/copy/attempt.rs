@@ -65,7 +65,7 @@ impl Ended {
 }
 
 /// The error of a copy that the user ended.
-pub(super) fn interrupted() -> Error {
+pub(crate) fn interrupted() -> Error {
     Error::new(Class::Interrupted, "interrupted")
         .because("what arrived is kept; run the same command to go on")
 }

@@ -133,7 +133,7 @@ fn wire(interfaces: &[Interface], pair: &PathPair) -> (PlannedPath, Wire) {
 ///
 /// # Errors
 /// Those of [`paths::select`].
-pub(super) fn pairs(addresses: &[SocketAddr], options: &CopyOptions) -> Result<Pairs, Error> {
+pub(crate) fn pairs(addresses: &[SocketAddr], options: &CopyOptions) -> Result<Pairs, Error> {
     let interfaces = interfaces()?;
     paths::select(&interfaces, addresses, &HostRoutes(&interfaces), &options.paths)
 }
@@ -143,7 +143,7 @@ fn interfaces() -> Result<Vec<Interface>, Error> {
 }
 
 /// The engine that a copy starts.
-pub(super) fn engine_config(options: &CopyOptions) -> EngineConfig {
+pub(crate) fn engine_config(options: &CopyOptions) -> EngineConfig {
     EngineConfig {
         listen: Vec::new(),
         workers: options.workers,

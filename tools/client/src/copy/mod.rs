@@ -9,9 +9,12 @@ mod explain;
 mod options;
 mod summary;
 
+pub(crate) use attempt::interrupted;
 pub use explain::{Compared, Explained, PlannedPath};
+pub(crate) use explain::{engine_config, pairs};
 pub use options::{Backend, Cipher, CopyEvent, CopyOptions, CopyRequest, Filter};
 pub use summary::Summary;
+pub(crate) use summary::side_of;
 pub use xfer_engine::codec::Compression;
 pub use xfer_engine::sink::{Compare, Overwrite};
 pub use xfer_engine::source::Preserve;

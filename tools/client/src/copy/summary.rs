@@ -100,7 +100,8 @@ fn overall(error: Option<Error>, first_failure: Option<Error>, progress: &Progre
     Some(Error::new(Class::Partial, text).because(first))
 }
 
-fn side_of(stage: Stage) -> Option<Side> {
+/// The end that a stage is on.
+pub(crate) fn side_of(stage: Stage) -> Option<Side> {
     match stage {
         Stage::Source | Stage::Hash | Stage::SenderCpu | Stage::RateLimit => Some(Side::Source),
         Stage::ReceiverCpu | Stage::Sink => Some(Side::Destination),

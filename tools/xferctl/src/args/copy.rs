@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+use xfer_client::CongestionControl;
 use xfer_client::paths::PathChoice;
 
 /// Copy files and directories.
@@ -87,7 +88,7 @@ pub(crate) struct NetworkArgs {
     pub(crate) connect_timeout: Duration,
 }
 
-fn path_choice(text: &str) -> Result<PathChoice, String> {
+pub(super) fn path_choice(text: &str) -> Result<PathChoice, String> {
     PathChoice::parse(text).map_err(|error| error.to_string())
 }
 
@@ -177,6 +178,17 @@ pub(crate) enum CcArg {
     Ledbat,
     /// The rate given by --rate
     Fixed,
+}
+
+impl From<CcArg> for CongestionControl {
+    fn from(cc: CcArg) -> Self {
+        match cc {
+            CcArg::Bbr => CongestionControl::Bbr,
+            CcArg::Cubic => CongestionControl::Cubic,
+            CcArg::Ledbat => CongestionControl::Ledbat,
+            CcArg::Fixed => CongestionControl::Fixed,
+        }
+    }
 }
 
 /// How content is verified.

@@ -1,12 +1,14 @@
 //! The command line: commands, options, and their help. Values are checked here as far as one word tells; what they mean together is
 //! decided where they are used.
 
+mod bench;
 mod copy;
 mod look;
 mod serve;
 
+pub(crate) use bench::{BenchArgs, BenchCommand, BenchRunArgs, BenchServeArgs};
 pub(crate) use copy::{
-    BackendArg, CcArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, ProgressArg,
+    BackendArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, ProgressArg,
     SelectionArgs,
 };
 pub(crate) use look::{
@@ -120,6 +122,9 @@ pub(crate) enum Command {
     /// Give names to links, so that NAME:/path works wherever a link does
     #[command(after_help = exit_codes_help())]
     Node(NodeArgs),
+    /// Measure the engine from memory to memory
+    #[command(after_help = exit_codes_help())]
+    Bench(BenchArgs),
     /// Tell what this host can do, what holds it back, and how to change that; with a link also how to reach the node
     #[command(after_help = exit_codes_help())]
     Doctor(DoctorArgs),
@@ -137,4 +142,15 @@ pub(crate) enum Command {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
+}
+
+impl Command {
+    /// Whether it runs a node until a signal ends it.
+    pub(crate) fn is_node(&self) -> bool {
+        match self {
+            Command::Serve(_) => true,
+            Command::Bench(args) => matches!(args.command, BenchCommand::Serve(_)),
+            _ => false,
+        }
+    }
 }

@@ -1,8 +1,7 @@
 //! What a command line asks of a copy, as a request.
 
 use crate::args::{
-    BackendArg, CcArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg,
-    SelectionArgs,
+    BackendArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, SelectionArgs,
 };
 use crate::limits::{FILES_FROM_LEN_MAX, RETRIES_UNATTENDED};
 use crate::serve;
@@ -13,9 +12,7 @@ use std::path::Path;
 use std::time::Instant;
 use xfer_client::copy::{Backend, Cipher, Compare, Filter, Overwrite, Preserve};
 use xfer_client::retry::Patience;
-use xfer_client::{
-    Book, Class, Compression, CongestionControl, CopyOptions, CopyRequest, Durability, Error, Location,
-};
+use xfer_client::{Book, Class, Compression, CopyOptions, CopyRequest, Durability, Error, Location};
 
 /// Reads locations and options.
 ///
@@ -58,12 +55,7 @@ fn options(args: &CopyArgs, matches: &ArgMatches) -> Result<CopyOptions, Error> 
             BackendArg::Auto => Backend::Auto,
             BackendArg::Udp => Backend::Udp,
         },
-        congestion: match network.cc {
-            CcArg::Bbr => CongestionControl::Bbr,
-            CcArg::Cubic => CongestionControl::Cubic,
-            CcArg::Ledbat => CongestionControl::Ledbat,
-            CcArg::Fixed => CongestionControl::Fixed,
-        },
+        congestion: network.cc.into(),
         rate: network.rate,
         cipher: if network.no_encrypt { Cipher::None } else { Cipher::Auto },
         digests: content.digest == DigestArg::Blake3,
@@ -166,6 +158,7 @@ mod tests {
     use crate::args::{Cli, Command};
     use clap::{CommandFactory as _, FromArgMatches as _};
     use std::time::Duration;
+    use xfer_client::CongestionControl;
 
     fn parsed(words: &[&str]) -> CopyOptions {
         let all = ["xferctl", "cp"].iter().chain(words).chain(&["a", "b"]);

@@ -85,7 +85,13 @@ impl Home {
 
     /// A node with these options; listens on loopback unless they say otherwise.
     pub(crate) fn serve_with(&self, options: &[&OsStr]) -> Node {
-        let mut words = vec![OsStr::new("serve"), OsStr::new("--json")];
+        self.node(&["serve"], options)
+    }
+
+    /// A node of that command, with these options; listens on loopback unless they say otherwise.
+    pub(crate) fn node(&self, command: &[&str], options: &[&OsStr]) -> Node {
+        let mut words: Vec<&OsStr> = command.iter().map(OsStr::new).collect();
+        words.push(OsStr::new("--json"));
         if !options.contains(&OsStr::new("--listen")) {
             words.extend([OsStr::new("--listen"), OsStr::new("127.0.0.1:0")]);
         }

@@ -255,9 +255,17 @@ impl Model {
     pub(super) fn congested(&self, sample: &RateSample) -> bool {
         let tolerated =
             if self.signals.queue > HOST_NOISE { 0 } else { percent(sample.sent_in_flight, LOSS_PERCENT) };
+        self.signals.marked || (self.is_queued() && sample.lost > tolerated)
+    }
+
+    /// Whether a queue stood in this loss round that the ends' own delays cannot explain.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_queued() && self.signals.queue > HOST_DELAY
+    }
+
+    fn is_queued(&self) -> bool {
         let limit = self.min_rtt.as_nanos() * u128::from(QUEUE_PERCENT);
-        let queued = self.signals.queue.as_nanos() * 100 > limit;
-        self.signals.marked || (queued && sample.lost > tolerated)
+        self.signals.queue.as_nanos() * 100 > limit
     }
 
     /// BBRAdaptLowerBoundsFromCongestion, at the end of a loss round outside of probes.

@@ -46,8 +46,6 @@ pub(super) struct Cycle {
     rounds_since_probe: u64,
     /// Whether samples of a probe may still lower the long-term bound.
     samples: bool,
-    /// The round after start-up's queue was drained is not over.
-    after_startup: bool,
     probe_rtt_until: Option<Time>,
     probe_rtt_round_done: bool,
 }
@@ -60,7 +58,6 @@ impl Cycle {
             wait: PROBE_WAIT_MAX,
             rounds_since_probe: 0,
             samples: false,
-            after_startup: true,
             probe_rtt_until: None,
             probe_rtt_round_done: false,
         }
@@ -88,13 +85,6 @@ impl Bbr {
         }
     }
 
-    /// Whether what ACKs show may still be the queue that start-up made: their packets were sent into it. What is lost beside it at random
-    /// would hold the flow down until its first probe.
-    pub(super) fn sees_startup_queue(&self) -> bool {
-        let stopping = self.phase == Phase::Down && self.cycle.ack_phase == AckPhase::ProbeStopping;
-        self.phase == Phase::Drain || (self.cycle.after_startup && stopping)
-    }
-
     fn cruise_if_drained(&mut self, ack: &AckSample) {
         if !self.probe_if_time(ack.now) && self.drained(ack.in_flight) {
             self.enter(Phase::Cruise);
@@ -118,9 +108,6 @@ impl Bbr {
                 AckPhase::ProbeStarting => self.cycle.ack_phase = AckPhase::ProbeFeedback,
                 AckPhase::ProbeStopping => {
                     self.cycle.samples = false;
-                    if core::mem::take(&mut self.cycle.after_startup) {
-                        self.model.signals = Default::default();
-                    }
                     self.cycle.ack_phase = AckPhase::Init;
                     if self.phase.probes_bandwidth() && !sample.app_limited {
                         self.model.next_bw_cycle();
@@ -130,7 +117,7 @@ impl Bbr {
             }
         }
         if self.model.congested(sample) {
-            if self.cycle.samples || self.model.loss_round_start {
+            if self.is_settled() && (self.cycle.samples || self.model.loss_round_start) {
                 self.on_inflight_too_high(ack.now, sample);
             }
             return;

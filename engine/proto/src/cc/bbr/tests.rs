@@ -59,7 +59,7 @@ impl Path {
         let mut path = Path::new();
         for _ in 0..100 {
             path.round(News::default());
-            if path.control.phase == Phase::Cruise {
+            if path.control.phase == Phase::Cruise && path.control.is_settled() {
                 return path;
             }
         }
@@ -93,6 +93,35 @@ fn startup_ends_on_loss_beside_a_queue_only() {
     congested.round(News { lost: 6 * MTU, queue_ms: 45, ..Default::default() });
     assert!(congested.control.full.reached);
     assert!(congested.control.model.inflight_hi < u64::MAX);
+}
+
+#[test]
+fn startup_ends_beside_a_queue_although_the_source_pauses() {
+    for (queue_ms, ends) in [(30, true), (12, false)] {
+        let mut path = Path::new();
+        path.round(News::default());
+        for _ in 0..8 {
+            path.control.app_limited(u64::MAX / 2);
+            path.round(News { queue_ms, ..Default::default() });
+        }
+        assert_eq!(path.control.full.reached, ends, "{queue_ms} ms");
+    }
+}
+
+#[test]
+fn what_startup_left_behind_is_no_congestion() {
+    let mut path = Path::new();
+    path.round(News::default());
+    while path.control.phase != Phase::Cruise {
+        path.round(News { queue_ms: 40, ..Default::default() });
+    }
+    assert!(!path.control.is_settled());
+    path.round(News { lost: MTU, queue_ms: 40, ..Default::default() });
+    assert_eq!(path.control.model.bw_lo, u64::MAX);
+    for _ in 0..2 {
+        path.round(News { lost: MTU, queue_ms: 40, ..Default::default() });
+    }
+    assert!(path.control.model.bw_lo < u64::MAX);
 }
 
 #[test]

@@ -1,0 +1,134 @@
+//! A lab with a node on host b that serves one file from /dev/shm, and room there for the copies that host a makes.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::{Mutex, MutexGuard};
+
+use serde_json::Value;
+use xfer_lab::{Config, Lab};
+
+use crate::flight::Flight;
+
+/// Figures of one test are spoilt by another beside it.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A directory on /dev/shm that goes with its value.
+struct Shared(PathBuf);
+
+impl Shared {
+    fn new() -> Self {
+        let path = PathBuf::from(format!("/dev/shm/xfer-targets-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Shared(path)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).expect("the shared directory goes");
+    }
+}
+
+/// Lab, node and file. Fields drop in this order: the node ends before its directory goes.
+pub(crate) struct Stage {
+    node: Child,
+    pub(crate) link: String,
+    /// Bytes of the file.
+    pub(crate) size: u64,
+    pub(crate) lab: Lab,
+    shared: Shared,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// The program `xferctl`: named by `XFERCTL_BIN`, or built beside these tests.
+pub(crate) fn xferctl() -> PathBuf {
+    if let Some(named) = std::env::var_os("XFERCTL_BIN") {
+        return named.into();
+    }
+    let built = Path::new(env!("CARGO_BIN_EXE_lab")).with_file_name("xferctl");
+    assert!(built.exists(), "no {}; cargo build --release -p xferctl", built.display());
+    built
+}
+
+impl Stage {
+    /// Brings up lab and node, and a file of `size` bytes.
+    pub(crate) fn up(config: Config, size: u64) -> Stage {
+        let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let wires = config.wires.len();
+        let name = format!("t{}-targets", std::process::id());
+        let program = Some(env!("CARGO_BIN_EXE_lab").into());
+        let lab =
+            Lab::up(&Config { name, program, ..config }).expect("the lab comes up; its tests need root");
+        let shared = Shared::new();
+        let root = shared.0.join("root");
+        fs::create_dir(&root).unwrap();
+        write_noise(&root.join("data"), size);
+        let b = lab.host("b");
+        let listen = (1..=wires).flat_map(|wire| ["--listen".into(), format!("{}:7700", b.ipv4(wire))]);
+        let mut node = b
+            .command(xferctl())
+            .args(["serve", "--json", "--root"])
+            .arg(&root)
+            .arg("--state")
+            .arg(shared.0.join("node"))
+            .args(listen)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::new(node.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let ready: Value = serde_json::from_str(&first).expect("the node tells its link");
+        let link = ready["link"].as_str().unwrap().to_owned();
+        Stage { node, link, size, lab, shared, _alone: alone }
+    }
+
+    /// Starts a copy of the file from host b to host a, as a user would.
+    pub(crate) fn copy(&self, options: &[&str]) -> Flight {
+        let out = self.out(&format!("copy{}", options.join("")));
+        let mut command = self.lab.host("a").command(xferctl());
+        command.env("XDG_STATE_HOME", self.shared.0.join("state"));
+        command.args(["cp", "--json"]).args(options).arg(format!("{}/data", self.link)).arg(&out);
+        Flight::start(command, out)
+    }
+
+    /// Where a copy called `name` goes.
+    fn out(&self, name: &str) -> PathBuf {
+        let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+        self.shared.0.join(name)
+    }
+
+    /// Bytes that host b has offered to wire `wire` so far, Ethernet headers included, as the emulator counts them.
+    pub(crate) fn offered(&self, wire: usize) -> u64 {
+        let info = self.lab.info().unwrap().emulator.expect("the wire is emulated");
+        let direction = info.directions.iter().find(|one| one.wire == wire && one.from == "b");
+        direction.expect("each direction is counted").offered_bytes
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.node.kill().and_then(|()| self.node.wait().map(drop)).expect("the node ends");
+    }
+}
+
+/// Noise that no two chunks have in common (xorshift64).
+fn write_noise(path: &Path, size: u64) {
+    let mut file = File::create(path).unwrap();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut buffer = vec![0; 1 << 20];
+    let mut left = size;
+    while left > 0 {
+        for word in buffer.chunks_mut(8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            word.copy_from_slice(&state.to_le_bytes());
+        }
+        let now = left.min(buffer.len() as u64);
+        file.write_all(&buffer[..now as usize]).unwrap();
+        left -= now;
+    }
+}
