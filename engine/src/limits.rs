@@ -63,6 +63,8 @@ pub const REPORT_EVERY: Duration = Duration::from_millis(50);
 pub const CANCEL_HEARD: Duration = Duration::from_secs(1);
 /// Share of a window's active time, in percent, that a worker works at least when it is what holds a transfer up.
 pub const BUSY_PERCENT: u32 = 90;
+/// Share of the time in which a worker was ready to run, in percent, that it runs at least where a lack of processors holds it up.
+pub const STARVED_PERCENT: u32 = 2;
 /// A transfer that was active for less has nothing that held it up.
 pub const VERDICT_MIN: Duration = Duration::from_millis(100);
 /// Longer latencies count as this.
@@ -156,3 +158,14 @@ pub const PARTIAL_AGE_S_MAX: u64 = 7 * 24 * 3_600;
 pub const PARTIAL_ATTEMPTS: usize = 100;
 /// Bytes of the text in a journal that says who writes it.
 pub const HOLDER_LEN_MAX: usize = 128;
+
+/// Content that one sample of a stage's cost is taken over.
+pub const SAMPLE_BYTES: usize = 1 << 20;
+/// Samples of one stage.
+pub const SAMPLES_MAX: usize = 1 << 16;
+/// How much longer than it was asked for a measurement of the wire may take.
+pub const STAGE_PATIENCE: Duration = Duration::from_millis(250);
+/// Trains of a measurement that did not arrive in this time are lost.
+pub const STAGE_STALL: Duration = Duration::from_millis(20);
+/// Share of a receive buffer that a measurement of the wire fills: the kernel counts its own bytes around each train too.
+pub const RECEIVE_BUFFER_SHARE: usize = 4;

@@ -1,10 +1,12 @@
 //! The I/O threads: everything that may wait for storage runs here, handed over by bounded queues, answered to the worker
 //! that asked.
 
-use crate::error::{Class, Error, panic_text};
+use crate::codec;
+use crate::error::{Class, Error, Side, panic_text};
 use crate::limits;
 use crate::sink::{Decided, Ended, Sink, Verdict};
-use crate::source::{ChunkPlan, Encoding, Listing, ReadChunk, Source};
+use crate::source::{ChunkPlan, Encoding, Lent, Listing, ReadChunk, Source};
+use crate::transfer::Stored;
 use crate::worker::{Mail, Mailbox};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,16 +15,20 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use xfer_io::borrows::Slot;
 use xfer_io::pool::ChunkBuf;
-use xfer_proto::wire::{Decision, Durability, Page};
+use xfer_io::registered::Registered;
+use xfer_proto::wire::{Codec, Decision, Durability, Page};
 
 /// Something to be done on storage.
 pub(crate) enum Job {
     List(Arc<dyn Source>, u32),
     Decided(Arc<dyn Source>, u32, Vec<Decision>),
     Read(Arc<dyn Source>, ChunkPlan, u8, ChunkBuf),
+    /// Digests a lent chunk; the last is the size of a full one.
+    Digest(Arc<dyn Source>, ChunkPlan, u8, Lent, usize),
     EndObject(Arc<dyn Source>, u32),
-    Decide(Arc<dyn Sink>, Box<Page>),
-    Write(Arc<dyn Sink>, ChunkPlan, Encoding, ChunkBuf),
+    /// The last is the size of a full chunk.
+    Decide(Arc<dyn Sink>, Box<Page>, usize),
+    Write(Arc<dyn Sink>, ChunkPlan, Encoding, Stored),
     Withdraw(Arc<dyn Sink>, u32, Box<Error>),
     EndOpen(Arc<dyn Sink>, u32, u64),
     Sync(Arc<dyn Sink>),
@@ -34,11 +40,11 @@ pub(crate) enum Job {
 pub(crate) enum Answer {
     Listed(Result<Listing, Error>),
     DecisionsTold(u32, Vec<Decision>),
-    /// The last is how long it took.
-    Read(ChunkPlan, u8, ChunkBuf, Result<ReadChunk, Error>, Duration),
+    /// A chunk was read, or digested where it is. The last is how long it took.
+    Read(ChunkPlan, u8, Stored, Result<ReadChunk, Error>, Duration),
     ObjectEnded(u32, Result<Option<[u8; 32]>, Error>),
-    Decided(Box<Page>, Result<Decided, Error>),
-    Written(ChunkPlan, Encoding, ChunkBuf, Result<Verdict, Error>),
+    Decided(Box<Page>, Result<Decided, Error>, Memories),
+    Written(ChunkPlan, Encoding, Stored, Result<Verdict, Error>),
     Ended(Vec<Ended>),
     Synced(Result<Vec<Ended>, Error>),
     Finished(Result<(Vec<Ended>, Durability), Error>),
@@ -46,6 +52,9 @@ pub(crate) enum Answer {
     /// A source or sink panicked.
     Panicked(String),
 }
+
+/// Objects that are received into memory of the application, in the order of their numbers.
+pub(crate) type Memories = Vec<(u32, Registered)>;
 
 struct Task {
     job: Job,
@@ -127,20 +136,27 @@ fn perform(job: Job, slot: Slot) -> Answer {
             let start = Instant::now();
             let read = source.read(&plan, attempt, &mut bytes);
             drop(bytes);
-            Answer::Read(plan, attempt, buffer, read, start.elapsed())
+            Answer::Read(plan, attempt, Stored::Buffer(buffer), read, start.elapsed())
+        }
+        Job::Digest(source, plan, attempt, lent, chunk_bytes) => {
+            let start = Instant::now();
+            let len = plan.plain_len;
+            let digests =
+                lent.read(0..len as usize, |bytes| source.digest(&plan, attempt, chunk_bytes, bytes));
+            let read = ReadChunk::plain(len, digests);
+            Answer::Read(plan, attempt, Stored::Lent(lent), Ok(read), start.elapsed())
         }
         Job::EndObject(source, object) => Answer::ObjectEnded(object, source.end(object)),
-        Job::Decide(sink, page) => {
+        Job::Decide(sink, page, chunk_bytes) => {
             let decided = sink.decide(&page);
-            Answer::Decided(page, decided)
+            let memories = decided
+                .as_ref()
+                .map_or_else(|_| Memories::new(), |decided| memories(&*sink, &page, decided, chunk_bytes));
+            Answer::Decided(page, decided, memories)
         }
-        Job::Write(sink, plan, encoding, buffer) => {
-            let stored = buffer
-                .reader(slot, 0..encoding.stored_len as usize)
-                .expect("a full chunk is written by nobody");
-            let verdict = sink.write(&plan, &encoding, &stored);
-            drop(stored);
-            Answer::Written(plan, encoding, buffer, verdict)
+        Job::Write(sink, plan, encoding, stored) => {
+            let verdict = write(&*sink, &plan, &encoding, &stored, slot);
+            Answer::Written(plan, encoding, stored, verdict)
         }
         Job::Withdraw(sink, object, error) => Answer::Ended(sink.withdraw(object, *error)),
         Job::EndOpen(sink, object, size) => Answer::Ended(sink.end_open(object, size)),
@@ -151,4 +167,60 @@ fn perform(job: Job, slot: Slot) -> Answer {
             Answer::Aborted
         }
     }
+}
+
+fn memories(sink: &dyn Sink, page: &Page, decided: &Decided, chunk_bytes: usize) -> Memories {
+    let objects = (page.first_object..).zip(&page.entries).zip(&decided.decisions);
+    let large = |size: u64| size > chunk_bytes as u64 / 4;
+    objects
+        .filter(|((_, entry), decision)| {
+            let needed = matches!(decision, Decision::Need | Decision::Resume(_));
+            needed && entry.has_content() && !entry.open && large(entry.size)
+        })
+        .filter_map(|((object, entry), _)| {
+            let memory = sink.memory(object, chunk_bytes)?;
+            (memory.len() as u64 >= entry.size).then_some((object, memory))
+        })
+        .collect()
+}
+
+fn write(
+    sink: &dyn Sink,
+    plan: &ChunkPlan,
+    encoding: &Encoding,
+    stored: &Stored,
+    slot: Slot,
+) -> Result<Verdict, Error> {
+    let len = encoding.stored_len as usize;
+    let verdict = if matches!(stored, Stored::Part(_)) && encoding.codec != Codec::Plain {
+        decode_in_place(plan, encoding, stored, slot).and_then(|decoded| match decoded {
+            Some(plain) => {
+                stored.read(slot, 0..plan.plain_len as usize, |bytes| sink.write(plan, &plain, bytes))
+            }
+            None => Some(Ok(Verdict::Rejected)),
+        })
+    } else {
+        stored.read(slot, 0..len, |bytes| sink.write(plan, encoding, bytes))
+    };
+    verdict.unwrap_or_else(|| Err(taken_back()))
+}
+
+/// Turns the stored bytes of a chunk in the application's memory into its plain bytes there. `None`: the memory is out of reach; in it `None`:
+/// they do not decode.
+fn decode_in_place(
+    plan: &ChunkPlan,
+    encoding: &Encoding,
+    stored: &Stored,
+    slot: Slot,
+) -> Option<Option<Encoding>> {
+    let packed = stored.read(slot, 0..encoding.stored_len as usize, <[u8]>::to_vec)?;
+    let mut plain = stored.writer(slot, 0..plan.plain_len as usize)?;
+    let decoded = codec::decode(encoding.codec, &packed, &mut plain);
+    let digests = encoding.digests.clone();
+    Some(decoded.ok().map(|()| Encoding { codec: Codec::Plain, stored_len: plan.plain_len, digests }))
+}
+
+/// The application took memory back that content was being received into.
+pub(crate) fn taken_back() -> Error {
+    Error::new(Class::Interrupted, "the memory was taken back while content came").on(Side::Destination)
 }

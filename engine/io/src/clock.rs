@@ -1,4 +1,5 @@
-//! The clock of the engine: nanoseconds of `CLOCK_MONOTONIC` since the process first asked. And what the process cost so far.
+//! The clock of the engine: nanoseconds of `CLOCK_MONOTONIC` since the process first asked. And what the process and each of its
+//! threads cost so far.
 
 use crate::error::check;
 use std::sync::OnceLock;
@@ -17,9 +18,18 @@ fn since(start: Instant, now: Instant) -> u64 {
 
 /// Processor time of all threads of this process so far, in user space and in the kernel on its behalf. Interrupts are not in it.
 pub fn process_cpu() -> Duration {
+    time_of(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// The same of the calling thread. A system call.
+pub fn thread_cpu() -> Duration {
+    time_of(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn time_of(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes one timespec, that of `time`, which outlives the call.
-    let told = check(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) });
+    let told = check(unsafe { libc::clock_gettime(clock, &raw mut time) });
     told.expect("every Linux has this clock");
     // Both are what the kernel counted up from 0, the second one below 10^9.
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
@@ -28,6 +38,19 @@ pub fn process_cpu() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_has_its_own_time() {
+        let before = thread_cpu();
+        let other = std::thread::spawn(|| {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(20) {}
+            thread_cpu()
+        });
+        let other = other.join().unwrap();
+        assert!(other > Duration::ZERO);
+        assert!(thread_cpu() - before < Duration::from_millis(20), "waiting for it counted");
+    }
 
     #[test]
     fn never_goes_back() {

@@ -23,16 +23,29 @@ pub struct Backing {
     pub locked: bool,
 }
 
-/// An anonymous mapping, unmapped on drop.
-pub(crate) struct Mapping {
-    start: NonNull<u8>,
-    len: usize,
+/// Where some memory lies. Whoever makes one keeps that memory allocated and initialised as long as it is used.
+#[derive(Clone, Copy)]
+pub(crate) struct Extent {
+    pub(crate) start: NonNull<u8>,
+    pub(crate) len: usize,
 }
 
-// SAFETY: a mapping is plain memory, tied to no thread; access goes through borrows.
-unsafe impl Send for Mapping {}
-// SAFETY: a shared mapping gives out only raw pointers; who follows them holds a borrow.
-unsafe impl Sync for Mapping {}
+// SAFETY: an extent is plain memory, tied to no thread; access goes through borrows.
+unsafe impl Send for Extent {}
+// SAFETY: a shared extent gives out only raw pointers; who follows them holds a borrow.
+unsafe impl Sync for Extent {}
+
+impl Extent {
+    /// Start of a range that lies inside.
+    fn at(&self, offset: usize) -> NonNull<u8> {
+        assert!(offset <= self.len, "offset {offset} of {} bytes", self.len);
+        // SAFETY: the offset is inside the memory or one past it, as just checked.
+        unsafe { self.start.add(offset) }
+    }
+}
+
+/// An anonymous mapping, unmapped on drop.
+pub(crate) struct Mapping(Extent);
 
 impl Mapping {
     pub(crate) fn new(len: usize, backing: Backing) -> Result<Self, IoError> {
@@ -50,7 +63,7 @@ impl Mapping {
             return Err(fail("map")(io::Error::last_os_error()));
         }
         let start = NonNull::new(start.cast()).ok_or_else(|| fail("map")(io::Error::other("null")))?;
-        let mapping = Mapping { start, len };
+        let mapping = Mapping(Extent { start, len });
         if backing.huge {
             mapping.advise(0..len, libc::MADV_HUGEPAGE).map_err(fail("ask hugepages for"))?;
         }
@@ -62,14 +75,11 @@ impl Mapping {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.0.len
     }
 
-    /// Start of a range that lies inside the mapping.
-    fn at(&self, offset: usize) -> NonNull<u8> {
-        assert!(offset <= self.len, "offset {offset} of {} bytes", self.len);
-        // SAFETY: the offset is inside the mapping or one past it, as just checked.
-        unsafe { self.start.add(offset) }
+    pub(crate) fn extent(&self) -> Extent {
+        self.0
     }
 
     /// Gives the pages of a range back to the system; it reads as zeroes afterwards. The caller has it for itself.
@@ -78,8 +88,12 @@ impl Mapping {
     }
 
     fn advise(&self, range: Range<usize>, advice: libc::c_int) -> io::Result<()> {
-        assert!(range.start <= range.end && range.end <= self.len, "range {range:?} of {} bytes", self.len);
-        let (start, len) = (self.at(range.start).as_ptr().cast(), range.end - range.start);
+        assert!(
+            range.start <= range.end && range.end <= self.0.len,
+            "range {range:?} of {} bytes",
+            self.0.len
+        );
+        let (start, len) = (self.0.at(range.start).as_ptr().cast(), range.end - range.start);
         // SAFETY: the range lies inside this mapping. Only `discard` changes content, and its caller has the range for itself.
         check(unsafe { libc::madvise(start, len, advice) }).map(drop)
     }
@@ -88,7 +102,7 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: exactly what mmap returned, and no borrow is left: each borrows the owner of this mapping.
-        let returned = unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+        let returned = unsafe { libc::munmap(self.0.start.as_ptr().cast(), self.0.len) };
         assert!(returned == 0, "munmap of a mapping of our own failed");
     }
 }
@@ -109,23 +123,23 @@ impl Deref for OwnBytes {
 
     fn deref(&self) -> &[u8] {
         // SAFETY: the whole of a live mapping, always initialised; writers go through `&mut self`.
-        unsafe { slice::from_raw_parts(self.0.start.as_ptr(), self.0.len) }
+        unsafe { slice::from_raw_parts(self.0.0.start.as_ptr(), self.0.0.len) }
     }
 }
 
 impl DerefMut for OwnBytes {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: the whole of a live mapping, always initialised; `&mut self` keeps all others out.
-        unsafe { slice::from_raw_parts_mut(self.0.start.as_ptr(), self.0.len) }
+        unsafe { slice::from_raw_parts_mut(self.0.0.start.as_ptr(), self.0.0.len) }
     }
 }
 
-/// Part of a mapping with its table: what ranges are borrowed from.
+/// Part of some memory with its table: what ranges are borrowed from. The table's owner keeps the memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Region<'a> {
-    pub(crate) mapping: &'a Mapping,
+    pub(crate) memory: Extent,
     pub(crate) borrows: &'a Borrows,
-    /// Where the region begins in the mapping.
+    /// Where the region begins in the memory.
     pub(crate) start: usize,
     pub(crate) len: usize,
 }
@@ -133,7 +147,7 @@ pub(crate) struct Region<'a> {
 impl<'a> Region<'a> {
     fn enter(self, slot: Slot, range: &Range<usize>, writer: bool) -> Option<Held<'a>> {
         assert!(range.start <= range.end && range.end <= self.len, "range {range:?} of {} bytes", self.len);
-        let start = self.mapping.at(self.start + range.start);
+        let start = self.memory.at(self.start + range.start);
         let len = range.end - range.start;
         if len > 0 && !self.borrows.enter(slot, range, writer) {
             return None;
@@ -185,14 +199,14 @@ impl Deref for RangeMut<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the range lies in a live mapping, always initialised, and the table keeps all others out.
+        // SAFETY: the range lies in live memory, always initialised, and the table keeps all others out.
         unsafe { slice::from_raw_parts(self.0.start.as_ptr(), self.0.len) }
     }
 }
 
 impl DerefMut for RangeMut<'_> {
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: the range lies in a live mapping, always initialised, and the table keeps all others out.
+        // SAFETY: the range lies in live memory, always initialised, and the table keeps all others out.
         unsafe { slice::from_raw_parts_mut(self.0.start.as_ptr(), self.0.len) }
     }
 }
@@ -201,7 +215,7 @@ impl Deref for RangeRef<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the range lies in a live mapping, always initialised, and the table keeps writers out.
+        // SAFETY: the range lies in live memory, always initialised, and the table keeps writers out.
         unsafe { slice::from_raw_parts(self.0.start.as_ptr(), self.0.len) }
     }
 }
@@ -232,7 +246,7 @@ impl SharedBytes {
 
     fn region(&self) -> Region<'_> {
         let Shared { mapping, borrows } = &*self.shared;
-        Region { mapping, borrows, start: 0, len: mapping.len() }
+        Region { memory: mapping.extent(), borrows, start: 0, len: mapping.len() }
     }
 
     /// Borrows a range for writing, at most [`crate::limits::BORROW_BYTES_MAX`]. `None` when the slot holds a range

@@ -154,7 +154,7 @@ impl ChunkBuf {
     fn region(&self) -> Region<'_> {
         let len = self.inner.chunk_bytes;
         let start = self.index as usize * len;
-        Region { mapping: &self.inner.mapping, borrows: &self.chunk().borrows, start, len }
+        Region { memory: self.inner.mapping.extent(), borrows: &self.chunk().borrows, start, len }
     }
 
     /// Bytes of the buffer.
@@ -166,6 +166,11 @@ impl ChunkBuf {
     /// Which buffer of the pool this is; stays the same while it is held.
     pub fn index(&self) -> usize {
         self.index as usize
+    }
+
+    /// Leaves the table's entry that a forgotten borrow of this slot left.
+    pub(crate) fn leave(&self, slot: Slot) {
+        self.chunk().borrows.leave(slot);
     }
 
     /// As [`crate::memory::SharedBytes::writer`].

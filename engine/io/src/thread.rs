@@ -2,10 +2,13 @@
 //!
 //! Made of two system calls and not of the crate core_affinity, which hides why a pin failed.
 
+use std::fs::File;
 use std::io;
 use std::mem;
+use std::os::unix::fs::FileExt;
 use std::sync::mpsc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use crate::error::{IoError, check};
 use crate::limits::CORES_MAX;
@@ -49,6 +52,26 @@ pub fn wake_precisely() -> Result<(), IoError> {
         .map_err(|error| IoError::new("set", "timer slack", &error))
 }
 
+/// How long a thread had to wait for a processor, as the kernel counts it (`/proc/thread-self/schedstat`).
+#[derive(Debug)]
+pub struct RunDelay(File);
+
+impl RunDelay {
+    /// Of the calling thread; `None` where the kernel does not tell.
+    pub fn of_this_thread() -> Option<RunDelay> {
+        let delay = RunDelay(File::open("/proc/thread-self/schedstat").ok()?);
+        delay.read().is_some().then_some(delay)
+    }
+
+    /// Time that the thread was ready and did not run, since it started. A system call.
+    pub fn read(&self) -> Option<Duration> {
+        let mut text = [0; 96];
+        let len = self.0.read_at(&mut text, 0).ok()?;
+        let field = std::str::from_utf8(text.get(..len)?).ok()?.split_ascii_whitespace().nth(1)?;
+        field.parse().ok().map(Duration::from_nanos)
+    }
+}
+
 /// Starts a thread and, if a core is given, pins it before `run` begins; returns when both have succeeded. Names
 /// are cut to 15 bytes by the kernel. The handle gives `Some` of what `run` returned, or its panic.
 pub fn spawn<T: Send + 'static>(
@@ -89,6 +112,26 @@ mod tests {
             let error = spawn("w", Some(core), || unreachable!("ran unpinned")).unwrap_err();
             assert_eq!((error.op, error.errno), ("pin", libc::EINVAL), "{error}");
         }
+    }
+
+    /// Two threads that want one processor wait for each other.
+    #[test]
+    fn waiting_for_a_processor_counts() {
+        let core = affinity().unwrap()[0];
+        let spin = move || {
+            let delay = RunDelay::of_this_thread()?;
+            let start = std::time::Instant::now();
+            while start.elapsed() < Duration::from_millis(200) {}
+            delay.read()
+        };
+        let threads = [(); 2].map(|()| spawn("w", Some(core), spin).unwrap());
+        let waited: Vec<_> =
+            threads.map(|thread| thread.join().unwrap().unwrap()).into_iter().flatten().collect();
+        if waited.is_empty() {
+            println!("skipped: this kernel does not count how long threads wait");
+            return;
+        }
+        assert!(waited.iter().sum::<Duration>() >= Duration::from_millis(100), "{waited:?}");
     }
 
     #[test]

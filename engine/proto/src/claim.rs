@@ -60,60 +60,9 @@ impl ClaimMap {
         *self.filled_units.get_mut() = 0;
     }
 
-    /// Claims the units of `bytes`, which starts on the grid. Its end may be off the grid only at the end of the chunk's data.
-    pub fn claim(&self, bytes: Range<u32>) -> Claim {
-        let units = unit_range(bytes);
-        let mut taken_until = units.start;
-        for (word, mask) in words(units.clone()) {
-            let before = self.claimed[word].fetch_or(mask, Ordering::AcqRel);
-            if before & mask != 0 {
-                self.claimed[word].fetch_and(!(mask & !before), Ordering::AcqRel);
-                self.unclaim(units.start..taken_until);
-                return if self.is_filled(units) { Claim::Filled } else { Claim::Contended };
-            }
-            taken_until = (word as u32 + 1) * WORD;
-        }
-        Claim::Taken
-    }
-
-    /// Claims each free run within `bytes` and calls `take` with it, in bytes from the chunk's start; `take` copies it. Returns whether
-    /// every unit of `bytes` is filled afterwards: false when a foreign claim is still open on some.
-    pub fn fill_gaps(&self, bytes: Range<u32>, mut take: impl FnMut(Range<u32>)) -> bool {
-        let units = unit_range(bytes.clone());
-        let mut run: Option<Range<u32>> = None;
-        for unit in units.clone() {
-            let mask = 1 << (unit % WORD);
-            let free = self.claimed[(unit / WORD) as usize].fetch_or(mask, Ordering::AcqRel) & mask == 0;
-            match (&mut run, free) {
-                (Some(run), true) => run.end = unit + 1,
-                (None, true) => run = Some(unit..unit + 1),
-                (_, false) => self.take_run(run.take(), bytes.end, &mut take),
-            }
-        }
-        self.take_run(run, bytes.end, &mut take);
-        self.is_filled(units)
-    }
-
-    fn take_run(&self, run: Option<Range<u32>>, bytes_end: u32, take: &mut impl FnMut(Range<u32>)) {
-        let Some(run) = run else { return };
-        let bytes = run.start * GRID as u32..(run.end * GRID as u32).min(bytes_end);
-        take(bytes.clone());
-        self.fill(bytes);
-    }
-
-    /// Marks claimed bytes as filled.
-    pub fn fill(&self, bytes: Range<u32>) {
-        let units = unit_range(bytes);
-        let count = units.end - units.start;
-        for (word, mask) in words(units) {
-            self.filled[word].fetch_or(mask, Ordering::AcqRel);
-        }
-        self.filled_units.fetch_add(count, Ordering::AcqRel);
-    }
-
-    /// Gives claimed bytes back.
-    pub fn release(&self, bytes: Range<u32>) {
-        self.unclaim(unit_range(bytes));
+    /// The map as its only user sees it, or one of several.
+    pub const fn by(&self, users: Users) -> Claimant<'_> {
+        Claimant { map: self, users }
     }
 
     /// Whether `len` bytes from the chunk's start are all filled.
@@ -137,14 +86,115 @@ impl ClaimMap {
         quiet
     }
 
-    fn unclaim(&self, units: Range<u32>) {
-        for (word, mask) in words(units) {
-            self.claimed[word].fetch_and(!mask, Ordering::AcqRel);
+    fn is_filled(&self, units: Range<u32>) -> bool {
+        words(units).all(|(word, mask)| self.filled[word].load(Ordering::Acquire) & mask == mask)
+    }
+}
+
+/// Who uses a claim map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// One thread. A locked instruction after each packet would wait until all of its bytes are in the cache; none is needed then.
+    One,
+    /// Several workers at once.
+    Several,
+}
+
+impl Users {
+    fn set(self, word: &AtomicU64, mask: u64) -> u64 {
+        match self {
+            Users::Several => word.fetch_or(mask, Ordering::AcqRel),
+            Users::One => {
+                let before = word.load(Ordering::Relaxed);
+                word.store(before | mask, Ordering::Relaxed);
+                before
+            }
         }
     }
 
-    fn is_filled(&self, units: Range<u32>) -> bool {
-        words(units).all(|(word, mask)| self.filled[word].load(Ordering::Acquire) & mask == mask)
+    fn clear(self, word: &AtomicU64, mask: u64) {
+        match self {
+            Users::Several => drop(word.fetch_and(!mask, Ordering::AcqRel)),
+            Users::One => word.store(word.load(Ordering::Relaxed) & !mask, Ordering::Relaxed),
+        }
+    }
+
+    fn add(self, count: &AtomicU32, more: u32) {
+        match self {
+            Users::Several => drop(count.fetch_add(more, Ordering::AcqRel)),
+            Users::One => count.store(count.load(Ordering::Relaxed) + more, Ordering::Relaxed),
+        }
+    }
+}
+
+/// A user of a claim map.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant<'a> {
+    map: &'a ClaimMap,
+    users: Users,
+}
+
+impl Claimant<'_> {
+    /// Claims the units of `bytes`, which starts on the grid. Its end may be off the grid only at the end of the chunk's data.
+    pub fn claim(&self, bytes: Range<u32>) -> Claim {
+        let units = unit_range(bytes);
+        let mut taken_until = units.start;
+        for (word, mask) in words(units.clone()) {
+            let before = self.users.set(&self.map.claimed[word], mask);
+            if before & mask != 0 {
+                self.users.clear(&self.map.claimed[word], mask & !before);
+                self.unclaim(units.start..taken_until);
+                return if self.map.is_filled(units) { Claim::Filled } else { Claim::Contended };
+            }
+            taken_until = (word as u32 + 1) * WORD;
+        }
+        Claim::Taken
+    }
+
+    /// Claims each free run within `bytes` and calls `take` with it, in bytes from the chunk's start; `take` copies it. Returns whether
+    /// every unit of `bytes` is filled afterwards: false when a foreign claim is still open on some.
+    pub fn fill_gaps(&self, bytes: Range<u32>, mut take: impl FnMut(Range<u32>)) -> bool {
+        let units = unit_range(bytes.clone());
+        let mut run: Option<Range<u32>> = None;
+        for unit in units.clone() {
+            let mask = 1 << (unit % WORD);
+            let free = self.users.set(&self.map.claimed[(unit / WORD) as usize], mask) & mask == 0;
+            match (&mut run, free) {
+                (Some(run), true) => run.end = unit + 1,
+                (None, true) => run = Some(unit..unit + 1),
+                (_, false) => self.take_run(run.take(), bytes.end, &mut take),
+            }
+        }
+        self.take_run(run, bytes.end, &mut take);
+        self.map.is_filled(units)
+    }
+
+    fn take_run(&self, run: Option<Range<u32>>, bytes_end: u32, take: &mut impl FnMut(Range<u32>)) {
+        let Some(run) = run else { return };
+        let bytes = run.start * GRID as u32..(run.end * GRID as u32).min(bytes_end);
+        take(bytes.clone());
+        self.fill(bytes);
+    }
+
+    /// Marks claimed bytes as filled.
+    pub fn fill(&self, bytes: Range<u32>) {
+        let units = unit_range(bytes);
+        let count = units.end - units.start;
+        for (word, mask) in words(units) {
+            self.users.set(&self.map.filled[word], mask);
+        }
+        self.users.add(&self.map.filled_units, count);
+    }
+
+    /// Gives claimed bytes back.
+    pub fn release(&self, bytes: Range<u32>) {
+        self.unclaim(unit_range(bytes));
+    }
+
+    fn unclaim(&self, units: Range<u32>) {
+        for (word, mask) in words(units) {
+            self.users.clear(&self.map.claimed[word], mask);
+        }
     }
 }
 
@@ -164,74 +214,84 @@ mod tests {
 
     #[test]
     fn a_range_is_taken_once() {
-        let map = ClaimMap::new(LEN);
-        assert_eq!(map.claim(0..1_424), Claim::Taken);
-        assert_eq!(map.claim(0..1_424), Claim::Contended);
-        assert_eq!(map.claim(1_408..1_424), Claim::Contended);
-        assert_eq!(map.claim(1_424..2_848), Claim::Taken);
-        map.fill(0..1_424);
-        assert_eq!(map.claim(0..1_424), Claim::Filled);
-        assert_eq!(map.claim(16..32), Claim::Filled);
+        for users in [Users::One, Users::Several] {
+            let map = ClaimMap::new(LEN);
+            assert_eq!(map.by(users).claim(0..1_424), Claim::Taken);
+            assert_eq!(map.by(users).claim(0..1_424), Claim::Contended);
+            assert_eq!(map.by(users).claim(1_408..1_424), Claim::Contended);
+            assert_eq!(map.by(users).claim(1_424..2_848), Claim::Taken);
+            map.by(users).fill(0..1_424);
+            assert_eq!(map.by(users).claim(0..1_424), Claim::Filled);
+            assert_eq!(map.by(users).claim(16..32), Claim::Filled);
+        }
     }
 
     #[test]
     fn a_refused_claim_leaves_nothing_behind() {
-        let map = ClaimMap::new(LEN);
-        assert_eq!(map.claim(2_048..2_064), Claim::Taken);
-        assert_eq!(map.claim(0..4_096), Claim::Contended);
-        assert_eq!(map.claim(0..2_048), Claim::Taken);
-        assert_eq!(map.claim(2_064..LEN), Claim::Taken);
-        map.release(0..2_048);
-        assert_eq!(map.claim(0..2_048), Claim::Taken);
+        for users in [Users::One, Users::Several] {
+            let map = ClaimMap::new(LEN);
+            assert_eq!(map.by(users).claim(2_048..2_064), Claim::Taken);
+            assert_eq!(map.by(users).claim(0..4_096), Claim::Contended);
+            assert_eq!(map.by(users).claim(0..2_048), Claim::Taken);
+            assert_eq!(map.by(users).claim(2_064..LEN), Claim::Taken);
+            map.by(users).release(0..2_048);
+            assert_eq!(map.by(users).claim(0..2_048), Claim::Taken);
+        }
     }
 
     #[test]
     fn complete_is_when_the_last_unit_is_filled() {
-        let map = ClaimMap::new(LEN);
-        assert_eq!(map.claim(0..4_096), Claim::Taken);
-        map.fill(0..4_096);
-        assert!(!map.is_complete(LEN));
-        assert!(map.is_complete(4_096));
-        assert_eq!(map.claim(4_096..LEN), Claim::Taken);
-        map.fill(4_096..LEN);
-        assert!(map.is_complete(LEN));
+        for users in [Users::One, Users::Several] {
+            let map = ClaimMap::new(LEN);
+            assert_eq!(map.by(users).claim(0..4_096), Claim::Taken);
+            map.by(users).fill(0..4_096);
+            assert!(!map.is_complete(LEN));
+            assert!(map.is_complete(4_096));
+            assert_eq!(map.by(users).claim(4_096..LEN), Claim::Taken);
+            map.by(users).fill(4_096..LEN);
+            assert!(map.is_complete(LEN));
+        }
     }
 
     #[test]
     fn gaps_are_filled_and_open_claims_are_told() {
-        let mut map = ClaimMap::new(LEN);
-        for range in [16..32, 64..1_040] {
-            assert_eq!(map.claim(range.clone()), Claim::Taken);
-            map.fill(range);
+        for users in [Users::One, Users::Several] {
+            let mut map = ClaimMap::new(LEN);
+            for range in [16..32, 64..1_040] {
+                assert_eq!(map.by(users).claim(range.clone()), Claim::Taken);
+                map.by(users).fill(range);
+            }
+            let mut seen = Vec::new();
+            assert!(map.by(users).fill_gaps(0..LEN, |range| seen.push(range)));
+            assert_eq!(seen, [0..16, 32..64, 1_040..LEN]);
+            assert!(map.is_complete(LEN));
+            map.reset();
+            assert_eq!(map.by(users).claim(0..16), Claim::Taken);
+            assert!(!map.by(users).fill_gaps(0..LEN, |_| ()));
+            map.by(users).fill(0..16);
+            assert!(map.by(users).fill_gaps(0..LEN, |_| ()));
         }
-        let mut seen = Vec::new();
-        assert!(map.fill_gaps(0..LEN, |range| seen.push(range)));
-        assert_eq!(seen, [0..16, 32..64, 1_040..LEN]);
-        assert!(map.is_complete(LEN));
-        map.reset();
-        assert_eq!(map.claim(0..16), Claim::Taken);
-        assert!(!map.fill_gaps(0..LEN, |_| ()));
-        map.fill(0..16);
-        assert!(map.fill_gaps(0..LEN, |_| ()));
     }
 
     #[test]
     fn what_was_closed_is_nobodys() {
-        let map = ClaimMap::new(LEN);
-        assert_eq!(map.claim(0..1_600), Claim::Taken);
-        map.fill(0..1_600);
-        assert_eq!(map.claim(3_200..3_216), Claim::Taken);
-        assert!(!map.close(1_600));
-        assert_eq!(map.claim(1_600..1_616), Claim::Filled);
-        assert_eq!(map.claim(3_200..3_216), Claim::Contended);
-        map.fill(3_200..3_216);
-        assert!(map.close(1_600));
-        assert!(map.is_complete(1_616) && !map.is_complete(1_617));
-        let map = ClaimMap::new(LEN);
-        assert_eq!(map.claim(0..16), Claim::Taken);
-        assert!(!map.close(0));
-        map.release(0..16);
-        assert!(map.close(0));
+        for users in [Users::One, Users::Several] {
+            let map = ClaimMap::new(LEN);
+            assert_eq!(map.by(users).claim(0..1_600), Claim::Taken);
+            map.by(users).fill(0..1_600);
+            assert_eq!(map.by(users).claim(3_200..3_216), Claim::Taken);
+            assert!(!map.close(1_600));
+            assert_eq!(map.by(users).claim(1_600..1_616), Claim::Filled);
+            assert_eq!(map.by(users).claim(3_200..3_216), Claim::Contended);
+            map.by(users).fill(3_200..3_216);
+            assert!(map.close(1_600));
+            assert!(map.is_complete(1_616) && !map.is_complete(1_617));
+            let map = ClaimMap::new(LEN);
+            assert_eq!(map.by(users).claim(0..16), Claim::Taken);
+            assert!(!map.close(0));
+            map.by(users).release(0..16);
+            assert!(map.close(0));
+        }
     }
 
     #[test]

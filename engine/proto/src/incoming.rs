@@ -1,6 +1,6 @@
 //! The receiving half of a transfer: granted chunk buffers, what of them arrived, and the WINDOW that tells the sender.
 
-use crate::claim::ClaimMap;
+use crate::claim::{ClaimMap, Users};
 use crate::limits;
 use crate::wire::{TransferId, Window, WindowWords};
 use alloc::collections::VecDeque;
@@ -230,6 +230,11 @@ impl Incoming {
         (self.base..self.limit()).for_each(|chunk| self.note_news(chunk));
     }
 
+    /// Who uses the claim maps of its chunks.
+    pub(crate) const fn users(&self) -> Users {
+        if self.news.is_some() { Users::Several } else { Users::One }
+    }
+
     fn note_news(&mut self, chunk: u32) {
         if let Some(news) = &mut self.news {
             let bit = chunk % limits::WINDOW_CHUNKS_MAX;
@@ -390,8 +395,9 @@ mod tests {
 
     fn fill(incoming: &mut Incoming, chunk: u32, len: u32) {
         let slot = incoming.slot(chunk).expect("open");
-        assert_eq!(slot.claims.claim(0..len), Claim::Taken);
-        slot.claims.fill(0..len);
+        let claims = slot.claims.by(Users::One);
+        assert_eq!(claims.claim(0..len), Claim::Taken);
+        claims.fill(0..len);
         incoming.note_full(chunk);
     }
 

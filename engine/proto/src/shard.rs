@@ -2,6 +2,7 @@
 //! it seals what the connection planned, opens content into granted chunks, and tells what it placed. Whatever is not plain content
 //! with a place goes to the connection as it came.
 
+use crate::claim::Users;
 use crate::connection::{
     ChunkBytes, ChunkMemory, Dropped, Opener, Place, SendPlan, Transmit, check_size, on_grid, place_of,
 };
@@ -148,7 +149,7 @@ impl<C: Crypto> Shard<C> {
         if range.end > end || !on_grid(&range, end, grant.stored_len.is_none()) {
             return Ok(Taken::Home);
         }
-        let place = Place { claims: &grant.claims, transfer: *transfer, chunk, range };
+        let place = Place { claims: grant.claims.by(Users::Several), transfer: *transfer, chunk, range };
         let scratch = &mut scratch[..usize::from(header.length)];
         let (sealed, number) = (suite.seals_data(), header.number);
         let opener = Opener { crypto, keys: &path.open, sealed, number, datagram };

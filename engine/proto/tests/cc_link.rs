@@ -28,6 +28,7 @@ fn wire(rtt_ms: u64, loss_ppm: u64) -> Wire {
         queue_percent: 100,
         loss_ppm,
         poll_late: Duration::ZERO,
+        stall: Duration::ZERO,
         seed,
     }
 }
@@ -117,6 +118,18 @@ fn bbr_and_cubic_share_whoever_comes_first() {
         let share = one / (one + two);
         assert!((0.35..=0.65).contains(&share), "{first:?} {one:.1} % before {second:?} {two:.1} %");
     }
+}
+
+/// Threads that stand still now and then, as on a machine whose processors are full: their delays are no queue.
+#[test]
+fn bbr_is_neither_slow_nor_greedy_where_senders_stall() {
+    let stalling = |loss_ppm| Wire { stall: millis(25), ..wire(50, loss_ppm) };
+    let lossy = alone(stalling(20_000), Bbr, seconds(15)).goodput(0, seconds(5), seconds(15));
+    println!("alone at 2 %: {lossy:.1} %");
+    let (cubic, bbr) = shares(stalling(0), Cubic, Bbr, 20, 45);
+    let share = bbr * 100.0 / (bbr + cubic);
+    assert!((35.0..=62.0).contains(&share), "{share:.1} % against CUBIC");
+    assert!(lossy >= 93.0, "{lossy:.1} % at 2 %");
 }
 
 #[test]

@@ -30,6 +30,10 @@ impl Sink for DiscardSink {
         self.inner.write(plan, encoding, stored)
     }
 
+    fn accept(&self, plan: &ChunkPlan) -> Option<Vec<Ended>> {
+        self.inner.accept(plan)
+    }
+
     fn withdraw(&self, object: u32, error: Error) -> Vec<Ended> {
         self.inner.withdraw(object, error)
     }

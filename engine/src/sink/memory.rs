@@ -9,10 +9,12 @@ use crate::error::{Class, Error, Side};
 use crate::source::{ChunkPlan, Encoding};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
+use xfer_io::registered::Registered;
 use xfer_proto::wire::{Decision, Durability, Entry, EntryKind, Page};
 
-/// Receives objects into memory, each in one region that is allocated when the object is decided; or drops their bytes once they are
-/// verified. Directories and symlinks are taken and forgotten.
+/// Receives objects into memory, each in one region that is allocated when the object is decided, or that was registered for it before; or
+/// drops their bytes once they are verified. Content of large objects is opened in the region itself. Directories and symlinks are taken
+/// and forgotten.
 pub struct MemorySink {
     digests: bool,
     /// Bytes that all regions may take together; `None`: content is dropped.
@@ -24,8 +26,11 @@ pub struct MemorySink {
 #[derive(Default)]
 struct Table {
     taken: u64,
+    /// Memory of objects that are not decided yet, by name.
+    registered: BTreeMap<Vec<u8>, Vec<u8>>,
     open: HashMap<u32, Arc<Object>>,
-    done: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Each with the bytes that it counts for.
+    done: BTreeMap<Vec<u8>, (Region, u64)>,
     closed: bool,
 }
 
@@ -35,9 +40,32 @@ struct Object {
     state: Mutex<State>,
 }
 
+/// The memory of one object.
+enum Region {
+    Own(Vec<u8>),
+    /// Content is opened in it.
+    Lent(Registered),
+}
+
+impl Region {
+    fn empty() -> Self {
+        Region::Own(Vec::new())
+    }
+
+    /// The memory alone: what still comes for the object does not reach it.
+    fn take(self) -> Vec<u8> {
+        match self {
+            Region::Own(vector) => vector,
+            Region::Lent(memory) => memory.take_back().expect("a region is taken once"),
+        }
+    }
+}
+
 struct State {
     size: Option<u64>,
-    region: Vec<u8>,
+    region: Region,
+    /// Bytes that the region counts for.
+    taken: u64,
     arrived: u64,
     tree: Tree,
     /// Chaining values by offset, with the bytes they stand for, that wait for those before them.
@@ -62,12 +90,21 @@ impl MemorySink {
         MemorySink { bytes_max: None, ..MemorySink::new(0, digests) }
     }
 
+    /// Lets the object with this name be received into `memory`, which [`Self::take`] returns, cut to the object's size. It must be decided
+    /// later than this, be no open object, and fit. The bound on all memory does not count this.
+    pub fn register(&self, name: &[u8], memory: Vec<u8>) {
+        lock(&self.table).registered.insert(name.to_vec(), memory);
+    }
+
     /// The content of the object with this name, once it has ended; it is the caller's then.
     pub fn take(&self, name: &[u8]) -> Option<Vec<u8>> {
-        let mut table = lock(&self.table);
-        let content = table.done.remove(name)?;
-        table.taken -= content.len() as u64;
-        Some(content)
+        let region = {
+            let mut table = lock(&self.table);
+            let (region, taken) = table.done.remove(name)?;
+            table.taken -= taken;
+            region
+        };
+        Some(region.take())
     }
 
     /// Names of the objects that have ended and were not taken, in order of bytes.
@@ -80,18 +117,12 @@ impl MemorySink {
         let end = bare_end(number, entry.name.clone(), is_directory, Action::Copied);
         let mut table = lock(&self.table);
         if entry.has_content() {
-            let region = match self.bytes_max {
-                None => Vec::new(),
-                Some(max) if max - table.taken < entry.size => {
-                    let error = Error::new(Class::Fatal, "no room in memory for").on(Side::Destination);
-                    return Err(error.object(entry.name.clone()).because(format!("{} bytes", entry.size)));
-                }
-                Some(_) => vec![0; entry.size as usize],
-            };
-            table.taken += region.len() as u64;
+            let (region, taken) = self.region(&mut table, entry)?;
+            table.taken += taken;
             let state = State {
                 size: (!entry.open).then_some(entry.size),
-                region,
+                region: Region::Own(region),
+                taken,
                 arrived: 0,
                 tree: Tree::new(),
                 waiting: BTreeMap::new(),
@@ -109,12 +140,33 @@ impl MemorySink {
         };
         if entry.kind == EntryKind::File && self.bytes_max.is_some() {
             table.taken += content.len() as u64;
-            table.done.insert(entry.name.clone(), content.clone());
+            let region = Region::Own(content.clone());
+            table.done.insert(entry.name.clone(), (region, content.len() as u64));
         }
         let digest = (self.digests && !is_directory).then(|| digest::root(content));
         let bytes = entry.inline.as_ref().map_or(0, |inline| inline.content.len() as u64);
         decided.ended.push(Ended { bytes, digest, ..end });
         Ok(())
+    }
+
+    /// Memory for a new object, and the bytes that it counts for.
+    fn region(&self, table: &mut Table, entry: &Entry) -> Result<(Vec<u8>, u64), Error> {
+        let no_room = |cause: String| {
+            let error = Error::new(Class::Fatal, "no room in memory for").on(Side::Destination);
+            error.object(entry.name.clone()).because(cause)
+        };
+        if let Some(mut memory) = table.registered.remove(&entry.name) {
+            if entry.open || (memory.len() as u64) < entry.size {
+                return Err(no_room(format!("{} bytes in {} that are registered", entry.size, memory.len())));
+            }
+            memory.truncate(entry.size as usize);
+            return Ok((memory, 0));
+        }
+        match self.bytes_max {
+            None => Ok((Vec::new(), 0)),
+            Some(max) if max - table.taken < entry.size => Err(no_room(format!("{} bytes", entry.size))),
+            Some(_) => Ok((vec![0; entry.size as usize], entry.size)),
+        }
     }
 
     /// Ends the object when all of it is here.
@@ -127,7 +179,8 @@ impl MemorySink {
                 1 => state.first_root,
                 _ => state.tree.root(),
             };
-            (root.filter(|_| self.digests), size, std::mem::take(&mut state.region))
+            let region = std::mem::replace(&mut state.region, Region::empty());
+            (root.filter(|_| self.digests), size, (region, state.taken))
         };
         let mut table = lock(&self.table);
         table.open.remove(&object.number)?;
@@ -142,25 +195,31 @@ impl MemorySink {
         lock(&self.table).open.get(&object).cloned()
     }
 
-    /// Room for an open object that grows to `end` bytes.
-    fn grow(&self, object: &Object, region: &mut Vec<u8>, end: u64) -> Result<(), Error> {
+    /// Takes a piece's bytes to their place, where they are not opened there.
+    fn keep(&self, object: &Object, state: &mut State, start: u64, bytes: &[u8]) -> Result<(), Error> {
+        let Region::Own(region) = &mut state.region else { return Ok(()) };
         let Some(max) = self.bytes_max else { return Ok(()) };
+        let end = start + bytes.len() as u64;
         let more = end.saturating_sub(region.len() as u64);
-        let mut table = lock(&self.table);
-        if max - table.taken < more {
-            let error = Error::new(Class::Fatal, "no room in memory for").on(Side::Destination);
-            return Err(error.object(object.name.clone()).at(end - more));
+        if more > 0 {
+            let mut table = lock(&self.table);
+            if max - table.taken < more {
+                let error = Error::new(Class::Fatal, "no room in memory for").on(Side::Destination);
+                return Err(error.object(object.name.clone()).at(end - more));
+            }
+            table.taken += more;
+            state.taken += more;
+            region.resize(end as usize, 0);
         }
-        table.taken += more;
-        region.resize(region.len() + more as usize, 0);
+        region[start as usize..end as usize].copy_from_slice(bytes);
         Ok(())
     }
 }
 
 impl State {
-    fn arrived(&mut self, at: u64, len: u64, value: Digest, alone: Option<Digest>) {
+    /// Takes the digest of what arrived: its chaining value, and its root in case that it is all.
+    fn digested(&mut self, at: u64, len: u64, value: Digest, alone: Option<Digest>) {
         self.first_root = self.first_root.or(alone);
-        self.arrived += len;
         self.waiting.insert(at, (len, value));
         while let Some((len, next)) = self.waiting.remove(&self.in_order) {
             self.tree.push(next);
@@ -194,21 +253,52 @@ impl Sink for MemorySink {
             let alone = (self.digests && piece.object_offset == 0)
                 .then(|| if plan.is_subtree() { checked.root(piece) } else { checked.values[at] });
             let start = piece.object_offset;
-            let end = start + u64::from(piece.len);
             {
                 let mut state = lock(&object.state);
                 if self.get(object.number).is_none() {
                     continue;
                 }
-                self.grow(object, &mut state.region, end)?;
                 if self.bytes_max.is_some() {
-                    state.region[start as usize..end as usize].copy_from_slice(&checked.piece(piece));
+                    self.keep(object, &mut state, start, &checked.piece(piece))?;
                 }
-                state.arrived(start, u64::from(piece.len), checked.values[at], alone);
+                state.arrived += u64::from(piece.len);
+                if self.digests {
+                    state.digested(start, u64::from(piece.len), checked.values[at], alone);
+                }
             }
             ended.extend(self.settle(object));
         }
         Ok(Verdict::Accepted(ended))
+    }
+
+    fn memory(&self, object: u32, _: usize) -> Option<Registered> {
+        let object = self.get(object)?;
+        let mut state = lock(&object.state);
+        state.size.filter(|_| self.bytes_max.is_some())?;
+        let Region::Own(region) = &mut state.region else { return None };
+        let memory = Registered::new(std::mem::take(region)).ok()?;
+        state.region = Region::Lent(memory.clone());
+        Some(memory)
+    }
+
+    fn accept(&self, plan: &ChunkPlan) -> Option<Vec<Ended>> {
+        let [piece] = &plan.pieces[..] else { return None };
+        // Whoever holds a lock is an I/O thread in the middle of something else.
+        let object = {
+            let table = self.table.try_lock().ok().filter(|table| !table.closed && !self.digests)?;
+            table.open.get(&piece.object).cloned()?
+        };
+        {
+            let mut state = object.state.try_lock().ok()?;
+            if self.bytes_max.is_some() && matches!(state.region, Region::Own(_)) {
+                return None;
+            }
+            state.arrived += u64::from(piece.len);
+            if state.size != Some(state.arrived) {
+                return Some(Vec::new());
+            }
+        }
+        Some(self.settle(&object).into_iter().collect())
     }
 
     fn withdraw(&self, object: u32, error: Error) -> Vec<Ended> {
@@ -220,7 +310,8 @@ impl Sink for MemorySink {
             if table.open.remove(&object.number).is_none() {
                 return Vec::new();
             }
-            table.taken -= std::mem::take(&mut state.region).len() as u64;
+            table.taken -= std::mem::take(&mut state.taken);
+            state.region = Region::empty();
         }
         let end = bare_end(object.number, object.name.clone(), false, Action::Failed);
         vec![Ended { error: Some(error.object(object.name.clone())), ..end }]

@@ -30,6 +30,7 @@ pub use target::{Ground, SourceInfo, Target};
 
 use crate::error::Error;
 use crate::source::{ChunkPlan, Encoding};
+use xfer_io::registered::Registered;
 use xfer_proto::wire::{Decision, Durability, Page};
 
 /// What became of an object.
@@ -111,6 +112,20 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// Ends the transfer (no space, I/O error); an object's own failure is an [`Ended`].
     fn write(&self, plan: &ChunkPlan, encoding: &Encoding, stored: &[u8]) -> Result<Verdict, Error>;
+
+    /// The memory that object `object`, which was decided just now, is to be received into at its offsets; `None`: its chunks come in
+    /// buffers. Only for an object of known size that starts with a chunk of `chunk_bytes` (PROTOCOL.md#address-space): one of more than a
+    /// quarter of them. The bytes that [`Sink::write`] sees are in that memory then, decoded; they may change until it said that they are
+    /// accepted, and do not after. Asked once an object, after [`Sink::decide`].
+    fn memory(&self, _object: u32, _chunk_bytes: usize) -> Option<Registered> {
+        None
+    }
+
+    /// Accepts a chunk whose plain bytes came as they are and need no verifying; `None`: it is for [`Sink::write`]. The worker calls this; it
+    /// must not wait.
+    fn accept(&self, _plan: &ChunkPlan) -> Option<Vec<Ended>> {
+        None
+    }
 
     /// The sender cannot send the object as listed: nothing of it is kept under its name.
     fn withdraw(&self, object: u32, error: Error) -> Vec<Ended>;

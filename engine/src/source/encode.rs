@@ -52,10 +52,7 @@ impl Encoder {
         buffer: &mut [u8],
     ) -> Encoding {
         let plain = &mut buffer[..plan.plain_len as usize];
-        let start = Instant::now();
-        let digests = self.digests_of(plan, plain);
-        let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.hashing_ns.fetch_add(took, Ordering::Relaxed);
+        let digests = self.digest(plan, plain);
         if let Some(data) = data {
             let mut stored = Vec::new();
             if encode_extents(plain, data, &mut stored) {
@@ -68,6 +65,25 @@ impl Encoder {
             _ => (Codec::Plain, plan.plain_len),
         };
         Encoding { codec, stored_len, digests }
+    }
+
+    /// The digests of the chunk's plain bytes, where they are wanted.
+    pub(super) fn digest(&self, plan: &ChunkPlan, plain: &[u8]) -> Vec<Digest> {
+        let start = Instant::now();
+        let digests = self.digests_of(plan, plain);
+        let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.hashing_ns.fetch_add(took, Ordering::Relaxed);
+        digests
+    }
+
+    /// Whether chunks carry digests.
+    pub(super) const fn digests(&self) -> bool {
+        self.digests
+    }
+
+    /// Whether stored bytes are the plain bytes.
+    pub(super) fn is_plain(&self) -> bool {
+        self.compression == Compression::None
     }
 
     /// The encoding of a chunk that is one hole; nothing is stored.

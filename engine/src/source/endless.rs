@@ -2,7 +2,7 @@
 
 use super::encode::Encoder;
 use super::open::lock;
-use super::{ChunkPlan, Listing, ReadChunk, Source};
+use super::{ChunkPlan, Lent, Listing, ReadChunk, Source};
 use crate::codec::Compression;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -17,7 +17,7 @@ const NAME: &[u8] = b"memory";
 /// One open object whose bytes are those of a memory, over and over. It ends with the last chunk that was asked for before the time was
 /// over, which begins with the first one.
 pub struct EndlessSource {
-    memory: Vec<u8>,
+    memory: Arc<Vec<u8>>,
     time: Duration,
     encoder: Encoder,
     until: OnceLock<Instant>,
@@ -31,7 +31,7 @@ impl EndlessSource {
     /// Sends a memory of `bytes` (at least 1) for `time`, with digests or without. `meter` is told of the first read, and of the end.
     pub fn new(bytes: usize, time: Duration, digests: bool, meter: Arc<Meter>) -> Self {
         EndlessSource {
-            memory: noise(bytes.max(1)),
+            memory: Arc::new(noise(bytes.max(1))),
             time,
             encoder: Encoder::new(Compression::None, digests),
             until: OnceLock::new(),
@@ -120,6 +120,26 @@ impl Source for EndlessSource {
         Ok(ReadChunk { encoding: self.encoder.encode(plan, None, attempt, buffer), withdrawn: Vec::new() })
     }
 
+    /// Chunks over the memory's end are read.
+    fn lend(&self, plan: &ChunkPlan) -> Option<Lent> {
+        let [piece] = plan.pieces[..] else { return None };
+        let start = (piece.object_offset % self.memory.len() as u64) as usize;
+        if start + piece.len as usize > self.memory.len() {
+            return None;
+        }
+        self.meter.begin();
+        let len = u64::from(piece.len);
+        self.reaches(piece.object_offset, piece.object_offset + len, len).then(|| Lent {
+            memory: self.memory.clone(),
+            start,
+            digests: self.encoder.digests(),
+        })
+    }
+
+    fn digest(&self, plan: &ChunkPlan, _: u8, _: usize, bytes: &[u8]) -> Vec<Digest> {
+        self.encoder.digest(plan, bytes)
+    }
+
     fn hashing(&self) -> Duration {
         self.encoder.hashing()
     }
@@ -172,6 +192,20 @@ mod tests {
                 assert_eq!(digests, [digest::chunk_value(&buffer, offset as u64)]);
             }
         }
+    }
+
+    #[test]
+    fn chunks_within_the_memory_are_lent() {
+        let source = source(3 * CHUNK - 1, Duration::ZERO, true);
+        let memory = noise(3 * CHUNK - 1);
+        let lent = |chunk: u32| source.lend(&plan(chunk)).map(|lent| (lent.start, lent.digests));
+        assert_eq!(lent(0), Some((0, true)));
+        assert_eq!(lent(1), Some((CHUNK, true)));
+        assert_eq!(lent(2), None, "it lies over the end, and is read");
+        let digests = source.digest(&plan(1), 0, CHUNK, &memory[CHUNK..2 * CHUNK]);
+        assert_eq!(digests, [digest::chunk_value(&memory[CHUNK..2 * CHUNK], CHUNK as u64)]);
+        assert_eq!((source.open_size(0), lent(4)), (None, None), "the time is over");
+        assert_eq!(source.open_size(0), Some(2 * CHUNK as u64));
     }
 
     #[test]

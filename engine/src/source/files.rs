@@ -190,7 +190,9 @@ impl FileSource {
     fn note(&self, plan: &ChunkPlan, attempt: u8, encoding: &Encoding, objects: &[Option<&Object>]) {
         if self.digests {
             let chunk_bytes = self.chunk_bytes.load(Ordering::Relaxed);
-            Roots::note(plan, attempt, encoding, chunk_bytes, |i| objects[i].map(|object| &object.roots));
+            Roots::note(plan, attempt, &encoding.digests, chunk_bytes, |i| {
+                objects[i].map(|object| &object.roots)
+            });
         }
     }
 

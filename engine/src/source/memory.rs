@@ -1,9 +1,9 @@
-//! Content from memory: objects whose bytes the application holds.
+//! Content from memory: objects whose bytes the application holds. Uncompressed, they are sent from where they are.
 
 use super::encode::Encoder;
 use super::object::Roots;
 use super::open::lock;
-use super::{ChunkPlan, Listing, ReadChunk, Source};
+use super::{ChunkPlan, Lent, Listing, ReadChunk, Source};
 use crate::codec::Compression;
 use crate::digest::{self, Digest};
 use crate::error::{Class, Error, Side};
@@ -20,7 +20,8 @@ use xfer_proto::wire::{Decision, Entry, EntryKind, check_name};
 pub struct MemoryObject {
     /// Name in the manifest.
     pub name: Vec<u8>,
-    /// Its bytes; they do not change while the source lives.
+    /// Its bytes. Workers read them: they are not to lie in a mapped file. If they change while the source lives, chunks fail their digest
+    /// and the object is withdrawn; without digests whatever was read is sent.
     pub bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
     /// Permission bits of the file that it becomes.
     pub mode: u16,
@@ -69,6 +70,13 @@ impl MemorySource {
     /// How many objects ended.
     pub fn ended(&self) -> usize {
         self.ended.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, plan: &ChunkPlan, attempt: u8, digests: &[Digest], chunk_bytes: usize) {
+        if self.want_digests {
+            let roots = |i: usize| self.roots.get(plan.pieces[i].object as usize);
+            Roots::note(plan, attempt, digests, chunk_bytes as u64, roots);
+        }
     }
 
     fn bytes(&self, object: u32) -> &[u8] {
@@ -126,11 +134,26 @@ impl Source for MemorySource {
             buffer[start..end].copy_from_slice(&self.bytes(piece.object)[from..][..piece.len as usize]);
         }
         let encoding = self.encoder.encode(plan, None, attempt, buffer);
-        if self.want_digests {
-            let roots = |i: usize| self.roots.get(plan.pieces[i].object as usize);
-            Roots::note(plan, attempt, &encoding, buffer.len() as u64, roots);
-        }
+        self.note(plan, attempt, &encoding.digests, buffer.len());
         Ok(ReadChunk { encoding, withdrawn: Vec::new() })
+    }
+
+    fn lend(&self, plan: &ChunkPlan) -> Option<Lent> {
+        let [piece] = plan.pieces[..] else { return None };
+        let object = self.objects.get(piece.object as usize)?;
+        let is_whole = piece.chunk_offset == 0 && piece.len == plan.plain_len;
+        (is_whole && self.encoder.is_plain()).then(|| Lent {
+            memory: object.bytes.clone(),
+            start: piece.object_offset as usize,
+            digests: self.encoder.digests(),
+        })
+    }
+
+    fn digest(&self, plan: &ChunkPlan, attempt: u8, chunk_bytes: usize, bytes: &[u8]) -> Vec<Digest> {
+        self.chunk_bytes.store(chunk_bytes as u64, Ordering::Relaxed);
+        let digests = self.encoder.digest(plan, bytes);
+        self.note(plan, attempt, &digests, chunk_bytes);
+        digests
     }
 
     fn rate(&self, bytes_per_second: u64) {

@@ -9,6 +9,7 @@ mod endless;
 mod failure;
 mod files;
 mod filter;
+mod lent;
 mod memory;
 mod merge;
 mod messages;
@@ -23,6 +24,7 @@ mod walk;
 pub use endless::EndlessSource;
 pub use files::FileSource;
 pub use filter::{Filter, Rule};
+pub use lent::Lent;
 pub use memory::{MemoryObject, MemorySource};
 pub use messages::MessageSource;
 pub use spec::{DigestCache, Identity, Location, Preserve, SourceItem, SourceSpec};
@@ -70,6 +72,14 @@ pub struct ReadChunk {
     pub withdrawn: Vec<(u32, Error)>,
 }
 
+impl ReadChunk {
+    /// A chunk whose `len` plain bytes are sent as they are.
+    pub(crate) fn plain(len: u32, digests: Vec<[u8; 32]>) -> Self {
+        let encoding = Encoding { codec: Codec::Plain, stored_len: len, digests };
+        ReadChunk { encoding, withdrawn: Vec::new() }
+    }
+}
+
 /// Something that is not sent and not an error: a FIFO, a socket, a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -113,6 +123,17 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Ends the transfer; an object's own failure is in [`ReadChunk::withdrawn`].
     fn read(&self, plan: &ChunkPlan, attempt: u8, buffer: &mut [u8]) -> Result<ReadChunk, Error>;
+
+    /// Lends the chunk's plain bytes, which are sent from where they are; `None`: it is to be read. The worker calls this, for each attempt;
+    /// it must not wait.
+    fn lend(&self, _plan: &ChunkPlan) -> Option<Lent> {
+        None
+    }
+
+    /// Digests a chunk that was lent; `chunk_bytes` is the size of a full one. As [`Source::read`] does it.
+    fn digest(&self, _plan: &ChunkPlan, _attempt: u8, _chunk_bytes: usize, _bytes: &[u8]) -> Vec<[u8; 32]> {
+        Vec::new()
+    }
 
     /// Takes what the connection could carry now, in bytes a second: what compressing has to be faster than. The worker calls this, a
     /// few times a second; it must not wait.

@@ -1,10 +1,10 @@
 //! What a source remembers of an object between its listing and its end.
 
+use super::ChunkPlan;
 use super::open::lock;
 use super::place::{Dir, join};
 use super::spec::Identity;
 use super::stream::Stream;
-use super::{ChunkPlan, Encoding};
 use crate::digest::{Digest, OrderedTree};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -93,15 +93,15 @@ enum Merge {
 }
 
 impl Roots {
-    /// Takes the digests of a chunk's encoding for its pieces' objects.
+    /// Takes the digests of a chunk for its pieces' objects.
     pub(super) fn note<'a>(
         plan: &ChunkPlan,
         attempt: u8,
-        encoding: &Encoding,
+        digests: &[Digest],
         chunk_bytes: u64,
         mut roots_of: impl FnMut(usize) -> Option<&'a Roots>,
     ) {
-        for (i, (piece, digest)) in plan.pieces.iter().zip(&encoding.digests).enumerate() {
+        for (i, (piece, digest)) in plan.pieces.iter().zip(digests).enumerate() {
             let Some(roots) = roots_of(i) else { continue };
             if attempt > 0 {
                 roots.lose();
@@ -148,7 +148,6 @@ impl Roots {
 mod tests {
     use super::*;
     use crate::digest::{chunk_value, root};
-    use xfer_proto::wire::Codec;
 
     const CHUNK: u64 = 1 << 16;
 
@@ -164,8 +163,7 @@ mod tests {
         };
         let plan = ChunkPlan { chunk: index as u32, plain_len: piece.len, pieces: vec![piece] };
         let digest = if plan.is_subtree() { chunk_value(part, object_offset) } else { root(part) };
-        let encoding = Encoding { codec: Codec::Plain, stored_len: piece.len, digests: vec![digest] };
-        Roots::note(&plan, attempt, &encoding, chunk_bytes, |_| Some(roots));
+        Roots::note(&plan, attempt, &[digest], chunk_bytes, |_| Some(roots));
     }
 
     #[test]

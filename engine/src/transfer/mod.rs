@@ -9,6 +9,7 @@ mod receive;
 mod report;
 mod send;
 mod shards;
+mod stored;
 mod table;
 mod verdict;
 
@@ -42,6 +43,7 @@ use xfer_proto::wire::{Accept, Durability, Header, Message, PathId, TransferId};
 pub(crate) use buffers::Buffers;
 pub(crate) use outcome::role_side;
 pub(crate) use send::tell_listing;
+pub(crate) use stored::Stored;
 
 /// The one transfer of a connection.
 pub(crate) const TRANSFER: TransferId = TransferId(1);
@@ -248,6 +250,23 @@ impl Driver {
         taken
     }
 
+    /// Takes at once what it can from the front of a train, see [`Connection::receive_train`].
+    pub(crate) fn receive_train(
+        &mut self,
+        now: Time,
+        from: Address,
+        ce: bool,
+        segment: usize,
+        datagrams: &[u8],
+    ) -> usize {
+        match &mut self.half {
+            Half::Receiving(r) => {
+                self.connection.receive_train(now, from, ce, segment, datagrams, &mut r.buffers)
+            }
+            Half::Sending(_) => 0,
+        }
+    }
+
     /// Writes the next packet or train of the paths with local address `local` into `frame`.
     pub(crate) fn transmit(
         &mut self,
@@ -320,9 +339,12 @@ impl Driver {
     }
 
     /// Ends a turn in which all was sent that could be: notes what the transfer waits for, and publishes totals when that is due. `busy` is
-    /// the time that the worker has worked so far.
+    /// the time that the worker was occupied so far.
     pub(crate) fn rest(&mut self, now: Time, busy: Duration) {
         self.busy = busy;
+        if let Half::Receiving(receiving) = &mut self.half {
+            receiving.buffers.release();
+        }
         self.wake_shards();
         let stage = match &self.half {
             _ if !self.started || !matches!(self.stage, Stage::Running) => Limit::None,
@@ -333,9 +355,14 @@ impl Driver {
             self.connection.note_late(now);
         }
         self.account.note(now, stage);
-        if now.since(self.published) >= limits::REPORT_EVERY && !matches!(self.stage, Stage::Ended) {
+        if self.is_report_due(now) {
             self.publish(now);
         }
+    }
+
+    /// Whether totals are to be published.
+    pub(crate) fn is_report_due(&self, now: Time) -> bool {
+        now.since(self.published) >= limits::REPORT_EVERY && !matches!(self.stage, Stage::Ended)
     }
 
     /// A local interface lost or got its carrier.

@@ -2,6 +2,7 @@
 
 use super::buffers::Buffers;
 use super::send::{UNLISTED, rule};
+use super::stored::Stored;
 use super::table::ChunkTable;
 use super::{Context, TRANSFER, failed, file_ended, plan};
 use crate::api::{Event, Stage};
@@ -9,17 +10,17 @@ use crate::error::{Class, Error, Side};
 use crate::limits;
 use crate::sink::{Action, Decided, Ended, Sink, Verdict};
 use crate::source::{ChunkPlan, Encoding};
-use crate::storage::{Answer, Job, StorageHandle};
+use crate::storage::{Answer, Job, StorageHandle, taken_back};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use xfer_io::borrows::Slot;
-use xfer_io::pool::ChunkBuf;
+use xfer_io::registered::{Part, Registered};
 use xfer_proto::connection::Event as ProtoEvent;
 use xfer_proto::ranges::RangeSet;
 use xfer_proto::space::{Piece, Placed, Space};
 use xfer_proto::time::Time;
 use xfer_proto::wire::{
-    Complete, Decision, Decisions, Done, DoneStatus, Durability, Entry, EntryKind, Message, Page, Run,
+    Codec, Complete, Decision, Decisions, Done, DoneStatus, Durability, Entry, EntryKind, Message, Page, Run,
 };
 
 /// The receiving half of a transfer.
@@ -38,6 +39,8 @@ pub(crate) struct Receiving {
     early: Vec<Ended>,
     /// Placed objects that were not retired: what a withdrawal needs.
     placed: VecDeque<Placed>,
+    /// Memory of the application that they are received into, by object, in order.
+    memories: VecDeque<(u32, Registered)>,
     withdrawn: BTreeSet<u32>,
     /// Chunks that need not come: resumed, withdrawn.
     not_needed: RangeSet,
@@ -86,6 +89,7 @@ impl Receiving {
             undecided_from: 0,
             early: Vec::new(),
             placed: VecDeque::new(),
+            memories: VecDeque::new(),
             withdrawn: BTreeSet::new(),
             not_needed: RangeSet::new(),
             encodings: ChunkTable::new(),
@@ -136,7 +140,7 @@ impl Receiving {
             && let Some(page) = self.pages.pop_front()
         {
             self.deciding = true;
-            cx.storage.submit(cx.key, Job::Decide(self.sink.clone(), page));
+            cx.storage.submit(cx.key, Job::Decide(self.sink.clone(), page, cx.pool.chunk_bytes()));
         }
         if let Some(incoming) = cx.connection.incoming(TRANSFER) {
             incoming.allow_pages(self.decided_pages + limits::PAGES_AHEAD);
@@ -195,8 +199,9 @@ impl Receiving {
             if self.buffers.len() + self.writing >= self.wanted {
                 return;
             }
-            let Some(buffer) = cx.pool.take() else { return };
-            self.buffers.insert(chunk, buffer);
+            let place = part_of(space, &self.memories, chunk).map(Stored::Part);
+            let Some(stored) = place.or_else(|| cx.pool.take().map(Stored::Buffer)) else { return };
+            self.buffers.insert(chunk, stored);
             incoming.grant(space.plain_len(chunk));
         }
     }
@@ -220,7 +225,7 @@ impl Receiving {
     /// Takes a protocol event.
     pub(crate) fn event(&mut self, cx: &mut Context<'_>, event: ProtoEvent) -> Result<(), Error> {
         match event {
-            ProtoEvent::ChunkFull(_, chunk) => self.full(cx, chunk),
+            ProtoEvent::ChunkFull(_, chunk) => self.full(cx, chunk)?,
             ProtoEvent::Message(message) => self.message(cx, message)?,
             _ => {}
         }
@@ -305,29 +310,44 @@ impl Receiving {
         self.not_needed.insert(u64::from(granted)..u64::from(chunks.end), usize::MAX);
     }
 
-    fn full(&mut self, cx: &mut Context<'_>, chunk: u32) {
-        let Some(space) = &self.space else { return };
-        let (Some(buffer), Some(encoding)) = (self.buffers.remove(chunk), self.encodings.remove(chunk))
+    fn full(&mut self, cx: &mut Context<'_>, chunk: u32) -> Result<(), Error> {
+        let Some(space) = &self.space else { return Ok(()) };
+        let (Some(stored), Some(encoding)) = (self.buffers.remove(chunk), self.encodings.remove(chunk))
         else {
-            return;
+            return Ok(());
         };
+        if stored.is_revoked() {
+            return Err(taken_back());
+        }
         let plan = plan(space, chunk, &mut self.spare);
+        let is_plain = encoding.codec == Codec::Plain && encoding.stored_len == plan.plain_len;
+        if let Some(ended) = is_plain.then(|| self.sink.accept(&plan)).flatten() {
+            self.written(cx, &plan, stored, Verdict::Accepted(ended));
+            self.recycle(cx, plan, encoding);
+            return Ok(());
+        }
         self.writing += 1;
-        cx.storage.submit(cx.key, Job::Write(self.sink.clone(), plan, encoding, buffer));
+        cx.storage.submit(cx.key, Job::Write(self.sink.clone(), plan, encoding, stored));
+        Ok(())
+    }
+
+    fn recycle(&mut self, cx: &mut Context<'_>, plan: ChunkPlan, encoding: Encoding) {
+        cx.connection.recycle(encoding.digests);
+        self.spare.push(plan.pieces);
     }
 
     /// Takes storage's answer.
     pub(crate) fn answer(&mut self, cx: &mut Context<'_>, answer: Answer) -> Result<(), Error> {
         match answer {
-            Answer::Decided(page, decided) => {
+            Answer::Decided(page, decided, memories) => {
                 self.deciding = false;
+                self.memories.extend(memories);
                 self.decided(cx, &page, decided?)?;
             }
-            Answer::Written(plan, encoding, buffer, verdict) => {
+            Answer::Written(plan, encoding, stored, verdict) => {
                 self.writing -= 1;
-                self.written(cx, &plan, buffer, verdict?);
-                cx.connection.recycle(encoding.digests);
-                self.spare.push(plan.pieces);
+                self.written(cx, &plan, stored, verdict?);
+                self.recycle(cx, plan, encoding);
             }
             Answer::Ended(ended) => {
                 self.withdrawing -= 1;
@@ -413,11 +433,11 @@ impl Receiving {
         }
     }
 
-    fn written(&mut self, cx: &mut Context<'_>, plan: &ChunkPlan, buffer: ChunkBuf, verdict: Verdict) {
+    fn written(&mut self, cx: &mut Context<'_>, plan: &ChunkPlan, stored: Stored, verdict: Verdict) {
         let Some(incoming) = cx.connection.incoming(TRANSFER) else { return };
         match verdict {
             Verdict::Accepted(ended) => {
-                drop(buffer);
+                drop(stored);
                 incoming.accept(plan.chunk);
                 let content: u64 = plan.pieces.iter().map(|p| u64::from(p.len)).sum();
                 cx.totals.moved(content);
@@ -427,7 +447,7 @@ impl Receiving {
             }
             Verdict::Rejected => {
                 if let Some(attempt) = incoming.reject(plan.chunk) {
-                    self.buffers.insert(plan.chunk, buffer);
+                    self.buffers.insert(plan.chunk, stored);
                     cx.connection.send(&Message::Reject { transfer: TRANSFER, chunk: plan.chunk, attempt });
                 }
             }
@@ -443,6 +463,9 @@ impl Receiving {
             }
             let oldest = self.placed.front().map_or(u32::MAX, |p| p.object);
             self.withdrawn.retain(|object| *object >= oldest);
+            while self.memories.front().is_some_and(|(object, _)| *object < oldest) {
+                self.memories.pop_front();
+            }
         }
     }
 
@@ -483,4 +506,13 @@ impl Receiving {
             cx.connection.send(&Message::Done(Done { transfer: TRANSFER, objects }));
         }
     }
+}
+
+/// Where in the application's memory a chunk of one object belongs.
+fn part_of(space: &Space, memories: &VecDeque<(u32, Registered)>, chunk: u32) -> Option<Part> {
+    let mut pieces = space.pieces(chunk);
+    let (piece, None) = (pieces.next()?, pieces.next()) else { return None };
+    let at = memories.binary_search_by_key(&piece.object, |(object, _)| *object).ok()?;
+    let start = usize::try_from(piece.object_offset).ok()?;
+    memories[at].1.part(start..start + piece.len as usize)
 }

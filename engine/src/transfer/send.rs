@@ -2,6 +2,7 @@
 
 use super::buffers::Buffers;
 use super::receive::inline_len;
+use super::stored::Stored;
 use super::table::ChunkTable;
 use super::{Context, TRANSFER, failed, file_ended, plan};
 use crate::api::{Event, FileEnd, Stage};
@@ -15,7 +16,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use xfer_io::borrows::Slot;
-use xfer_io::pool::ChunkBuf;
 use xfer_proto::connection::{Connection, Event as ProtoEvent, Held};
 use xfer_proto::limits::WINDOW_CHUNKS_MAX;
 use xfer_proto::ranges::RangeSet;
@@ -165,22 +165,23 @@ impl Sending {
             self.listing = true;
             cx.storage.submit(cx.key, Job::List(self.source.clone(), self.next_object));
         }
-        while self.reading < limits::READS_AHEAD && room && self.read_next(cx) {}
+        while self.reading < limits::READS_AHEAD && room && self.read_next(cx)? {}
         let quiet = self.ending == 0 && self.reading == 0 && self.telling.is_empty();
         let done = self.completed.filter(|_| quiet);
         Ok(done)
     }
 
     /// Reads a rejected chunk again, or the next that is needed and granted. False when there is none, or no buffer.
-    fn read_next(&mut self, cx: &mut Context<'_>) -> bool {
+    fn read_next(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
         if let Some((chunk, attempt)) = self.again.front().copied() {
-            let Some(buffer) = cx.pool.take() else { return false };
-            self.again.pop_front();
-            self.read(cx, chunk, attempt, buffer);
-            return true;
+            let read = self.read(cx, chunk, attempt)?;
+            if read {
+                self.again.pop_front();
+            }
+            return Ok(read);
         }
-        let Some(space) = &self.space else { return false };
-        let Some(outgoing) = cx.connection.outgoing(TRANSFER) else { return false };
+        let Some(space) = &self.space else { return Ok(false) };
+        let Some(outgoing) = cx.connection.outgoing(TRANSFER) else { return Ok(false) };
         // Of a long object that was withdrawn very many are accepted at once.
         self.next_chunk = self.next_chunk.max(outgoing.base());
         // The receiver's window spans no more, whatever it says.
@@ -188,7 +189,7 @@ impl Sending {
         loop {
             let chunk = self.next_chunk;
             if chunk >= space.chunks() || chunk >= end {
-                return false;
+                return Ok(false);
             }
             let bit = u64::from(chunk)..u64::from(chunk) + 1;
             if !self.not_needed.covers(&bit) && !outgoing.is_accepted(chunk) {
@@ -198,20 +199,38 @@ impl Sending {
             self.next_chunk += 1;
         }
         if self.buffers.len() + self.reading >= cx.pool.chunks() {
-            return false;
+            return Ok(false);
         }
-        let Some(buffer) = cx.pool.take() else { return false };
-        let chunk = self.next_chunk;
-        self.next_chunk += 1;
-        self.read(cx, chunk, 0, buffer);
-        true
+        let read = self.read(cx, self.next_chunk, 0)?;
+        self.next_chunk += u32::from(read);
+        Ok(read)
     }
 
-    fn read(&mut self, cx: &mut Context<'_>, chunk: u32, attempt: u8, buffer: ChunkBuf) {
-        let Some(space) = &self.space else { return };
+    /// Offers a chunk that the source lends, or has it read or digested. False when there is no buffer for it.
+    fn read(&mut self, cx: &mut Context<'_>, chunk: u32, attempt: u8) -> Result<bool, Error> {
+        let Some(space) = &self.space else { return Ok(false) };
         let plan = plan(space, chunk, &mut self.spare);
+        let source = self.source.clone();
+        let job = match self.source.lend(&plan) {
+            Some(lent) if lent.digests => Job::Digest(source, plan, attempt, lent, cx.pool.chunk_bytes()),
+            Some(lent) => {
+                if let Some(plan) = self.cut_at_end(cx, plan)? {
+                    let read = ReadChunk::plain(plan.plain_len, Vec::new());
+                    self.chunk_read(cx, plan, attempt, Stored::Lent(lent), read);
+                }
+                return Ok(true);
+            }
+            None => {
+                let Some(buffer) = cx.pool.take() else {
+                    self.spare.push(plan.pieces);
+                    return Ok(false);
+                };
+                Job::Read(source, plan, attempt, buffer)
+            }
+        };
         self.reading += 1;
-        cx.storage.submit(cx.key, Job::Read(self.source.clone(), plan, attempt, buffer));
+        cx.storage.submit(cx.key, job);
+        Ok(true)
     }
 
     /// Takes storage's answer.
@@ -222,11 +241,11 @@ impl Sending {
                 self.listed(cx, listing?);
             }
             Answer::DecisionsTold(first_object, decisions) => self.lay_out(cx, first_object, &decisions)?,
-            Answer::Read(plan, attempt, buffer, read, took) => {
+            Answer::Read(plan, attempt, stored, read, took) => {
                 self.reading -= 1;
                 self.reads_took += took;
                 let Some(plan) = self.cut_at_end(cx, plan)? else { return Ok(()) };
-                self.chunk_read(cx, plan, attempt, buffer, read?);
+                self.chunk_read(cx, plan, attempt, stored, read?);
             }
             Answer::ObjectEnded(object, ended) => self.object_ended(cx, object, ended),
             _ => {}
@@ -394,7 +413,7 @@ impl Sending {
         cx: &mut Context<'_>,
         plan: ChunkPlan,
         attempt: u8,
-        buffer: ChunkBuf,
+        stored: Stored,
         read: ReadChunk,
     ) {
         for (object, error) in read.withdrawn {
@@ -417,7 +436,7 @@ impl Sending {
             return;
         }
         self.offered.insert(plan.chunk, Offered { attempt, pieces: plan.pieces });
-        self.buffers.insert(plan.chunk, buffer);
+        self.buffers.insert(plan.chunk, stored);
         outgoing.offer(plan.chunk, attempt, encoding.stored_len);
     }
 

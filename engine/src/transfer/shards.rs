@@ -203,7 +203,10 @@ impl Driver {
         let Some(shards) = &mut self.shards else { return };
         let chunk_log2 = self.pool.chunk_bytes().trailing_zeros() as u8;
         shards.place_paths(&mut self.connection, chunk_log2);
-        if let Half::Receiving(r) = &self.half {
+        if let Half::Receiving(r) = &mut self.half {
+            if !shards.handles.is_empty() {
+                r.buffers.share();
+            }
             shards.tell_grants(&mut self.connection, &r.buffers);
         }
     }

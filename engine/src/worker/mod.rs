@@ -6,6 +6,7 @@
 mod accept;
 mod dial;
 mod mail;
+mod occupied;
 mod seat;
 mod shard;
 mod sockets;
@@ -19,6 +20,7 @@ use crate::storage::{Answer, StorageHandle};
 use crate::transfer::Driver;
 use accept::Accepting;
 use dial::Dial;
+use occupied::Occupied;
 use sockets::Sockets;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -98,8 +100,9 @@ pub(crate) struct Worker {
     accepting: Accepting,
     shutting_down: bool,
     idle_since: Option<Time>,
-    /// Time of all turns that had something to do.
-    busy: Duration,
+    /// It slept since then.
+    slept: bool,
+    occupied: Occupied,
 }
 
 /// A datagram that is part of a handshake; rare, so it is copied out of its burst.
@@ -139,17 +142,19 @@ impl Worker {
             accepting: Accepting::new(),
             shutting_down: false,
             idle_since: None,
-            busy: Duration::ZERO,
+            slept: false,
+            occupied: Occupied::new(),
         })
     }
 
     /// Runs until the engine shuts down and every transfer has ended.
     pub(crate) fn run(&mut self) -> Result<(), xfer_io::error::IoError> {
+        self.occupied.begin();
         loop {
             let now = Time::from_nanos(monotonic_ns());
             let worked = self.turn(now)?;
             if worked {
-                self.busy += Time::from_nanos(monotonic_ns()).since(now);
+                self.occupied.worked(Time::from_nanos(monotonic_ns()).since(now));
             }
             if self.shutting_down
                 && self.seats.values().all(|s| s.driver.may_leave())
@@ -158,7 +163,9 @@ impl Worker {
                 return Ok(());
             }
             if worked {
+                self.end_spinning(now);
                 self.idle_since = None;
+                self.slept = false;
             } else {
                 self.rest(now)?;
             }
@@ -194,11 +201,20 @@ impl Worker {
             deadline = deadline.min(now + Duration::from_millis(1));
         }
         let deadline = (deadline != Time::NEVER).then(|| deadline.as_nanos());
+        self.end_spinning(now);
+        self.slept = true;
         let ready = self.poller.wait(deadline)?;
         if ready.iter().any(|r| r.token == WATCH_TOKEN) {
             self.links_changed();
         }
         Ok(())
+    }
+
+    /// Accounts for the time in which the worker looked for something to do, once.
+    fn end_spinning(&mut self, now: Time) {
+        if let Some(since) = self.idle_since.filter(|_| !self.slept) {
+            self.occupied.spun(now.since(since));
+        }
     }
 
     fn take_mail(&mut self, now: Time) -> bool {
@@ -350,7 +366,11 @@ impl Worker {
         counters.datagrams.fetch_add(count, Ordering::Relaxed);
         // A train is one connection's.
         let mut owner: Option<(u32, Owner<'_>)> = None;
-        for datagram in bytes.chunks(meta.segment.max(1)) {
+        let segment = meta.segment.max(1);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (datagram, behind) = rest.split_at(segment.min(rest.len()));
+            let train = std::mem::replace(&mut rest, behind);
             let Ok(header) = Header::decode(datagram) else { continue };
             let is_new = matches!(header.kind, Kind::Hello);
             let belongs = (header.connection.0 & 0x3f) as usize;
@@ -377,7 +397,10 @@ impl Worker {
                 owner = Some((id, Owner::of(id, by_id, seats, shards)));
             }
             let Some((_, owner)) = &mut owner else { continue };
-            if owner.receive(now, from, ce, &header, datagram) {
+            let taken = owner.receive_train(now, from, ce, segment, train);
+            if taken > 0 {
+                rest = &train[(taken * segment).min(train.len())..];
+            } else if owner.receive(now, from, ce, &header, datagram) {
                 accepting.established(id, peers);
             }
         }
@@ -452,6 +475,9 @@ impl Worker {
                 continue;
             }
             seat.dirty = false;
+            if seat.driver.is_report_due(now) {
+                self.occupied.update();
+            }
             seat.driver.pump(now, *key, &self.storage);
             replies.extend(seat.driver.take_reply(now).map(|stream| (seat.driver.local_id(), stream)));
             let sent = self.sockets.transmit(now, &mut seat.driver)?;
@@ -459,7 +485,7 @@ impl Worker {
                 worked = true;
                 seat.dirty = true;
             }
-            seat.driver.rest(now, self.busy);
+            seat.driver.rest(now, self.occupied.total());
         }
         replies.into_iter().for_each(|(id, stream)| self.send_reply(id, stream));
         self.sockets.flush()?;

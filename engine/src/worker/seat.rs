@@ -52,6 +52,26 @@ impl<'a> Owner<'a> {
         }
     }
 
+    /// Takes at once what it can from the front of a train, of `segment` bytes each. How many packets; none that may be the first under
+    /// the connection's keys.
+    pub(super) fn receive_train(
+        &mut self,
+        now: Time,
+        from: Address,
+        ce: bool,
+        segment: usize,
+        datagrams: &[u8],
+    ) -> usize {
+        match self {
+            Owner::Seat(seat) if seat.driver.is_established() => {
+                let taken = seat.driver.receive_train(now, from, ce, segment, datagrams);
+                seat.dirty |= taken > 0;
+                taken
+            }
+            _ => 0,
+        }
+    }
+
     /// Takes one datagram. Whether it was the first under the connection's keys.
     pub(super) fn receive(
         &mut self,

@@ -5,7 +5,7 @@ use super::mail::Mailbox;
 use super::sockets::{Filled, Sockets};
 use crate::crypto::AwsCrypto;
 use crate::limits;
-use crate::transfer::Buffers;
+use crate::transfer::{Buffers, Stored};
 use crossbeam::queue::ArrayQueue;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use xfer_io::borrows::Slot;
 use xfer_io::error::IoError;
-use xfer_io::pool::ChunkBuf;
 use xfer_proto::connection::{ChunkBytes, SendPlan};
 use xfer_proto::incoming::Grant;
 use xfer_proto::limits::WINDOW_CHUNKS_MAX;
@@ -24,14 +23,14 @@ use xfer_proto::wire::{Header, PathId, TransferId};
 
 /// What home wants of a shard.
 pub(crate) enum Order {
-    /// Seal and send a train from the chunk's buffer.
-    Send(SendPlan, ChunkBuf),
+    /// Seal and send a train from the chunk's bytes.
+    Send(SendPlan, Stored),
     /// Carry a path.
     Path(Box<ShardPath<AwsCrypto>>),
     /// Carry it no longer.
     Forget(PathId),
-    /// Content of the chunk has a place, in this buffer.
-    Grant(Grant, ChunkBuf),
+    /// Content of the chunk has a place, here.
+    Grant(Grant, Stored),
     /// It has none.
     Ungrant(u32),
 }
@@ -98,7 +97,7 @@ pub(super) struct ShardSeat {
     slot: Slot,
     buffers: Buffers,
     /// A train that the wire did not take yet.
-    held: Option<(SendPlan, ChunkBuf)>,
+    held: Option<(SendPlan, Stored)>,
     /// A run of arrivals that may go on.
     run: Option<Arrival>,
     has_news: bool,
@@ -107,7 +106,8 @@ pub(super) struct ShardSeat {
 impl ShardSeat {
     pub(super) fn new(start: ShardStart, slot: Slot) -> Self {
         let ShardStart { rings, home, shard, .. } = start;
-        let buffers = Buffers::new(slot);
+        let mut buffers = Buffers::new(slot);
+        buffers.share();
         ShardSeat { rings, home, shard, slot, buffers, held: None, run: None, has_news: false }
     }
 
@@ -162,9 +162,9 @@ impl ShardSeat {
     }
 
     /// Seals a train into a frame of its queue. False when there is no frame.
-    fn send(&mut self, sockets: &mut Sockets, plan: &SendPlan, buffer: &ChunkBuf) -> Result<bool, IoError> {
+    fn send(&mut self, sockets: &mut Sockets, plan: &SendPlan, stored: &Stored) -> Result<bool, IoError> {
         let Some(queue) = sockets.queue_of(plan.address().local) else { return Ok(true) };
-        let content = Planned { slot: self.slot, buffer };
+        let content = Planned { slot: self.slot, stored };
         let filled = sockets.fill(queue, |frame| self.shard.seal(plan, frame, &content))?;
         Ok(filled != Filled::NoRoom)
     }
@@ -228,15 +228,15 @@ impl Drop for ShardSeat {
     }
 }
 
-/// The one buffer that a planned train is read from.
+/// The one chunk that a planned train is read from.
 struct Planned<'a> {
     slot: Slot,
-    buffer: &'a ChunkBuf,
+    stored: &'a Stored,
 }
 
 impl ChunkBytes for Planned<'_> {
     fn read<R>(&self, _: TransferId, _: u32, range: Range<u32>, read: impl FnOnce(&[u8]) -> R) -> R {
         let range = range.start as usize..range.end as usize;
-        read(&self.buffer.reader(self.slot, range).expect("nobody writes an offered chunk"))
+        self.stored.read(self.slot, range, read).expect("what is sent from is never taken back")
     }
 }

@@ -6,6 +6,7 @@
 use crate::limits::START_ROUND_TRIPS;
 use std::time::Duration;
 use xfer_engine::limits::VERDICT_MIN;
+use xfer_engine::stages::{Case, Costs, Origin, Step};
 use xfer_engine::{EngineSize, Stage};
 
 /// What one stage allows.
@@ -48,37 +49,96 @@ impl Forecast {
     }
 }
 
-/// Bytes a second that one core of this end does.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CoreRates {
-    /// Sealing or opening; `None` where content is plain.
-    pub seal: Option<f64>,
-    /// Hashing; `None` without digests.
-    pub hash: Option<f64>,
+/// What the processors of this host have to do for a copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Load<'a> {
+    /// What each stage costs here; those that were not measured are left out.
+    pub costs: &'a Costs,
+    /// Content is sealed.
+    pub encrypted: bool,
+    /// Content is hashed by both ends.
+    pub verified: bool,
+    /// This end sends.
+    pub sends: bool,
+    /// The other end runs on this host too.
+    pub both: bool,
+    /// Paths of the copy.
+    pub paths: usize,
 }
 
-impl CoreRates {
-    /// What the processors of this end, which `sends`, allow: one worker seals, the I/O threads hash, and all share the cores.
-    pub fn bounds(&self, size: EngineSize, sends: bool) -> Vec<Bound> {
-        let (cpu, hashing) =
-            if sends { (Stage::SenderCpu, Stage::Hash) } else { (Stage::ReceiverCpu, Stage::Sink) };
-        let (sealing, seals) = if sends { ("sealing", "seals") } else { ("opening", "opens") };
+/// Some stages that threads of one kind do.
+struct Work {
+    /// What they are called when they are the limit.
+    stage: Stage,
+    name: &'static str,
+    /// Seconds per 10^9 bytes.
+    cost: f64,
+    by_worker: bool,
+}
+
+impl Load<'_> {
+    /// What the processors allow: workers seal and send, I/O threads read and hash, and all share the cores.
+    pub fn bounds(&self, size: EngineSize) -> Vec<Bound> {
+        let own = self.work(self.sends);
         let mut bounds = Vec::new();
-        let mut add = |stage, what: String, bytes: f64| bounds.push(Bound { stage, what, rate: bytes * 8.0 });
-        if let Some(rate) = self.seal {
-            add(cpu, format!("{sealing}, one worker"), rate);
+        let carrying = self.paths.clamp(1, size.workers.div_ceil(2));
+        let threads = size.io_threads.min(size.cores).max(1);
+        for (by_worker, count, of) in [(true, carrying, "worker"), (false, threads, "I/O thread")] {
+            let part = own.iter().filter(|work| work.by_worker == by_worker);
+            let who = if count == 1 { format!("one {of}") } else { format!("{count} {of}s") };
+            bounds.extend(bound(part, count, &who));
         }
-        if let Some(rate) = self.hash {
-            let threads = size.io_threads.min(size.cores).max(1);
-            add(hashing, format!("hashing, {threads} threads"), rate * threads as f64);
-        }
-        if let (Some(seal), Some(hash)) = (self.seal, self.hash) {
-            let stage = if hash < seal { hashing } else { cpu };
-            let rate = size.cores.max(1) as f64 / (1.0 / seal + 1.0 / hash);
-            add(stage, format!("{} cores, of which one {seals}", size.cores), rate);
+        let cores = size.cores.max(1);
+        let who = if cores == 1 { "one core for all".to_owned() } else { format!("{cores} cores for all") };
+        if self.both {
+            let other = self.work(!self.sends);
+            bounds.extend(bound(own.iter().chain(&other), cores, &format!("{who}, of both ends")));
+        } else {
+            bounds.extend(bound(own.iter(), cores, &who));
         }
         bounds
     }
+
+    /// What an end does with each byte, as far as that is known.
+    fn work(&self, sends: bool) -> Vec<Work> {
+        let case = Case { from: Origin::Chunks, encrypted: self.encrypted, verified: self.verified };
+        let mut steps = if sends { case.sender() } else { case.receiver() };
+        // Plain content is copied where sealed content is sealed or opened.
+        steps.extend((!self.encrypted).then_some(Step::Copy));
+        steps.into_iter().filter_map(|step| self.work_of(step, sends)).collect()
+    }
+
+    fn work_of(&self, step: Step, sends: bool) -> Option<Work> {
+        let cost = self.costs.get(step)?.seconds_per_gb();
+        let (stage, name, by_worker) = match step {
+            Step::Read => (Stage::Source, "reading", false),
+            Step::Hash if sends => (Stage::Hash, "hashing", false),
+            Step::Hash => (Stage::Sink, "hashing", false),
+            Step::Write => (Stage::Sink, "writing", false),
+            Step::Seal(_) => (Stage::SenderCpu, "sealing", true),
+            Step::Send => (Stage::SenderCpu, "sending", true),
+            Step::Copy if sends => (Stage::SenderCpu, "copying", true),
+            Step::Copy => (Stage::ReceiverCpu, "copying", true),
+            Step::Receive => (Stage::ReceiverCpu, "receiving", true),
+            Step::Open => (Stage::ReceiverCpu, "opening", true),
+        };
+        Some(Work { stage, name, cost, by_worker })
+    }
+}
+
+/// What `count` threads or cores allow that do all of `work`; the stage with the largest share is the limit.
+fn bound<'a>(work: impl Iterator<Item = &'a Work>, count: usize, who: &str) -> Option<Bound> {
+    let (mut cost, mut names, mut shares) = (0.0, Vec::new(), Vec::<(Stage, f64)>::new());
+    for one in work {
+        cost += one.cost;
+        names.push(one.name);
+        match shares.iter_mut().find(|(stage, _)| *stage == one.stage) {
+            Some((_, share)) => *share += one.cost,
+            None => shares.push((one.stage, one.cost)),
+        }
+    }
+    let (stage, _) = shares.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some(Bound { stage, what: format!("{}: {who}", names.join(", ")), rate: 8e9 * count as f64 / cost })
 }
 
 /// A wire that a path leaves by.
@@ -98,12 +158,16 @@ pub struct Wire {
 const ETHERNET_BYTES: u32 = 38;
 /// Bytes of UDP, of the protocol's header and of its tag around content.
 const PACKET_BYTES: u32 = 8 + 32 + 16;
+/// Content in packets is a multiple of so many bytes.
+const GRID: u32 = 16;
 
 impl Wire {
     /// Bytes of content in the largest packet.
     pub fn payload(&self) -> u32 {
         let datagram = self.mtu.saturating_sub(if self.ipv6 { 40 } else { 20 });
-        datagram.min(u32::from(xfer_engine::limits::DATAGRAM_MAX) + 8).saturating_sub(PACKET_BYTES).max(1)
+        let room =
+            datagram.min(u32::from(xfer_engine::limits::DATAGRAM_MAX) + 8).saturating_sub(PACKET_BYTES);
+        (room & !(GRID - 1)).max(1)
     }
 
     /// What all paths over these wires carry together; `None` when the speed of one is not known. Paths that share an interface share
@@ -125,6 +189,7 @@ impl Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xfer_engine::stages::Cost;
 
     fn size(cores: usize) -> EngineSize {
         EngineSize { cores, workers: cores, io_threads: cores.max(2) }
@@ -146,19 +211,57 @@ mod tests {
         assert_eq!(forecast.limited_by(Some(10_000_001)), Stage::Path);
     }
 
+    fn costs(all: &[(Step, f64)]) -> Costs {
+        let mut costs = Costs::default();
+        all.iter().for_each(|(step, seconds)| costs.set(*step, Cost::of_seconds_per_gb(*seconds)));
+        costs
+    }
+
+    /// Stage and GB a second, rounded.
+    fn shown(bounds: &[Bound]) -> Vec<(Stage, f64)> {
+        bounds.iter().map(|b| (b.stage, (b.rate / 8e8).round() / 10.0)).collect()
+    }
+
     #[test]
     fn processors_are_shared() {
-        let both = CoreRates { seal: Some(10e9), hash: Some(5e9) };
-        let rates = |cores, sends| -> Vec<(Stage, f64)> {
-            both.bounds(size(cores), sends).into_iter().map(|b| (b.stage, (b.rate / 8e9).round())).collect()
-        };
-        // 0.1 and 0.2 s a GB: one core does 3.3 GB/s of both.
-        assert_eq!(rates(1, true), [(Stage::SenderCpu, 10.0), (Stage::Hash, 5.0), (Stage::Hash, 3.0)]);
-        assert_eq!(rates(2, false), [(Stage::ReceiverCpu, 10.0), (Stage::Sink, 10.0), (Stage::Sink, 7.0)]);
-        assert_eq!(rates(4, true)[2], (Stage::Hash, 13.0));
-        let plain = CoreRates { seal: None, hash: Some(5e9) };
-        assert_eq!(plain.bounds(size(1), true).len(), 1);
-        assert!(CoreRates { seal: None, hash: None }.bounds(size(1), true).is_empty());
+        let seal = Step::Seal(Origin::Chunks);
+        let all = costs(&[
+            (Step::Read, 0.1),
+            (Step::Hash, 0.2),
+            (seal, 0.1),
+            (Step::Send, 0.15),
+            (Step::Receive, 0.1),
+            (Step::Open, 0.1),
+            (Step::Write, 0.3),
+        ]);
+        let load = Load { costs: &all, encrypted: true, verified: true, sends: true, both: false, paths: 1 };
+        let up = load.bounds(size(1));
+        assert_eq!(shown(&up), [(Stage::SenderCpu, 4.0), (Stage::Hash, 3.3), (Stage::SenderCpu, 1.8)]);
+        let what: Vec<&str> = up.iter().map(|bound| bound.what.as_str()).collect();
+        assert_eq!(
+            what,
+            [
+                "sealing, sending: one worker",
+                "reading, hashing: one I/O thread",
+                "reading, hashing, sealing, sending: one core for all"
+            ]
+        );
+        let down = Load { sends: false, paths: 4, ..load }.bounds(size(4));
+        assert_eq!(shown(&down), [(Stage::ReceiverCpu, 10.0), (Stage::Sink, 8.0), (Stage::Sink, 5.7)]);
+        assert!(down[0].what.ends_with("2 workers"), "{down:?}: half of them carry one connection");
+        let both = Load { both: true, ..load }.bounds(size(2));
+        assert_eq!(shown(&both)[2], (Stage::Sink, 1.6), "2 cores for 0.55 and 0.7 s a GB");
+    }
+
+    #[test]
+    fn what_was_not_measured_is_left_out() {
+        let load =
+            |costs, encrypted| Load { costs, encrypted, verified: false, sends: true, both: false, paths: 1 };
+        let none = Costs::default();
+        assert!(load(&none, true).bounds(size(1)).is_empty());
+        let copy = costs(&[(Step::Copy, 0.1), (Step::Hash, 0.1)]);
+        assert_eq!(shown(&load(&copy, false).bounds(size(1))), [(Stage::SenderCpu, 10.0); 2]);
+        assert!(load(&copy, true).bounds(size(1)).is_empty());
     }
 
     #[test]
@@ -177,7 +280,7 @@ mod tests {
     #[test]
     fn packets_hold_what_their_headers_leave() {
         let payload = |mtu, ipv6| Wire { interface: 1, speed: None, mtu, ipv6 }.payload();
-        assert_eq!((payload(1_500, false), payload(1_500, true)), (1_424, 1_404));
-        assert_eq!((payload(65_536, false), payload(0, false)), (8_972 + 8 - 56, 1));
+        assert_eq!((payload(1_500, false), payload(1_500, true)), (1_424, 1_392));
+        assert_eq!((payload(65_536, false), payload(0, false)), (8_912, 1));
     }
 }

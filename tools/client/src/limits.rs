@@ -45,6 +45,8 @@ pub const RETRY_WAITS: [Duration; 6] = [
 pub const CANCEL_PATIENCE: Duration = Duration::from_secs(8);
 /// Time that one stage is measured for a forecast.
 pub const MEASURE_TIME: Duration = Duration::from_millis(10);
+/// Bytes of the file that is read and written for it.
+pub const MEASURE_BYTES: u64 = 8 << 20;
 /// Round trips of a copy that move nothing: connect, TLS, ticket, handshake, manifest, completion.
 pub const START_ROUND_TRIPS: f64 = 6.0;
 /// How long a copy that ended waits for its engine to say good-bye.

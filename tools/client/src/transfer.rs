@@ -13,7 +13,7 @@ use xfer_engine::sink::{FileSink, Ground, Sink, SinkSpec, SourceInfo, StreamSink
 use xfer_engine::source::{
     DigestCache, FileSource, Filter, Location, Preserve, Rule, Source, SourceItem, SourceSpec,
 };
-use xfer_engine::{Class, CongestionControl, Durability, EntryKind, Error, Side, TransferConfig};
+use xfer_engine::{Class, CongestionControl, Durability, EntryKind, Error, Side, Suite, TransferConfig};
 
 /// What standard input is called where a name is needed.
 const STDIN_NAME: &[u8] = b"stdin";
@@ -309,10 +309,10 @@ pub(crate) fn transfer_options(options: &CopyOptions) -> pb::TransferOptions {
         CongestionControl::Ledbat => pb::Congestion::Ledbat,
         CongestionControl::Fixed => pb::Congestion::Fixed,
     };
-    let suite = match options.cipher {
-        Cipher::None => pb::Suite::Plain,
-        Cipher::Auto if has_aes() => pb::Suite::Aes128Gcm,
-        Cipher::Auto => pb::Suite::Chacha20Poly1305,
+    let suite = match (options.cipher, best_suite()) {
+        (Cipher::None, _) => pb::Suite::Plain,
+        (Cipher::Auto, Suite::ChaCha20Poly1305) => pb::Suite::Chacha20Poly1305,
+        (Cipher::Auto, _) => pb::Suite::Aes128Gcm,
     };
     pb::TransferOptions {
         recursive: options.recursive,
@@ -354,6 +354,11 @@ fn compression(compression: Compression) -> pb::Compression {
         Compression::Zstd => pb::Compression::Zstd,
         Compression::Auto => pb::Compression::Auto,
     }
+}
+
+/// The ciphers that are fastest here.
+pub fn best_suite() -> Suite {
+    if has_aes() { Suite::Aes128Gcm } else { Suite::ChaCha20Poly1305 }
 }
 
 /// Whether this CPU has AES instructions.

@@ -70,8 +70,8 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "bench",
-        usage: "bench micro [FILTER] | counts",
-        about: "what the engine's parts cost: in time, or in instructions against benches/counts.txt (--bless)",
+        usage: "bench compare|micro|counts",
+        about: "xferctl beside other tools (root); the engine's parts in time, or in instructions against benches/counts.txt",
         run: bench::run,
     },
     Verb {

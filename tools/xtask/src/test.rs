@@ -107,13 +107,20 @@ fn python_files(dir: &Path) -> Outcome<Vec<String>> {
 
 /// The tests in the lab, as root, one at a time: its hosts and wires have fixed names.
 fn lab_tests(filter: Option<&str>) -> Outcome {
-    in_lab(filter.as_slice(), &[])
+    in_lab(filter.as_slice(), &[])?;
+    let selection: Vec<&str> = ["--test", "smoke"].into_iter().chain(filter).collect();
+    tests_as_root("comparison in the lab", "xfer-compare", &selection, &["--ignored"])
 }
 
 /// Runs tests of the lab: `selection` goes to cargo, `options` to the test programs.
 pub(crate) fn in_lab(selection: &[&str], options: &[&str]) -> Outcome {
+    tests_as_root("lab tests", "xfer-lab", selection, options)
+}
+
+/// Runs tests of `package` as root, with the release programs at hand, one at a time.
+fn tests_as_root(name: &str, package: &str, selection: &[&str], options: &[&str]) -> Outcome {
     let programs = workspace::build_release(&["xferctl", "xfer-lab"])?;
-    let mut step = Step::cargo("lab tests", ["test", "-p", "xfer-lab"])
+    let mut step = Step::cargo(name, ["test", "-p", package])
         .args(selection)
         .args(["--", "--test-threads=1"])
         .args(options)

@@ -13,6 +13,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod train;
 mod transmit;
 
 use crate::cc::Algorithm;

@@ -2,7 +2,7 @@
 //! worker that it lives on, and by its shards on others.
 
 use super::{ChunkMemory, Dropped};
-use crate::claim::{Claim, ClaimMap};
+use crate::claim::{Claim, Claimant};
 use crate::crypto::{Crypto, OpenRing};
 use crate::limits;
 use crate::wire::{HEADER_LEN, Header, TransferId};
@@ -36,7 +36,7 @@ impl<C: Crypto> Opener<'_, C> {
 
 /// Where a payload belongs.
 pub(crate) struct Place<'a> {
-    pub(crate) claims: &'a ClaimMap,
+    pub(crate) claims: Claimant<'a>,
     pub(crate) transfer: TransferId,
     pub(crate) chunk: u32,
     /// Bytes of the chunk.

@@ -177,9 +177,9 @@ impl<C: Crypto> Connection<C> {
         if !incoming.begin(chunk, attempt) {
             return Err(Dropped::Busy);
         }
-        let id = incoming.id();
+        let (id, users) = (incoming.id(), incoming.users());
         let slot = incoming.slot(chunk).map_err(|_| Dropped::Misplaced)?;
-        let place = Place { claims: &slot.claims, transfer: id, chunk, range };
+        let place = Place { claims: slot.claims.by(users), transfer: id, chunk, range };
         let filled = place.open(&opener, scratch, &mut counters.failed_opens, memory)?;
         incoming.note_full(chunk);
         Ok(filled)
@@ -309,12 +309,25 @@ impl<C: Crypto> Connection<C> {
         if header.kind == Kind::Data && !self.suite.seals_data() {
             return;
         }
-        self.last_heard = now;
-        path.open.authenticated(&self.crypto, header.number);
-        self.confirmed();
         let tag = if header.kind == Kind::Control || self.suite.seals_data() { TAG_LEN } else { 0 };
         let bytes = HEADER_LEN + usize::from(header.length) + tag;
-        self.heard_from(now, i, from, bytes as u64, highest);
+        self.proven(now, i, from, header.number, bytes as u64, highest);
+    }
+
+    /// Packets up to `number`, of `bytes` in all, opened under the connection's keys. `highest`: none above it did before.
+    pub(super) fn proven(
+        &mut self,
+        now: Time,
+        i: usize,
+        from: Address,
+        number: u64,
+        bytes: u64,
+        highest: bool,
+    ) {
+        self.last_heard = now;
+        self.paths[i].open.authenticated(&self.crypto, number);
+        self.confirmed();
+        self.heard_from(now, i, from, bytes, highest);
     }
 }
 

@@ -17,6 +17,9 @@ use xfer_proto::time::Time;
 pub(crate) const PAYLOAD: u64 = 1472;
 pub(crate) const WIRE: u64 = 1500;
 
+/// Mean time between two stalls of a sender.
+const STALL_EVERY: Duration = Duration::from_millis(200);
+
 /// A wire and its faults.
 #[derive(Clone, Copy)]
 pub(crate) struct Wire {
@@ -28,6 +31,8 @@ pub(crate) struct Wire {
     pub(crate) loss_ppm: u64,
     /// The worker's loop is late by up to this much.
     pub(crate) poll_late: Duration,
+    /// A sender stands still for up to this long, about every [`STALL_EVERY`].
+    pub(crate) stall: Duration,
     pub(crate) seed: u64,
 }
 
@@ -60,6 +65,12 @@ enum Event {
     Ack(Vec<Arrival>),
 }
 
+impl Event {
+    fn is_at_the_sender(&self) -> bool {
+        matches!(self, Event::Send | Event::Ack(_))
+    }
+}
+
 struct Flow {
     control: Box<dyn Controller>,
     pacer: Pacer,
@@ -75,6 +86,8 @@ struct Flow {
     ack_timer: bool,
     next_expected: u64,
     start: Time,
+    /// The stall that comes next, or that is.
+    stall: (Time, Time),
     /// Payload received in each millisecond.
     per_ms: Vec<u64>,
     sent: u64,
@@ -100,6 +113,7 @@ impl Flow {
             ack_timer: false,
             next_expected: 0,
             start: Time::from_nanos(0) + plan.start,
+            stall: (Time::from_nanos(0), Time::from_nanos(0)),
             per_ms: Vec::new(),
             sent: 0,
             lost: 0,
@@ -216,22 +230,49 @@ impl Link {
     pub(crate) fn run(&mut self, until: Duration) {
         let until = Time::from_nanos(0) + until;
         while let Some(Reverse((now, id, flow))) = self.events.pop_if_before(until) {
-            match self.bodies.remove(&id) {
-                Some(Event::Send) => {
+            let Some(event) = self.bodies.remove(&id) else { continue };
+            let stalled = self.stalled_until(now, flow).filter(|_| event.is_at_the_sender());
+            if let Some(over) = stalled {
+                self.put_off(now, over, flow, event);
+                continue;
+            }
+            match event {
+                Event::Send => {
                     if self.flows[flow].wake == Some(now) {
                         self.flows[flow].wake = None;
                     }
                     self.send(now, flow);
                 }
-                Some(Event::Data(arrival)) => self.receive(now, flow, arrival),
-                Some(Event::AckTimer) => {
+                Event::Data(arrival) => self.receive(now, flow, arrival),
+                Event::AckTimer => {
                     self.flows[flow].ack_timer = false;
                     self.acknowledge(now, flow);
                 }
-                Some(Event::Ack(arrivals)) => self.take_ack(now, flow, &arrivals),
-                None => {}
+                Event::Ack(arrivals) => self.take_ack(now, flow, &arrivals),
             }
         }
+    }
+
+    /// The end of the stall that `flow` is in.
+    fn stalled_until(&mut self, now: Time, flow: usize) -> Option<Time> {
+        let longest = self.wire.stall.as_nanos() as u64;
+        if longest == 0 {
+            return None;
+        }
+        let (mut from, mut until) = self.flows[flow].stall;
+        while now >= until {
+            from = until + Duration::from_nanos(self.random() % (2 * STALL_EVERY.as_nanos() as u64));
+            until = from + Duration::from_nanos(self.random() % longest);
+        }
+        self.flows[flow].stall = (from, until);
+        (now >= from).then_some(until)
+    }
+
+    fn put_off(&mut self, now: Time, until: Time, flow: usize, event: Event) {
+        if matches!(event, Event::Send) && self.flows[flow].wake == Some(now) {
+            self.flows[flow].wake = Some(until);
+        }
+        self.schedule(until, flow, event);
     }
 
     fn wake(&mut self, flow: usize, time: Time) {

@@ -30,6 +30,8 @@ use sharded::Sharded;
 pub(crate) const TRANSFERS: [TransferId; 2] = [TransferId(11), TransferId(12)];
 /// Datagrams that a worker takes in one burst.
 const BURST: usize = 64;
+/// Datagrams that a socket coalesces.
+const TRAIN: usize = 64;
 /// Trains that a worker sends before it looks at its socket again.
 const TRAINS: usize = 16;
 /// Rounds of timeout and drain after which an end that still wants to be called at once is caught in a loop.
@@ -91,6 +93,8 @@ pub(crate) struct End<C: Crypto + Clone> {
     pub(crate) socket_bytes: usize,
     /// Datagrams that the socket had no room for.
     pub(crate) overflowed: u64,
+    /// Packets that were taken as a train.
+    pub(crate) taken_in_trains: usize,
     pub(crate) wake_at: Option<u64>,
     pub(crate) stalled_until: u64,
     pub(crate) closed: Option<(CloseCode, String, bool)>,
@@ -154,6 +158,7 @@ impl<C: Crypto + Clone> End<C> {
             socket: VecDeque::new(),
             socket_bytes: 0,
             overflowed: 0,
+            taken_in_trains: 0,
             wake_at: Some(0),
             stalled_until: 0,
             closed: None,
@@ -201,7 +206,9 @@ impl<C: Crypto + Clone> End<C> {
         for _ in 0..BURST {
             let Some(datagram) = self.socket.pop_front() else { break };
             self.socket_bytes -= datagram.bytes.len();
-            self.take(at, &datagram, send);
+            if !self.plan.trains_in[self.side] || !self.take_train(at, &datagram) {
+                self.take(at, &datagram, send);
+            }
         }
         self.hear_shard(at);
         let mut again = !self.socket.is_empty();
@@ -313,6 +320,43 @@ impl<C: Crypto + Clone> End<C> {
         if let Some(connection) = &self.connection {
             assert!(connection.stream_backlog() < 1 << 20, "control stream backlog");
         }
+    }
+
+    /// Takes a datagram with those of the same form behind it, as a socket that coalesces does. False when it is one to be taken alone.
+    fn take_train(&mut self, at: u64, first: &Datagram) -> bool {
+        let own = |datagram: &Datagram| {
+            Header::decode(&datagram.bytes)
+                .is_ok_and(|h| h.kind == Kind::Data && h.connection.0 == 100 + self.side as u32)
+        };
+        let segment = first.bytes.len();
+        let mut bytes = first.bytes.clone();
+        let alike = |d: &&Datagram| d.peer == first.peer && d.marked == first.marked && own(d);
+        for datagram in self.socket.iter().take(TRAIN - 1).take_while(alike) {
+            if !bytes.len().is_multiple_of(segment) || datagram.bytes.len() > segment {
+                break;
+            }
+            bytes.extend_from_slice(&datagram.bytes);
+        }
+        let (true, Some(connection)) = (own(first), &mut self.connection) else { return false };
+        let now = self.clock.read(at);
+        let from = Address { remote: first.peer, local: None };
+        let taken = connection.receive_train(now, from, first.marked, segment, &bytes, &mut self.sink);
+        if taken == 0 {
+            return false;
+        }
+        self.taken_in_trains += taken;
+        let talk = self.talks.entry(first.peer).or_default();
+        for packet in bytes.chunks(segment).take(taken) {
+            talk.heard += packet.len() as u64;
+            let header = Header::decode(packet).expect("it was taken");
+            let highest = self.highest.entry(header.path).or_default();
+            *highest = (*highest).max(header.number);
+        }
+        for datagram in self.socket.drain(..taken - 1) {
+            self.socket_bytes -= datagram.bytes.len();
+        }
+        self.confirm_half_open();
+        true
     }
 
     fn take(&mut self, at: u64, datagram: &Datagram, send: &mut impl FnMut(Datagram)) {

@@ -154,6 +154,8 @@ pub(crate) struct Plan {
     pub(crate) clocks: [Clock; 2],
     /// How often a worker wakes up late, by up to 4 ms.
     pub(crate) late_ppm: [u32; 2],
+    /// Whether the end's socket coalesces datagrams of one form.
+    pub(crate) trains_in: [bool; 2],
     /// Bytes of each socket's receive buffer.
     pub(crate) socket_bytes: usize,
     pub(crate) datagram_max: u16,
@@ -202,6 +204,7 @@ impl Plan {
                 Clock { origin_ns: 5_000 * SECOND, skew_ppm: 0 },
             ],
             late_ppm: [0; 2],
+            trains_in: [false; 2],
             socket_bytes: 4 << 20,
             datagram_max: 1_472,
             rate_max: None,
@@ -245,6 +248,7 @@ impl Plan {
         plan.rate_max = (rng.below(4) == 0).then(|| 40_000 << rng.below(10));
         let mut workers = Rng::stream(seed, 7);
         plan.sharded = [0; 2].map(|_| workers.below(2) == 0);
+        plan.trains_in = [0; 2].map(|_| workers.below(2) == 0);
         plan.rekey_after = (rng.below(2) == 0).then(|| 1 + rng.below(200) as u32);
         for shape in plan.wires.iter_mut().flatten() {
             let queue = shape.queue_bytes.expect("a queue");

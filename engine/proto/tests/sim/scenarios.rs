@@ -198,6 +198,25 @@ fn duplicates_and_damage_cost_nothing_else() {
     assert!(resent <= lost + damaged);
 }
 
+/// A socket that coalesces: most content is taken train by train, and what is damaged or lost in them costs nothing else.
+#[test]
+fn trains_are_taken_at_once() {
+    for (damage_ppm, least) in [(0, 70), (20_000, 30)] {
+        let mut plan = bulk(vec![wire(1_000, 2 * MS, 200)], 20 * MB);
+        plan.trains_in = [true; 2];
+        plan.late_ppm = [500_000; 2];
+        both(&mut plan, 0, 0, |shape| shape.corrupt = Chance::ppm(damage_ppm));
+        let world = run(&plan);
+        let packets: u64 = {
+            let reports = world.ends[1].connection.as_ref().unwrap().path_reports();
+            reports.map(|p| p.counters.packets_received).sum()
+        };
+        let percent = world.ends[1].taken_in_trains as u64 * 100 / packets;
+        println!("{percent} % of the packets came in trains");
+        assert!(percent >= least);
+    }
+}
+
 #[test]
 fn the_tail_of_a_slow_path_does_not_hold_the_end() {
     let alone = done_ns(&run(&bulk(vec![wire(100, 10 * MS, 100)], 10 * MB)));

@@ -3,15 +3,15 @@
 use super::options::CopyOptions;
 use super::{Backend, Plan};
 use crate::client::Client;
-use crate::forecast::{Bound, CoreRates, Forecast, Wire};
-use crate::limits::MEASURE_TIME;
+use crate::forecast::{Bound, Forecast, Load, Wire};
+use crate::limits::{MEASURE_BYTES, MEASURE_TIME};
 use crate::paths::{self, HostRoutes, Pairs};
 use crate::transfer;
 use std::net::SocketAddr;
 use xfer_engine::io::route::{self, Interface};
-use xfer_engine::{
-    Class, CongestionControl, EngineConfig, EngineSize, Error, PathPair, Stage, Suite, stages,
-};
+use xfer_engine::io::thread::affinity;
+use xfer_engine::stages::{Bench, Costs, Origin, Scratch, Step};
+use xfer_engine::{Class, CongestionControl, EngineConfig, EngineSize, Error, PathPair, Stage, Suite};
 
 /// Drivers of devices without a wire: the speed that they tell means nothing.
 const WITHOUT_WIRE: [&str; 6] = ["veth", "tun", "bridge", "dummy", "bonding", "team"];
@@ -59,7 +59,8 @@ pub struct Explained {
 }
 
 impl Explained {
-    /// What is decided for a copy of `bytes` to a node that takes data with `suite` at the other ends of `pairs`. Measures this core.
+    /// What is decided for a copy of `bytes` to a node that takes data with `suite` at the other ends of `pairs`. Measures this host
+    /// for about a tenth of a second.
     pub(super) fn of(
         plan: &Plan,
         options: &CopyOptions,
@@ -73,12 +74,23 @@ impl Explained {
         let size = engine_config(options).size()?;
         let config = transfer::config(options);
         let payload = wires.iter().map(|(_, wire)| wire.payload()).min().unwrap_or(1);
-        let rates = CoreRates {
-            seal: stages::seal(suite, payload as usize, MEASURE_TIME),
-            hash: options.digests.then(|| stages::hash(MEASURE_TIME)),
+        let own = |pair: &PathPair| interfaces.iter().any(|i| i.addresses.contains(&pair.remote.ip()));
+        let both = pairs.active.iter().any(own);
+        let wanted = Wanted { suite, payload: payload as usize, digests: options.digests, both };
+        let costs = wanted.measure(options, plan.upload).unwrap_or_else(|error| {
+            tracing::warn!(%error, "this host could not be measured");
+            Costs::default()
+        });
+        let load = Load {
+            costs: &costs,
+            encrypted: suite != Suite::Plain,
+            verified: options.digests,
+            sends: plan.upload,
+            both,
+            paths: wires.len(),
         };
         let (paths, wires): (Vec<PlannedPath>, Vec<Wire>) = wires.into_iter().unzip();
-        let mut bounds = rates.bounds(size, plan.upload);
+        let mut bounds = load.bounds(size);
         bounds.extend(Wire::bound(&wires));
         bounds.extend(asked(options, paths.len()));
         Ok(Explained {
@@ -100,6 +112,49 @@ impl Explained {
     /// Seconds that it will take at least; `None` while the size is not known, or nothing of the stages.
     pub fn seconds(&self) -> Option<f64> {
         self.forecast.seconds(self.bytes?)
+    }
+}
+
+/// What is to be measured.
+struct Wanted {
+    suite: Suite,
+    /// Bytes of content in a packet.
+    payload: usize,
+    digests: bool,
+    /// Both ends are this host.
+    both: bool,
+}
+
+impl Wanted {
+    /// What each stage costs that this host has in the copy.
+    fn measure(&self, options: &CopyOptions, sends: bool) -> Result<Costs, Error> {
+        let (sends, receives) = (sends || self.both, !sends || self.both);
+        let mut costs = Costs::default();
+        let mut bench = Bench::new(self.suite, self.payload, MEASURE_TIME)?;
+        let mut scratch = Scratch::new(&std::env::temp_dir(), MEASURE_BYTES)?;
+        if sends {
+            costs.set(Step::Read, bench.read(&mut scratch)?);
+            bench
+                .seal(Origin::Chunks)
+                .into_iter()
+                .for_each(|cost| costs.set(Step::Seal(Origin::Chunks), cost));
+        }
+        if self.digests {
+            costs.set(Step::Hash, bench.hash());
+        }
+        let cores =
+            affinity().map_err(|e| Error::new(Class::Other, "ask for this process's cores").because(e))?;
+        let wire = bench.wire(if options.cores.is_empty() { &cores } else { &options.cores })?;
+        costs.set(Step::Send, wire.send);
+        costs.set(Step::Receive, wire.receive);
+        let plain = self.suite == Suite::Plain;
+        if receives || plain {
+            costs.set(if plain { Step::Copy } else { Step::Open }, bench.open());
+        }
+        if receives {
+            costs.set(Step::Write, bench.write(&mut scratch)?);
+        }
+        Ok(costs)
     }
 }
 

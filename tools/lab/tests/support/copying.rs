@@ -52,7 +52,7 @@ pub(crate) struct Stage {
 }
 
 /// The program `xferctl`: named by `XFERCTL_BIN`, or built beside these tests.
-fn xferctl() -> PathBuf {
+pub(crate) fn xferctl() -> PathBuf {
     if let Some(named) = std::env::var_os("XFERCTL_BIN") {
         return named.into();
     }
@@ -317,7 +317,7 @@ fn digest(path: &Path) -> String {
 }
 
 /// Noise that no two chunks have in common (xorshift64).
-fn write_noise(path: &Path, size: u64) {
+pub(crate) fn write_noise(path: &Path, size: u64) {
     let mut file = File::create(path).unwrap();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut buffer = vec![0; 1 << 20];

@@ -2,6 +2,7 @@
 
 use super::copy::{CcArg, DigestArg, path_choice};
 use super::serve::{ServeArgs, WorkerArgs};
+pub(crate) use super::stages::BenchStagesArgs;
 use crate::units;
 use clap::{Args, Subcommand};
 use std::ffi::OsString;
@@ -26,6 +27,9 @@ pub(crate) enum BenchCommand {
     /// Measure how fast content moves from memory to memory, to or from a node that `bench serve` runs
     #[command(after_help = super::exit_codes_help())]
     Run(Box<BenchRunArgs>),
+    /// Measure what each stage of a transfer costs on this machine, alone on one core, and how fast all of them allow transfers to be
+    #[command(after_help = super::exit_codes_help())]
+    Stages(BenchStagesArgs),
 }
 
 /// Serve memory.

@@ -5,8 +5,9 @@ mod bench;
 mod copy;
 mod look;
 mod serve;
+mod stages;
 
-pub(crate) use bench::{BenchArgs, BenchCommand, BenchRunArgs, BenchServeArgs};
+pub(crate) use bench::{BenchArgs, BenchCommand, BenchRunArgs, BenchServeArgs, BenchStagesArgs};
 pub(crate) use copy::{
     BackendArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, ProgressArg,
     SelectionArgs,
@@ -122,7 +123,7 @@ pub(crate) enum Command {
     /// Give names to links, so that NAME:/path works wherever a link does
     #[command(after_help = exit_codes_help())]
     Node(NodeArgs),
-    /// Measure the engine from memory to memory
+    /// Measure what this machine and the engine on it allow
     #[command(after_help = exit_codes_help())]
     Bench(BenchArgs),
     /// Tell what this host can do, what holds it back, and how to change that; with a link also how to reach the node

@@ -3,6 +3,7 @@
 mod report;
 mod run;
 mod serve;
+mod stages;
 
 use crate::args::{BenchArgs, BenchCommand, GlobalArgs};
 use xfer_client::Error;
@@ -12,5 +13,6 @@ pub(crate) fn run(args: BenchArgs, global: &GlobalArgs) -> Result<u8, Error> {
     match args.command {
         BenchCommand::Serve(args) => serve::run(args),
         BenchCommand::Run(args) => run::run(&args, global),
+        BenchCommand::Stages(args) => stages::run(&args),
     }
 }

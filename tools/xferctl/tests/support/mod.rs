@@ -169,6 +169,10 @@ impl Node {
         format!("xfer://{}{rest}", "A".repeat(43))
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         signal(&self.child, name);
     }

@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("xferctl", &["xfer-client", "xfer-node"]),
     ("xfer-lab", &["xfer-netem"]),
     ("xfer-benches", &["xfer-engine", "xfer-proto"]),
+    ("xfer-compare", &["xfer-lab"]),
     ("xfer-no-std", &["xfer-proto"]),
     ("xtask", &[]),
 ];

@@ -38,7 +38,9 @@ pub(super) struct RoundSignals {
     pub(super) lost: bool,
     pub(super) marked: bool,
     /// Largest queueing delay.
-    pub(super) queue: Duration,
+    queue: Duration,
+    /// Least queueing delay, once there was a sample.
+    least_queue: Option<Duration>,
 }
 
 /// Bounds as they were before a loss, to come back to when it was none.
@@ -79,7 +81,9 @@ pub(super) struct Model {
     next_round: u64,
     pub(super) loss_round_start: bool,
     next_loss_round: u64,
-    pub(super) signals: RoundSignals,
+    signals: RoundSignals,
+    /// Least queueing delay of the loss round before this one.
+    stood: Duration,
     aggregation: Aggregation,
     undo: Undo,
     pub(super) has_rtt: bool,
@@ -106,6 +110,7 @@ impl Model {
             loss_round_start: false,
             next_loss_round: 0,
             signals: RoundSignals::default(),
+            stood: Duration::ZERO,
             aggregation: Aggregation::default(),
             undo: Undo { bw_lo: u64::MAX, inflight_lo: u64::MAX, inflight_hi: 0 },
             has_rtt: false,
@@ -183,6 +188,8 @@ impl Model {
     /// BBRAdvanceLatestDeliverySignals.
     pub(super) fn end_ack(&mut self, sample: &RateSample) {
         if self.loss_round_start {
+            self.stood = self.signals.least_queue.unwrap_or(self.stood);
+            self.signals = RoundSignals::default();
             self.bw_latest = sample.rate.unwrap_or(0);
             self.inflight_latest = sample.delivered;
         }
@@ -221,7 +228,9 @@ impl Model {
         let Some(rtt) = ack.rtt else { return };
         let rtt = rtt.clamp(Duration::from_micros(1), Duration::from_secs(60));
         self.update_min_rtt(ack.now, rtt);
-        self.signals.queue = self.signals.queue.max(rtt.saturating_sub(self.min_rtt));
+        let queue = rtt.saturating_sub(self.min_rtt);
+        self.signals.queue = self.signals.queue.max(queue);
+        self.signals.least_queue = Some(self.signals.least_queue.map_or(queue, |least| least.min(queue)));
     }
 
     fn update_min_rtt(&mut self, now: Time, rtt: Duration) {
@@ -250,22 +259,37 @@ impl Model {
     }
 
     /// Whether the flight of this sample met congestion (BBRIsInflightTooHigh), with the stated change to BBRv3:
-    /// without marks or a queue no loss counts. Beside a queue that no host makes by itself any loss does; beside
-    /// one that may be a late thread's, loss above the threshold.
+    /// without marks or a queue that stood for a whole round no loss counts.
     pub(super) fn congested(&self, sample: &RateSample) -> bool {
-        let tolerated =
-            if self.signals.queue > HOST_NOISE { 0 } else { percent(sample.sent_in_flight, LOSS_PERCENT) };
-        self.signals.marked || (self.is_queued() && sample.lost > tolerated)
+        self.met_congestion(sample, self.standing_queue())
     }
 
-    /// Whether a queue stood in this loss round that the ends' own delays cannot explain.
+    /// The same while start-up fills the queue by more in a round trip than would have stood there before.
+    pub(super) fn congested_at_start(&self, sample: &RateSample) -> bool {
+        self.met_congestion(sample, self.signals.queue)
+    }
+
+    /// Beside a queue that no host makes by itself any loss counts; beside one that may be a late thread's, loss above the threshold.
+    fn met_congestion(&self, sample: &RateSample, queue: Duration) -> bool {
+        let tolerated = if queue > HOST_NOISE { 0 } else { percent(sample.sent_in_flight, LOSS_PERCENT) };
+        self.signals.marked || (self.is_queue(queue) && sample.lost > tolerated)
+    }
+
+    /// What even the luckiest packet of a whole loss round waited for: the round that ends now, or else the one before and what there
+    /// is of this one. A thread that was late for some packets is not in it.
+    fn standing_queue(&self) -> Duration {
+        let least = self.signals.least_queue.unwrap_or_default();
+        if self.loss_round_start { least } else { least.min(self.stood) }
+    }
+
+    /// Whether a queue was there at some time of this loss round that the ends' own delays cannot explain.
     pub(super) fn is_full(&self) -> bool {
-        self.is_queued() && self.signals.queue > HOST_DELAY
+        self.is_queue(self.signals.queue) && self.signals.queue > HOST_DELAY
     }
 
-    fn is_queued(&self) -> bool {
+    fn is_queue(&self, delay: Duration) -> bool {
         let limit = self.min_rtt.as_nanos() * u128::from(QUEUE_PERCENT);
-        self.signals.queue.as_nanos() * 100 > limit
+        delay.as_nanos() * 100 > limit
     }
 
     /// BBRAdaptLowerBoundsFromCongestion, at the end of a loss round outside of probes.

@@ -117,7 +117,7 @@ impl Bbr {
             }
         }
         if self.model.congested(sample) {
-            if self.is_settled() && (self.cycle.samples || self.model.loss_round_start) {
+            if self.cycle.samples || self.model.loss_round_start {
                 self.on_inflight_too_high(ack.now, sample);
             }
             return;

@@ -37,6 +37,23 @@ impl Path {
         let sent = at(self.now_ms);
         let snapshot = self.control.on_sent(sent, bytes, 1);
         self.now_ms += 50 + news.queue_ms;
+        self.answer(sent, snapshot, bytes, news);
+    }
+
+    /// A round of two halves with an ACK each, which come together; each lost something.
+    fn divided_round(&mut self, queues_ms: [u64; 2], lost: u64) {
+        let halves = queues_ms.map(|queue_ms| {
+            let sent = at(self.now_ms + queues_ms[0].max(queues_ms[1]) - queue_ms);
+            (sent, self.control.on_sent(sent, BDP / 2, 1), queue_ms)
+        });
+        self.now_ms += 50 + queues_ms[0].max(queues_ms[1]);
+        for (sent, snapshot, queue_ms) in halves {
+            self.answer(sent, snapshot, BDP / 2, News { queue_ms, lost, marked: false });
+        }
+    }
+
+    /// Takes the ACK of a train.
+    fn answer(&mut self, sent: Time, snapshot: SendSnapshot, bytes: u64, news: News) {
         if news.lost > 0 {
             self.control.on_loss(at(self.now_ms), news.lost, 1, sent);
         }
@@ -59,7 +76,7 @@ impl Path {
         let mut path = Path::new();
         for _ in 0..100 {
             path.round(News::default());
-            if path.control.phase == Phase::Cruise && path.control.is_settled() {
+            if path.control.phase == Phase::Cruise {
                 return path;
             }
         }
@@ -115,13 +132,24 @@ fn what_startup_left_behind_is_no_congestion() {
     while path.control.phase != Phase::Cruise {
         path.round(News { queue_ms: 40, ..Default::default() });
     }
-    assert!(!path.control.is_settled());
-    path.round(News { lost: MTU, queue_ms: 40, ..Default::default() });
+    path.round(News { lost: MTU, ..Default::default() });
     assert_eq!(path.control.model.bw_lo, u64::MAX);
     for _ in 0..2 {
         path.round(News { lost: MTU, queue_ms: 40, ..Default::default() });
     }
     assert!(path.control.model.bw_lo < u64::MAX);
+}
+
+#[test]
+fn a_late_thread_makes_no_loss_count() {
+    for (queues_ms, counts) in [([0, 40], false), ([12, 40], false), ([13, 40], true)] {
+        let mut path = Path::cruising();
+        for _ in 0..3 {
+            path.divided_round(queues_ms, MTU);
+        }
+        assert_eq!(path.control.model.bw_lo < u64::MAX, counts, "{queues_ms:?}");
+        assert_eq!(path.control.model.inflight_hi < u64::MAX, counts, "{queues_ms:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! What is compared: one file a kind of workload, each a list of cases.
+
+mod cold;
+mod file;
+mod memory;
+mod tree;
+mod wan;
+mod wires;
+
+use std::path::Path;
+use std::time::Duration;
+
+use xfer_lab::{Config, WireShape};
+
+use crate::failure::Outcome;
+use crate::peers::Peer;
+use crate::record::Record;
+
+/// What a workload is given.
+pub(crate) struct Setting<'a> {
+    /// The scratch directory.
+    pub(crate) dir: &'a Path,
+    /// The tools that were asked for.
+    pub(crate) peers: Vec<&'a dyn Peer>,
+    /// Words of which a flow's name must hold one; all without any.
+    pub(crate) names: &'a [String],
+    /// Smaller and shorter.
+    pub(crate) quick: bool,
+    /// Rounds that were asked for.
+    pub(crate) rounds: Option<usize>,
+    /// Bytes of a big file that were asked for.
+    pub(crate) size: Option<u64>,
+}
+
+impl Setting<'_> {
+    /// Rounds of a case: as asked for, else three, or `full` of a whole run.
+    fn rounds(&self, full: usize) -> usize {
+        self.rounds.unwrap_or(if self.quick { 3 } else { full })
+    }
+
+    /// Whether a tool of this name was asked for.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        is_wanted(self.names, name)
+    }
+}
+
+/// Whether `names` ask for the tool `name`: they are words of it, or there are none.
+pub(crate) fn is_wanted(names: &[String], name: &str) -> bool {
+    let name = name.to_lowercase();
+    names.is_empty() || names.iter().any(|wanted| name.contains(&wanted.to_lowercase()))
+}
+
+/// One workload.
+pub(crate) struct Workload {
+    /// What `--only` calls it.
+    pub(crate) name: &'static str,
+    /// What it shows.
+    pub(crate) about: &'static str,
+    pub(crate) run: fn(&Setting<'_>) -> Outcome<Vec<Record>>,
+}
+
+/// All, in the order of the report.
+pub(crate) const ALL: &[Workload] = &[
+    Workload { name: "big", about: "one big file, MTU 1500, a bare wire", run: file::standard },
+    Workload { name: "jumbo", about: "one big file, MTU 9000, a bare wire", run: file::jumbo },
+    Workload { name: "memory", about: "from memory to memory, a bare wire", run: memory::run },
+    Workload { name: "small", about: "10,000 files, 121 MB, a bare wire", run: tree::small },
+    Workload {
+        name: "linear",
+        about: "xferctl with 10,000 and 100,000 files, a bare wire",
+        run: tree::linear,
+    },
+    Workload { name: "cold", about: "a cold file of 1 KiB, until it is in place", run: cold::run },
+    Workload { name: "far-small", about: "1,000 files of 10 KB, 1 Gbit/s, 50 ms RTT", run: tree::far },
+    Workload { name: "wires", about: "several wires at once, 1 ms RTT", run: wires::run },
+    Workload {
+        name: "wan",
+        about: "1 Gbit/s, 50 and 200 ms RTT, with loss: the steady rate",
+        run: wan::steady,
+    },
+    Workload {
+        name: "wan-file",
+        about: "500 MB over 1 Gbit/s, 50 and 200 ms RTT, start included",
+        run: wan::file,
+    },
+];
+
+/// A wire of `gbit` Gbit/s and `rtt_ms` ms RTT that loses `loss` of its packets in each direction; its queue holds one BDP.
+fn wire(gbit: u64, rtt_ms: u64, loss: f64) -> WireShape {
+    let delay_ns = rtt_ms * 1_000_000 / 2;
+    WireShape { rate_bps: Some(gbit * 1_000_000_000), delay_ns, loss, ..WireShape::default() }
+}
+
+/// One wire that does nothing.
+fn bare(mtu: u32) -> Config {
+    Config { mtu, ..Config::with_wires(1, WireShape::default()) }
+}
+
+/// How long a copy of `bytes` may take: a floor, and a slow tool's time for them.
+fn patience(bytes: u64) -> Duration {
+    const SLOW_BYTES_A_SECOND: u64 = 60_000_000;
+    Duration::from_secs(20 + bytes / SLOW_BYTES_A_SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_are_asked_for_by_a_word_of_their_name() {
+        let names = ["scp".to_owned(), "NC".to_owned()];
+        assert!(is_wanted(&names, "scp") && is_wanted(&names, "tar | nc") && !is_wanted(&names, "curl"));
+        assert!(is_wanted(&[], "curl"));
+    }
+}

@@ -1,0 +1,119 @@
+//! Things that are slow on purpose: a core that others want, a disk that lets so many bytes a second through.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Two cores that this process may use; `None`, and why, where there is but one.
+pub(crate) fn cores() -> Option<[usize; 2]> {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let mut cores = list.trim().split(',').flat_map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        first.parse::<usize>().unwrap()..=last.parse().unwrap()
+    });
+    let two = cores.next().zip(cores.next());
+    if two.is_none() {
+        println!("skipped: one end is slowed down beside another, which takes two cores");
+    }
+    two.map(|(one, other)| [one, other])
+}
+
+/// Programs that want all of a core.
+pub(crate) struct Busy(Vec<Child>);
+
+impl Busy {
+    pub(crate) fn on(core: usize, count: usize) -> Busy {
+        let mut spin = Command::new("taskset");
+        spin.args(["-c", &core.to_string(), "sh", "-c", "while :; do :; done"]);
+        Busy((0..count).map(|_| spin.spawn().unwrap()).collect())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            child.kill().and_then(|()| child.wait().map(drop)).expect("it ends");
+        }
+    }
+}
+
+/// A file system on a loop device, and the groups whose processes get so many bytes a second of it.
+pub(crate) struct SlowDisk {
+    mount: PathBuf,
+    device: String,
+    groups: [PathBuf; 2],
+}
+
+impl SlowDisk {
+    /// `size` bytes beneath `directory`; each process of a group reads or writes `rate` bytes a second.
+    pub(crate) fn new(directory: &Path, size: u64, rate: u64) -> SlowDisk {
+        let (image, mount) = (directory.join("image"), directory.join("mount"));
+        fs::File::create(&image).unwrap().set_len(size).unwrap();
+        fs::create_dir(&mount).unwrap();
+        must(Command::new("mkfs.ext4").arg("-q").arg(&image));
+        let device = must(Command::new("losetup").args(["--find", "--show"]).arg(&image)).trim().to_owned();
+        let number = fs::metadata(&device).unwrap().rdev();
+        let (major, minor) = (number >> 8 & 0xfff, number & 0xff);
+        let groups = ["read", "write"].map(|what| {
+            let name = format!("xfer-{what}-{}-{minor}", std::process::id());
+            let group = Path::new("/sys/fs/cgroup/blkio").join(name);
+            fs::create_dir(&group).expect("the blkio controller of cgroups");
+            let limit = group.join(format!("blkio.throttle.{what}_bps_device"));
+            fs::write(limit, format!("{major}:{minor} {rate}")).unwrap();
+            group
+        });
+        let disk = SlowDisk { mount, device, groups };
+        disk.attach();
+        disk
+    }
+
+    fn attach(&self) {
+        must(Command::new("mount").arg(&self.device).arg(&self.mount));
+    }
+
+    /// Its root, which everybody may write to.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.mount.clone()
+    }
+
+    /// What is on it is in no memory afterwards.
+    pub(crate) fn forget(&mut self) {
+        must(Command::new("umount").arg(&self.mount));
+        self.attach();
+    }
+
+    /// Words before a program that reads slowly.
+    pub(crate) fn reading(&self) -> Vec<OsString> {
+        self.within(0)
+    }
+
+    /// Words before a program that writes slowly.
+    pub(crate) fn writing(&self) -> Vec<OsString> {
+        self.within(1)
+    }
+
+    fn within(&self, group: usize) -> Vec<OsString> {
+        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.groups[group].display());
+        ["sh", "-c", &enter, "sh"].map(OsString::from).into()
+    }
+}
+
+impl Drop for SlowDisk {
+    fn drop(&mut self) {
+        must(Command::new("umount").arg(&self.mount));
+        must(Command::new("losetup").arg("--detach").arg(&self.device));
+        for group in &self.groups {
+            fs::remove_dir(group).expect("nothing runs in it");
+        }
+    }
+}
+
+/// Runs a program that must succeed; what it prints.
+fn must(command: &mut Command) -> String {
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", output.stderr.escape_ascii());
+    String::from_utf8(output.stdout).unwrap()
+}
