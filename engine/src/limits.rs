@@ -64,7 +64,7 @@ pub const CANCEL_HEARD: Duration = Duration::from_secs(1);
 /// Share of a window's active time, in percent, that a worker works at least when it is what holds a transfer up.
 pub const BUSY_PERCENT: u32 = 90;
 /// Share of the time in which a worker was ready to run, in percent, that it runs at least where a lack of processors holds it up.
-pub const STARVED_PERCENT: u32 = 2;
+pub const STARVED_PERCENT: u32 = 1;
 /// A transfer that was active for less has nothing that held it up.
 pub const VERDICT_MIN: Duration = Duration::from_millis(100);
 /// Longer latencies count as this.

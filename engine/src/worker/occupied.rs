@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_worker_with_little_to_do_is_late_and_not_occupied() {
         let last = look(0, 0, 0, 0);
-        assert_eq!(look(1, 0, 1, 45).since(last), Duration::from_millis(1));
+        assert_eq!(look(1, 0, 1, 150).since(last), Duration::from_millis(1));
         let least = STARVED_PERCENT.into();
         assert_eq!(
             look(0, 0, least, 100 - u64::from(STARVED_PERCENT)).since(last),

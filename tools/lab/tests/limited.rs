@@ -12,7 +12,7 @@ mod slow;
 
 use copying::{WAYS, Way, write_noise, xferctl};
 use serde_json::Value;
-use slow::{Busy, SlowDisk, cores};
+use slow::{AHEAD, Busy, SlowDisk, cores, free_cores};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -23,8 +23,10 @@ use std::sync::{Mutex, MutexGuard};
 use xfer_lab::{Config, Host, Lab, WireShape};
 
 const MIB: u64 = 1 << 20;
-/// Programs that want the slowed core, before an end that yields to them.
-const RIVALS: usize = 1;
+/// Programs that want the core of a slowed worker: it gets a quarter.
+const RIVALS: usize = 3;
+/// Niceness of an end that gets a quarter of a core beside one rival.
+const YIELDING: &str = "-5";
 
 /// Two of these beside each other would be each other's limit.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -45,17 +47,18 @@ fn words(words: &[&str]) -> Vec<OsString> {
 impl End {
     /// All of it on one core.
     fn on(core: usize) -> End {
-        End { before: words(&["taskset", "-c", &core.to_string()]), ..End::default() }
+        let core = core.to_string();
+        End { before: words(&["nice", "-n", AHEAD, "taskset", "-c", &core]), ..End::default() }
     }
 
     /// Its workers on one core.
     fn working_on(core: usize) -> End {
-        End { options: words(&["--cores", &core.to_string()]), ..End::default() }
+        End { before: words(&["nice", "-n", AHEAD]), options: words(&["--cores", &core.to_string()]) }
     }
 
-    /// Behind the other programs there.
+    /// Behind its rivals there.
     fn yielding(mut self) -> End {
-        self.before.splice(0..0, words(&["nice", "-n", "5"]));
+        self.before.splice(..3, words(&["nice", "-n", YIELDING]));
         self
     }
 }
@@ -164,7 +167,7 @@ fn digests_on_a_busy_core_are_the_limit() {
     for at in (0..2_048 * MIB).step_by(MIB as usize) {
         sparse.write_all_at(&[7; 4_096], at).unwrap();
     }
-    let _busy = Busy::on(here, RIVALS);
+    let _busy = Busy::on(here, 1);
     for way in WAYS {
         let summary = scene.copy(way, &from, &to, &End::on(here).yielding(), &End::on(there), &[]);
         assert_named(&summary, "hash", Some("src"));
@@ -174,13 +177,13 @@ fn digests_on_a_busy_core_are_the_limit() {
 /// The worker of the sender seals and sends on a busy core; nobody hashes, and files are read on both cores.
 #[test]
 fn a_sender_on_a_busy_core_is_the_limit() {
-    let Some([here, there]) = cores() else { return };
     let scene = Scene::up("sender");
+    let Some([here, there]) = free_cores() else { return };
     let (from, to) = (scene.directory("from"), scene.directory("to"));
     write_noise(&from.join("data"), 256 * MIB);
     let _busy = Busy::on(here, RIVALS);
     for way in WAYS {
-        let sender = End::working_on(here).yielding();
+        let sender = End::working_on(here);
         let summary = scene.copy(way, &from, &to, &sender, &End::on(there), &["--digest", "none"]);
         assert_named(&summary, "sender_cpu", Some("src"));
     }
@@ -189,13 +192,13 @@ fn a_sender_on_a_busy_core_is_the_limit() {
 /// The same for the worker of the receiver.
 #[test]
 fn a_receiver_on_a_busy_core_is_the_limit() {
-    let Some([here, there]) = cores() else { return };
     let scene = Scene::up("receiver");
+    let Some([here, there]) = free_cores() else { return };
     let (from, to) = (scene.directory("from"), scene.directory("to"));
     write_noise(&from.join("data"), 256 * MIB);
     let _busy = Busy::on(here, RIVALS);
     for way in WAYS {
-        let receiver = End::working_on(here).yielding();
+        let receiver = End::working_on(here);
         let options = ["--digest", "none", "--durability", "none"];
         let summary = scene.copy(way, &from, &to, &End::on(there), &receiver, &options);
         assert_named(&summary, "receiver_cpu", Some("dst"));

@@ -151,10 +151,10 @@ impl<C: Crypto> Connection<C> {
         Some(plan)
     }
 
-    /// Whether path `i` is not too far ahead of another that would send too. Where processors are what limits, a path whose worker gets
-    /// one less often would be left behind else. Who did not wait before gains nothing by it.
+    /// Whether path `i` is not too far ahead of another that would send too. Where the ends are what limits, a path that is asked second, or
+    /// whose worker gets a processor less often, would be left behind else. Who did not wait before gains nothing by it.
     fn may_take_turn(&mut self, now: Time, i: usize) -> bool {
-        if !self.paths.iter().any(Path::is_away) {
+        if self.paths.len() < 2 {
             return true;
         }
         let floor = self.paths.iter().filter(|p| p.waited).map(|p| p.turn).min();
