@@ -201,8 +201,11 @@ fn the_program_does_it_all_by_hand() {
 }
 
 /// Runs a script in a root directory that is no mount point, as a chroot's usually is: an empty folder into which
-/// everything of this root is mounted.
+/// everything of this root is mounted. Where this root is such a one itself, it has no propagation to change.
 const CHROOT: &str = r#"
+while read -r _ _ _ _ point _; do
+    mount --make-private "$point" 2>/dev/null || true
+done < /proc/self/mountinfo
 for entry in /*; do
     if [ -L "$entry" ]; then
         cp -P "$entry" "$ROOT/"
@@ -227,7 +230,10 @@ fn a_lab_works_in_a_chroot() {
         "$LAB" exec --name "$NAME" b -- ip -o addr show x2
     "#;
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-euc", CHROOT]).env("ROOT", &root).env("SCRIPT", script);
+    command
+        .args(["--mount", "--propagation", "unchanged", "sh", "-euc", CHROOT])
+        .env("ROOT", &root)
+        .env("SCRIPT", script);
     let output = command.env("NAME", &name).env("LAB", env!("CARGO_BIN_EXE_lab")).output().unwrap();
     for entry in std::fs::read_dir(&root).unwrap().flatten() {
         // The mounts went with the namespace; a folder that is not empty would be one that did not.

@@ -34,6 +34,11 @@ const JOBS: &[Job] = &[
     },
     Job { name: "copies", about: "whole files over a long, lossy wire in the lab, five seeds", run: copies },
     Job {
+        name: "verdicts",
+        about: "`limited_by` where a processor is the limit, on a machine that is otherwise free",
+        run: verdicts,
+    },
+    Job {
         name: "wan",
         about: "targets of long and of several wires in the lab, or as `wan CASE...` those whose names hold a CASE",
         run: wan,
@@ -47,7 +52,7 @@ const JOBS: &[Job] = &[
 pub(crate) fn run(args: &[String]) -> Outcome {
     let Some((name, rest)) = args.split_first() else {
         println!("cargo xtask long WHAT:");
-        JOBS.iter().for_each(|job| println!("  {:<6} {}", job.name, job.about));
+        JOBS.iter().for_each(|job| println!("  {:<8} {}", job.name, job.about));
         return Ok(());
     };
     let job = JOBS.iter().find(|job| job.name == name);
@@ -85,6 +90,13 @@ fn copies(args: &[String]) -> Outcome {
         return Err(Failure::usage("long copies takes no arguments"));
     }
     test::in_lab(&["--release", "--test", "copy_wires"], &["--ignored"])
+}
+
+fn verdicts(args: &[String]) -> Outcome {
+    if !args.is_empty() {
+        return Err(Failure::usage("long verdicts takes no arguments"));
+    }
+    test::in_lab(&["--release", "--test", "limited"], &["--ignored"])
 }
 
 fn wan(args: &[String]) -> Outcome {

@@ -5,42 +5,20 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 /// Niceness of programs whose shares of a core a test is about: whatever else runs on this machine gets little.
 pub(crate) const AHEAD: &str = "-10";
 
-/// Two cores that this process may use; `None`, and why, where there is but one.
-pub(crate) fn cores() -> Option<[usize; 2]> {
+/// Two cores that this process may use: one end is slowed down beside another.
+pub(crate) fn cores() -> [usize; 2] {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
     let mut cores = list.trim().split(',').flat_map(|part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         first.parse::<usize>().unwrap()..=last.parse().unwrap()
     });
-    let two = cores.next().zip(cores.next());
-    if two.is_none() {
-        println!("skipped: one end is slowed down beside another, which takes two cores");
-    }
-    two.map(|(one, other)| [one, other])
-}
-
-/// The same where nobody else keeps the machine busy: elsewhere both ends would wait for processors, and neither alone is the limit.
-pub(crate) fn free_cores() -> Option<[usize; 2]> {
-    let (before, span) = (busy_ticks(), Duration::from_millis(300));
-    std::thread::sleep(span);
-    // A hundred ticks a second (USER_HZ): other programs took less than a third of one core.
-    let free = busy_ticks() - before < 10;
-    if !free {
-        println!("skipped: other programs keep the cores busy, so that no end alone can be the limit");
-    }
-    cores().filter(|_| free)
-}
-
-/// Processor time of all programs of this machine (`/proc/stat`: user, nice, system).
-fn busy_ticks() -> u64 {
-    let stat = fs::read_to_string("/proc/stat").unwrap();
-    stat.split_whitespace().skip(1).take(3).map(|field| field.parse::<u64>().unwrap()).sum()
+    let (one, other) = cores.next().zip(cores.next()).expect("this test needs two cores");
+    [one, other]
 }
 
 /// Programs that want all of a core.

@@ -144,6 +144,10 @@ mod tests {
         };
         let mut by_argument = tail().arg(scratch.join("lab")).stdout(Stdio::null()).spawn().unwrap();
         let mut by_variable = tail().env(SCRATCH_VARIABLE, &scratch).spawn().unwrap();
+        // A process that was started just now has no words yet.
+        while users_of(&scratch).unwrap().len() < 2 {
+            std::thread::yield_now();
+        }
         clean(&scratch, Some(&lab)).unwrap();
         assert!(!scratch.exists());
         assert!(!by_argument.wait().unwrap().success());
