@@ -490,6 +490,24 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_pending_train_is_behind_all_that_is_settled() {
+        let mut log = log(&[(2, 0, data(0, 2_000)), (1, 1, data(2_000, 2_100)), (1, 5, data(2_100, 2_200))]);
+        let oldest = |log: &SentLog| log.oldest_pending().map(|(train, pending)| (train.first, pending));
+        assert_eq!(oldest(&log), Some((0, 3)));
+        acknowledge(&mut log, &[2..=2, 0..=0]).expect("sent");
+        assert_eq!(oldest(&log), Some((0, 2)));
+        log.detect(at(5), Duration::from_millis(1), |_, _| ());
+        assert_eq!(oldest(&log), Some((3, 1)), "behind one that was lost and one that arrived");
+        assert_eq!(log.pending().count(), 1);
+        acknowledge(&mut log, &[3..=3]).expect("sent");
+        assert_eq!(oldest(&log), None);
+        log.push(Train::new(4, 1, at(6), (100, 100), data(2_200, 2_300)));
+        assert_eq!(oldest(&log), Some((4, 1)));
+        acknowledge(&mut log, &[0..=4]).expect("sent");
+        assert_eq!((oldest(&log), log.in_flight()), (None, 0));
+    }
+
+    #[test]
     fn forsaking_loses_all_in_flight_once() {
         let mut log = log(&[(2, 0, data(0, 2_000)), (1, 0, Content::MtuProbe)]);
         assert_eq!(log.forsake(|_, _| ()).bytes, 1_572);

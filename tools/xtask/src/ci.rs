@@ -1,7 +1,8 @@
-//! `ci`: format, lints, docs, drift and licences, then `test`: what `.ci/run` calls.
+//! `ci`: format, lints, docs, drift, licences and counts, then `test`: what `.ci/run` calls.
 
 use std::time::Instant;
 
+use crate::counts;
 use crate::generate;
 use crate::long;
 use crate::step::{Failure, Outcome, Step};
@@ -29,6 +30,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             "==> cargo deny: not run, it is not installed; `cargo xtask long deny` installs and runs it"
         );
     }
+    counts::check()?;
     test::run(&[])?;
     eprintln!("ci: all steps passed in {:.0} min", started.elapsed().as_secs_f64() / 60.0);
     Ok(())

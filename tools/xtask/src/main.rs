@@ -5,6 +5,7 @@
 mod bench;
 mod blake3;
 mod ci;
+mod counts;
 mod demo;
 mod generate;
 mod json;
@@ -68,18 +69,23 @@ const VERBS: &[Verb] = &[
         run: sim::run,
     },
     Verb {
+        name: "bench",
+        usage: "bench compare|micro|counts",
+        about: "xferctl beside other tools (root); the engine's parts in time, or in instructions against benches/counts.txt",
+        run: bench::run,
+    },
+    Verb {
         name: "long",
         usage: "long [WHAT]",
         about: "what takes too long for every change; without WHAT lists it",
         run: long::run,
     },
     Verb {
-        name: "bench",
-        usage: "bench compare [OPTIONS]",
-        about: "xferctl beside other tools, measured in one run; --list names workloads and tools (root)",
-        run: bench::run,
+        name: "ci",
+        usage: "ci",
+        about: "format, lints, docs, drift, licences, counts, then test",
+        run: ci::run,
     },
-    Verb { name: "ci", usage: "ci", about: "format, lints, docs, drift, licences, then test", run: ci::run },
 ];
 
 fn main() -> ExitCode {

@@ -39,6 +39,9 @@ pub(crate) const REFERENCE: &[Need] = &[
     Need { probe: Probe::PythonModule("cryptography"), package: "python3-cryptography" },
 ];
 
+/// What counts instructions.
+pub(crate) const COUNTS: &[Need] = &[Need { probe: Probe::Program("valgrind"), package: "valgrind" }];
+
 /// What the lab's targets are measured beside.
 pub(crate) const PEERS: &[Need] = &[Need { probe: Probe::Program("iperf3"), package: "iperf3" }];
 

@@ -30,6 +30,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     setup::check_namespaces()?;
     tidy::run(&[])?;
     workspace_tests(filter)?;
+    network_simulation(filter)?;
     if filter.is_none() {
         no_std()?;
         reference()?;
@@ -43,6 +44,14 @@ fn workspace_tests(filter: Option<&str>) -> Outcome {
     Step::cargo("workspace tests", ["test", "--workspace", "--exclude", "xfer-lab", "--no-fail-fast"])
         .args(filter)
         .env(sim::SEEDS_VARIABLE, seeds)
+        .run()
+}
+
+/// The protocol over modelled wires against its committed figures: a minute of processor time, in the release profile only.
+fn network_simulation(filter: Option<&str>) -> Outcome {
+    Step::cargo("network simulation", ["test", "-p", "xfer-proto", "--release", "--test", "netsim"])
+        .args(filter)
+        .env("INSTA_UPDATE", "no")
         .run()
 }
 

@@ -58,6 +58,11 @@ impl Sampler {
         self.lost = self.lost.saturating_add(bytes);
     }
 
+    /// Takes back what was counted as lost and had only been late.
+    pub fn on_spurious_loss(&mut self, bytes: u64) {
+        self.lost = self.lost.saturating_sub(bytes);
+    }
+
     /// Marks what is sent from now on as limited by the application, until `in_flight` bytes are delivered.
     pub fn app_limited(&mut self, in_flight: u64) {
         self.app_limited_until = self.delivered.saturating_add(in_flight).max(1);
@@ -83,7 +88,8 @@ impl Sampler {
             return sample;
         }
         self.delivered_time = ack.now;
-        self.first_sent_time = ack.newest_sent_time;
+        // An ACK of late packets alone must not make the next spans longer than they are.
+        self.first_sent_time = self.first_sent_time.max(ack.newest_sent_time);
         let send_span = ack.newest_sent_time.since(snapshot.first_sent_time);
         let ack_span = ack.now.since(snapshot.delivered_time);
         let span = send_span.max(ack_span);
@@ -152,6 +158,25 @@ mod tests {
         assert_eq!(third.delivered, 2000);
         let sample = sampler.on_ack(&ack(202, 1000, 152, third), Duration::from_millis(50));
         assert_eq!(sample.rate, Some(1_000_000 / 51));
+    }
+
+    #[test]
+    fn an_ack_of_late_packets_alone_makes_no_span_longer() {
+        let mut sampler = Sampler::default();
+        let late = sampler.on_sent(at(100), 1000, 0);
+        let newer = sampler.on_sent(at(110), 1000, 1000);
+        sampler.on_ack(&ack(160, 1000, 110, newer), Duration::from_millis(50));
+        sampler.on_ack(&ack(161, 1000, 100, late), Duration::from_millis(50));
+        assert_eq!(sampler.on_sent(at(162), 1000, 1).first_sent_time, at(110));
+    }
+
+    #[test]
+    fn what_was_only_late_is_not_lost() {
+        let mut sampler = Sampler::default();
+        let snapshot = sampler.on_sent(at(100), 3000, 0);
+        sampler.on_loss(2000);
+        sampler.on_spurious_loss(1500);
+        assert_eq!(sampler.on_ack(&ack(150, 1000, 100, snapshot), Duration::from_millis(50)).lost, 500);
     }
 
     #[test]

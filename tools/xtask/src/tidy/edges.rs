@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("libxfer", &["xfer-engine", "xfer-client"]),
     ("xferctl", &["xfer-client", "xfer-node"]),
     ("xfer-lab", &["xfer-netem"]),
+    ("xfer-benches", &["xfer-engine", "xfer-proto"]),
     ("xfer-compare", &["xfer-lab"]),
     ("xfer-no-std", &["xfer-proto"]),
     ("xtask", &[]),
