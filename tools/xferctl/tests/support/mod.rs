@@ -203,14 +203,19 @@ pub(crate) fn signal(child: &Child, name: &str) {
 
 /// Waits for a process, but not for ever.
 pub(crate) fn wait(child: &mut Child) -> ExitStatus {
+    ended(child).expect("the process ends")
+}
+
+/// Waits for a process; none when it does not end in [`PATIENCE`].
+pub(crate) fn ended(child: &mut Child) -> Option<ExitStatus> {
     let end = Instant::now() + PATIENCE;
-    loop {
+    while Instant::now() < end {
         if let Some(status) = child.try_wait().unwrap() {
-            return status;
+            return Some(status);
         }
-        assert!(Instant::now() < end, "the process does not end");
         std::thread::sleep(Duration::from_millis(10));
     }
+    None
 }
 
 /// Bytes that no codec and no offset leaves alike.

@@ -7,7 +7,7 @@
 pub(crate) mod journal;
 pub(crate) mod tree;
 
-use crate::support::{Home, PATIENCE, signal, wait};
+use crate::support::{Home, PATIENCE, ended, signal};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
@@ -181,7 +181,11 @@ impl Process {
 
     /// Waits for its end.
     pub(crate) fn finish(mut self) -> Done {
-        let status = wait(&mut self.child);
+        let Some(status) = ended(&mut self.child) else {
+            self.kill();
+            let told: Vec<Value> = self.lines.iter().cloned().chain(self.incoming.iter()).collect();
+            panic!("it does not end; it told {told:#?}");
+        };
         let mut lines = std::mem::take(&mut self.lines);
         lines.extend(self.incoming.iter());
         let stderr = self.errors.take().expect("ended once").join().expect("no panic");
