@@ -6,7 +6,10 @@ use crate::setup;
 use crate::step::{Failure, Outcome, Step};
 use crate::workspace;
 
-const USAGE: &str = "usage: cargo xtask bench compare [--quick] [--only WORKLOAD] [--peers LIST] [--list] | micro [FILTER] | counts [--bless]";
+const USAGE: &str = "usage: cargo xtask bench compare [--quick | --record | --report] [--only WORKLOAD] [--peers LIST] [--list] | micro [FILTER] | counts [--bless]";
+
+/// Memory to memory over QUIC libraries, a package of its own.
+pub(crate) const QUIC: &str = "benches/compare/quic";
 
 /// `bench WHAT [ARGS...]`.
 ///
@@ -38,6 +41,25 @@ fn compare(options: &[String]) -> Outcome {
     let programs = workspace::build_release(&["xferctl", "xfer-lab"])?;
     let words = ["build", "--release", "--bins", "-p", "xfer-compare"];
     Step::cargo("build the comparison", words).run()?;
+    quic("tests of the QUIC programs", &["test", "--release"])?.run()?;
+    quic("build the QUIC programs", &["build", "--release"])?.run()?;
     let compare = programs.lab.with_file_name("compare");
     setup::as_root(&compare.display().to_string())?.named("bench compare").args(options).run()
+}
+
+/// Format and lints of the QUIC programs, which are not members of the workspace: no build but that of the comparison needs them.
+///
+/// # Errors
+/// They have findings.
+pub(crate) fn lint_quic() -> Outcome {
+    let dir = workspace::root().join(QUIC);
+    Step::cargo("format of the QUIC programs", ["fmt", "--check"]).dir(&dir).run()?;
+    quic("lints of the QUIC programs", &["clippy", "--all-targets"])?.args(["--", "-D", "warnings"]).run()
+}
+
+/// A cargo command on the QUIC programs. They share the target folder, so that their program lies beside the others and what both
+/// use is built once.
+fn quic(name: &str, words: &[&str]) -> Outcome<Step> {
+    let step = Step::cargo(name, words.iter().copied()).args(["--locked", "--target-dir"]);
+    Ok(step.args([&workspace::target_dir()?]).dir(&workspace::root().join(QUIC)))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::bench;
 use crate::counts;
 use crate::generate;
 use crate::long;
@@ -21,6 +22,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     Step::cargo("lints", ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"])
         .run()?;
     test::lint_no_std()?;
+    bench::lint_quic()?;
     Step::cargo("docs", ["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run()?;
     generate::run(&["--check".to_owned()])?;
     if long::has_deny() {

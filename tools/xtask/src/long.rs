@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
+use crate::bench;
 use crate::setup;
 use crate::sim;
 use crate::step::{Failure, Outcome, Step, output};
@@ -129,7 +130,12 @@ pub(crate) fn has_deny() -> bool {
 /// # Errors
 /// A crate breaks a rule of deny.toml.
 pub(crate) fn run_deny() -> Outcome {
-    Step::cargo("cargo deny", ["deny", "check", "licenses", "bans", "sources"]).run()
+    let rules = ["check", "--config", "deny.toml", "licenses", "bans", "sources"];
+    for manifest in ["Cargo.toml".to_owned(), format!("{}/Cargo.toml", bench::QUIC)] {
+        let words = ["deny", "--locked", "--manifest-path", &manifest].into_iter().chain(rules);
+        Step::cargo("cargo deny", words).run()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

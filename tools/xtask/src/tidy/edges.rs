@@ -20,6 +20,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("xfer-lab", &["xfer-netem"]),
     ("xfer-benches", &["xfer-engine", "xfer-proto"]),
     ("xfer-compare", &["xfer-lab"]),
+    ("xfer-quic", &[]),
     ("xfer-no-std", &["xfer-proto"]),
     ("xtask", &[]),
 ];
