@@ -4,9 +4,9 @@ use std::fs;
 use std::process::Command;
 
 use super::http::{OPENSSL, certificate};
-use super::{ENCRYPTED, Guards, Job, PLAIN, Peer, Program, Serving, VERIFIED, What, packaged};
+use super::{ENCRYPTED, Guards, Job, PLAIN, Peer, Program, Serving, VERIFIED, What, as_host, packaged};
 use crate::failure::{Doing, Failure, Outcome};
-use crate::line::{Line, quote};
+use crate::line::Line;
 
 /// One and eight streams, with checksum, encrypted; small files pipelined and concurrently.
 pub(super) fn all() -> Vec<Box<dyn Peer>> {
@@ -55,17 +55,6 @@ fn credentials(job: &Job<'_>) -> Outcome {
     job.write("gridmap", "\"/CN=a\" root\n").map(drop)
 }
 
-/// Runs what follows as host `name` with a table of hosts: Globus wants every address to have a name, and the lab has no
-/// name service.
-fn as_host(job: &Job<'_>, name: &str) -> Line {
-    let hosts = job.dir.join("hosts");
-    let script = format!(
-        "mount --bind {} /etc/hosts && hostname {name} && exec \"$@\"",
-        quote(&hosts.display().to_string())
-    );
-    Line::new("unshare").args("--mount --uts sh -c").arg(script).arg("sh")
-}
-
 /// `env` with the variables by which end `name` finds its credentials.
 fn with_credentials(job: &Job<'_>, name: &str) -> Line {
     let dir = job.dir.display();
@@ -100,7 +89,7 @@ impl Peer for GridFtp {
     }
 
     fn serve(&self, job: &Job<'_>) -> Outcome<Vec<Serving>> {
-        job.write("hosts", &format!("127.0.0.1 localhost\n{} a\n{} b\n", job.client, job.node))?;
+        job.write_hosts()?;
         let line = if self.guards.encrypted {
             credentials(job)?;
             with_credentials(job, "b").arg("globus-gridftp-server")

@@ -6,6 +6,7 @@ mod gridftp;
 mod http;
 mod lftp;
 mod nbd;
+mod nfs;
 mod pipes;
 mod rclone;
 mod rsync;
@@ -14,13 +15,14 @@ mod ssh;
 mod strangers;
 mod udp;
 pub(crate) mod xfer;
+mod xrootd;
 
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Doing, Outcome};
-use crate::line::Line;
+use crate::line::{Line, quote};
 use crate::process::Ready;
 
 /// A tool that copies from host to host.
@@ -160,10 +162,27 @@ impl Job<'_> {
         Ok(path)
     }
 
+    /// Writes the table of hosts for [`as_host`].
+    fn write_hosts(&self) -> Outcome {
+        let table = format!("127.0.0.1 localhost\n{} a\n{} b\n", self.client, self.node);
+        self.write("hosts", &table).map(drop)
+    }
+
     /// Makes the target's own directory, for tools that fill one.
     fn make_target(&self) -> Outcome {
         fs::create_dir_all(&self.target).doing(format_args!("make {}", self.target.display()))
     }
+}
+
+/// Runs what follows as host `name` with a table of hosts: some tools want every address to have
+/// a name, and the lab has no name service. [`Job::write_hosts`] made the table.
+fn as_host(job: &Job<'_>, name: &str) -> Line {
+    let hosts = job.dir.join("hosts");
+    let script = format!(
+        "mount --bind {} /etc/hosts && hostname {name} && exec \"$@\"",
+        quote(&hosts.display().to_string())
+    );
+    Line::new("unshare").args("--mount --uts sh -c").arg(script).arg("sh")
 }
 
 /// All peers; the product first.
@@ -179,7 +198,7 @@ pub(crate) fn all() -> Vec<Box<dyn Peer>> {
         gridftp::all,
         nbd::all,
     ];
-    let more = [rclone::all, samba::all, udp::all, strangers::all];
+    let more = [rclone::all, samba::all, nfs::all, xrootd::all, udp::all, strangers::all];
     families.iter().chain(&more).flat_map(|family| family()).collect()
 }
 
