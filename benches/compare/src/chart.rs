@@ -1,4 +1,4 @@
-//! Charts as SVG: a bar for each tool at its median, with a line from its least to its most.
+//! Charts as SVG: a bar for each tool at its median, with a line from its least to its most; what the bars' colours say stands above.
 
 use std::fs;
 use std::path::Path;
@@ -18,22 +18,52 @@ const MARGIN: i32 = 14;
 const BARS_LEFT: i32 = 290;
 /// Room to the right of the longest bar, for its figure.
 const FIGURE_WIDTH: i32 = 150;
-const HEAD_HEIGHT: i32 = 44;
+const HEAD_HEIGHT: i32 = 66;
+const TITLE_MIDDLE: i32 = 20;
+const LEGEND_MIDDLE: i32 = 46;
+/// From the start of one entry of the legend to that of the next.
+const LEGEND_STEP: i32 = 140;
+const LEGEND_SIDE: i32 = 11;
 const BAR_HEIGHT: i32 = 16;
 const BAR_STEP: i32 = 23;
 
-/// Ours; others encrypted; others plain; limits.
 const OURS: RGBColor = RGBColor(0xd9, 0x5f, 0x02);
 const ENCRYPTED: RGBColor = RGBColor(0x1b, 0x6c, 0xa8);
 const PLAIN: RGBColor = RGBColor(0x9a, 0xa5, 0xb1);
+const LIMIT: RGBColor = RGBColor(0xf3, 0xc9, 0x9f);
 const INK: RGBColor = RGBColor(0x24, 0x29, 0x2f);
 const PAPER: RGBColor = RGBColor(0xff, 0xff, 0xff);
+
+/// The colours in the order of the legend, and what has them.
+const LEGEND: [(RGBColor, &str); 4] = [
+    (OURS, "xferctl"),
+    (LIMIT, "limit of its stages"),
+    (ENCRYPTED, "others, encrypted"),
+    (PLAIN, "others, plain"),
+];
+
+fn colour(record: &Record) -> RGBColor {
+    match (record.ours, record.encrypted) {
+        (true, _) if record.peer.starts_with("limit") => LIMIT,
+        (true, _) => OURS,
+        (false, true) => ENCRYPTED,
+        (false, false) => PLAIN,
+    }
+}
 
 /// The file of the chart of the `index`th case of a workload; none where no record has a figure.
 pub(crate) fn file_name(workload: &str, index: usize, records: &[Record]) -> Option<String> {
     let has_figures = records.iter().any(|record| record.spread().is_some());
     let number = if index == 0 { String::new() } else { format!("-{}", index + 1) };
     has_figures.then(|| format!("{workload}{number}.svg"))
+}
+
+/// Removes all charts from `dir`, also those of cases that are no more.
+pub(crate) fn clear(dir: &Path) -> Outcome {
+    let Ok(entries) = fs::read_dir(dir) else { return Ok(()) };
+    let charts = entries.flatten().map(|entry| entry.path());
+    let mut charts = charts.filter(|path| path.extension().is_some_and(|kind| kind == "svg"));
+    charts.try_for_each(|path| fs::remove_file(&path).doing(format_args!("remove {}", path.display())))
 }
 
 /// Writes the charts of all cases of a run into `dir`.
@@ -60,12 +90,8 @@ fn draw(case: &str, records: &[Record]) -> Outcome<String> {
         paper.bar((0, 0), (WIDTH, height), PAPER)?;
         let unit = records.first().map_or("", |record| record.unit.name());
         let way = if records.first().is_some_and(|record| record.unit.is_rate()) { "more" } else { "less" };
-        paper.text(
-            &format!("{case}: {unit}, {way} is better"),
-            (MARGIN, HEAD_HEIGHT / 2),
-            15.0,
-            HPos::Left,
-        )?;
+        paper.text(&format!("{case}: {unit}, {way} is better"), (MARGIN, TITLE_MIDDLE), 15.0, HPos::Left)?;
+        draw_legend(&mut paper, &bars)?;
         for (at, (record, spread)) in bars.iter().enumerate() {
             let top = HEAD_HEIGHT + BAR_STEP * at as i32;
             draw_bar(&mut paper, record, *spread, most, top)?;
@@ -75,17 +101,28 @@ fn draw(case: &str, records: &[Record]) -> Outcome<String> {
     Ok(svg)
 }
 
+/// Of the colours that the bars have.
+fn draw_legend(paper: &mut Paper<'_>, bars: &[(&Record, Spread)]) -> Outcome {
+    let used = LEGEND.iter().filter(|(one, _)| bars.iter().any(|(record, _)| colour(record) == *one));
+    for (at, (one, text)) in used.enumerate() {
+        let left = MARGIN + LEGEND_STEP * at as i32;
+        let top = LEGEND_MIDDLE - LEGEND_SIDE / 2;
+        paper.bar((left, top), (left + LEGEND_SIDE, top + LEGEND_SIDE), *one)?;
+        paper.text(text, (left + LEGEND_SIDE + 6, LEGEND_MIDDLE), 12.0, HPos::Left)?;
+    }
+    Ok(())
+}
+
 fn draw_bar(paper: &mut Paper<'_>, record: &Record, spread: Spread, most: f64, top: i32) -> Outcome {
     let room = f64::from(WIDTH - BARS_LEFT - FIGURE_WIDTH);
     let reach = |value: f64| BARS_LEFT + if most > 0.0 { (value / most * room).round() as i32 } else { 0 };
     let middle = top + BAR_HEIGHT / 2;
-    let colour = match (record.ours, record.encrypted) {
-        (true, _) => OURS,
-        (false, true) => ENCRYPTED,
-        (false, false) => PLAIN,
-    };
     paper.text(&record.peer, (BARS_LEFT - 8, middle), 12.0, HPos::Right)?;
-    paper.bar((BARS_LEFT, top), (reach(spread.median).max(BARS_LEFT + 1), top + BAR_HEIGHT), colour)?;
+    paper.bar(
+        (BARS_LEFT, top),
+        (reach(spread.median).max(BARS_LEFT + 1), top + BAR_HEIGHT),
+        colour(record),
+    )?;
     paper.line((reach(spread.min), middle), (reach(spread.max), middle))?;
     let figure = format!("{} {}", digits(spread.median), record.guards());
     paper.text(&figure, (reach(spread.max) + 6, middle), 12.0, HPos::Left)

@@ -28,6 +28,9 @@ pub(crate) const PORTS: std::ops::Range<u16> = 20_000..32_000;
 pub(crate) const CAUSE_CHARS_MAX: usize = 160;
 /// Largest TCP buffers that the hosts allow, bytes, so that no peer is held by them.
 pub(crate) const TCP_BUFFER_BYTES_MAX: u64 = 64 << 20;
+/// What a wire that is held to a rate lets out at once, bytes, as tc reads them: two trains. And what may wait there.
+pub(crate) const HOLD_BURST_BYTES: &str = "131072";
+pub(crate) const HOLD_QUEUE_BYTES: &str = "1048576";
 
 const _: () = assert!(PORTS.end - PORTS.start > 1_000 * PORTS_OF_RUN);
 const _: () = assert!(COLD_POLL.as_nanos() < SAMPLE_EVERY.as_nanos());

@@ -22,11 +22,13 @@ mod scratch;
 mod stage;
 mod statistics;
 mod table;
+mod targets;
 mod workloads;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
@@ -36,7 +38,7 @@ use crate::limits::END_TIMEOUT;
 use crate::peers::Peer;
 use crate::record::Run;
 use crate::scratch::Scratch;
-use crate::workloads::{Setting, Workload};
+use crate::workloads::{Scale, Setting, Workload};
 
 /// A signal has come: no more figures.
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
@@ -48,6 +50,12 @@ struct Args {
     /// Smaller files, shorter flows, three rounds
     #[arg(long)]
     quick: bool,
+    /// What is recorded: all workloads within 35 minutes
+    #[arg(long, conflicts_with = "quick")]
+    record: bool,
+    /// Measure nothing: write report and charts again from the results
+    #[arg(long)]
+    report: bool,
     /// Only these workloads; --list names them
     #[arg(long, value_name = "WORKLOAD", value_delimiter = ',')]
     only: Vec<String>,
@@ -77,6 +85,21 @@ struct Args {
     xferctl: Option<PathBuf>,
 }
 
+impl Args {
+    fn scale(&self) -> Scale {
+        match (self.quick, self.record) {
+            (true, _) => Scale::Quick,
+            (false, true) => Scale::Record,
+            (false, false) => Scale::Full,
+        }
+    }
+
+    /// Where what is written goes.
+    fn out(&self) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+    }
+}
+
 fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,6 +111,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Outcome {
+    if args.report {
+        return report::write(&args.out());
+    }
     peers::xfer::set_program(xferctl(args)?)?;
     let all = peers::all();
     let chosen: Vec<&dyn Peer> =
@@ -105,24 +131,26 @@ fn run(args: &Args) -> Outcome {
         dir: scratch.dir(),
         peers: chosen,
         names: &args.peers,
-        quick: args.quick,
+        scale: args.scale(),
         rounds: args.runs,
         size: args.size.map(|mib| mib << 20),
     };
-    let out = args.out.clone().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    let out = args.out();
     for workload in &workloads {
         eprintln!("{}: {}", workload.name, workload.about);
+        let started = Instant::now();
         let result = (workload.run)(&setting);
         if IS_ENDING.load(Ordering::SeqCst) {
             // What is taken down under a workload spoils its figures; the other thread ends the process.
             std::thread::park_timeout(END_TIMEOUT);
         }
         let records = result?;
+        eprintln!("{}: took {} s", workload.name, started.elapsed().as_secs());
         for (case, records) in table::cases(&records) {
             print!("{}", table::plain(&case, &records));
         }
         if !args.no_write {
-            record::save(&out.join("results"), &describe(workload, args), &records)?;
+            record::save(&out.join("results"), &describe(workload, args, started.elapsed()), &records)?;
             report::write(&out)?;
         }
     }
@@ -165,10 +193,12 @@ fn list(workloads: &[&Workload], peers: &[&dyn Peer]) -> Outcome {
 }
 
 /// How a workload's figures came to be.
-fn describe(workload: &Workload, args: &Args) -> Run {
+fn describe(workload: &Workload, args: &Args, took: Duration) -> Run {
     let mut command = format!("cargo xtask bench compare --only {}", workload.name);
-    if args.quick {
-        command += " --quick";
+    match args.scale() {
+        Scale::Quick => command += " --quick",
+        Scale::Record => command += " --record",
+        Scale::Full => {}
     }
     if !args.peers.is_empty() {
         command += &format!(" --peers {}", args.peers.join(","));
@@ -183,6 +213,7 @@ fn describe(workload: &Workload, args: &Args) -> Run {
         workload: workload.name.into(),
         command,
         day: host::day(),
+        seconds: took.as_secs(),
         machine: host::machine(),
         commit: host::commit(checkout),
     }

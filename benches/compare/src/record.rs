@@ -96,6 +96,8 @@ pub(crate) struct Run {
     pub(crate) command: String,
     /// Day, as 2026-11-21.
     pub(crate) day: String,
+    /// How long it took.
+    pub(crate) seconds: u64,
     /// Processor, cores, kernel.
     pub(crate) machine: String,
     /// The product's commit.
@@ -158,16 +160,22 @@ pub(crate) mod tests {
         }
     }
 
+    /// How the figures of a workload came to be.
+    pub(crate) fn run(workload: &str) -> Run {
+        Run {
+            workload: workload.into(),
+            command: format!("cargo xtask bench compare --only {workload}"),
+            day: "2026-11-21".into(),
+            seconds: 61,
+            machine: "m".into(),
+            commit: "0".into(),
+        }
+    }
+
     #[test]
     fn what_is_saved_is_read_again() {
         let dir = tempfile::tempdir().unwrap();
-        let run = Run {
-            workload: "big".into(),
-            command: "c".into(),
-            day: "d".into(),
-            machine: "m".into(),
-            commit: "0".into(),
-        };
+        let run = run("big");
         let records = [sample("nc", Unit::Gbit, &[1.5, 2.0]), sample("scp", Unit::Seconds, &[])];
         save(dir.path(), &run, &records).unwrap();
         assert_eq!(load(dir.path(), "big").unwrap(), Some((run, records.to_vec())));

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use xfer_lab::{Config, Host, Lab};
 
 use crate::failure::{Doing, Failure, Outcome};
-use crate::limits::{PORTS, PORTS_OF_RUN, TCP_BUFFER_BYTES_MAX};
+use crate::limits::{HOLD_BURST_BYTES, HOLD_QUEUE_BYTES, PORTS, PORTS_OF_RUN, TCP_BUFFER_BYTES_MAX};
 
 /// Two hosts that are up, taken down with everything that runs on them when this is dropped.
 pub(crate) struct Stage {
@@ -54,6 +54,22 @@ impl Stage {
             command.args(["addr", "change", &address, "brd", "+", "dev", "x1"]);
             if !command.status().doing("start ip")?.success() {
                 return Err(Failure::new(format!("host {} gets no broadcast address", side.host.name())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds what both hosts send over `wire`, from 1, to `gbit` Gbit/s, by the kernel.
+    pub(crate) fn hold(&self, wire: usize, gbit: u64) -> Outcome {
+        for side in [&self.client, &self.node] {
+            let mut command = side.host.command("tc");
+            command.args(["qdisc", "add", "dev", &format!("x{wire}"), "root", "tbf", "rate"]);
+            command.arg(format!("{gbit}gbit")).args(["burst", HOLD_BURST_BYTES, "limit", HOLD_QUEUE_BYTES]);
+            if !command.status().doing("start tc")?.success() {
+                return Err(Failure::new(format!(
+                    "tc does not hold wire {wire} of host {}",
+                    side.host.name()
+                )));
             }
         }
         Ok(())

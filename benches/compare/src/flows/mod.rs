@@ -2,6 +2,7 @@
 
 mod iperf;
 mod ours;
+mod quic;
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub(crate) use iperf::Iperf;
 pub(crate) use ours::{Ours, has_verb};
+pub(crate) use quic::Quic;
 
 use crate::account::Cost;
 use crate::failure::{Doing, Failure, Outcome};

@@ -24,18 +24,42 @@ pub(crate) struct Setting<'a> {
     pub(crate) peers: Vec<&'a dyn Peer>,
     /// Words of which a flow's name must hold one; all without any.
     pub(crate) names: &'a [String],
-    /// Smaller and shorter.
-    pub(crate) quick: bool,
+    pub(crate) scale: Scale,
     /// Rounds that were asked for.
     pub(crate) rounds: Option<usize>,
     /// Bytes of a big file that were asked for.
     pub(crate) size: Option<u64>,
 }
 
+/// How much is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scale {
+    /// Minutes: everything small, three rounds.
+    Quick,
+    /// What is recorded: all workloads within 35 minutes.
+    Record,
+    /// Everything, every time, hours.
+    Full,
+}
+
 impl Setting<'_> {
-    /// Rounds of a case: as asked for, else three, or `full` of a whole run.
-    fn rounds(&self, full: usize) -> usize {
-        self.rounds.unwrap_or(if self.quick { 3 } else { full })
+    /// The one of three that belongs to the scale.
+    fn pick<T>(&self, quick: T, record: T, full: T) -> T {
+        match self.scale {
+            Scale::Quick => quick,
+            Scale::Record => record,
+            Scale::Full => full,
+        }
+    }
+
+    /// Rounds of a case: as asked for, else three of a quick run, or these.
+    fn rounds(&self, record: usize, full: usize) -> usize {
+        self.rounds.unwrap_or(self.pick(3, record, full))
+    }
+
+    /// The tools that were asked for and are among `names`.
+    fn among(&self, names: &[&str]) -> Vec<&dyn Peer> {
+        self.peers.iter().copied().filter(|peer| names.contains(&peer.name())).collect()
     }
 
     /// Whether a tool of this name was asked for.
@@ -72,7 +96,7 @@ pub(crate) const ALL: &[Workload] = &[
     },
     Workload { name: "cold", about: "a cold file of 1 KiB, until it is in place", run: cold::run },
     Workload { name: "far-small", about: "1,000 files of 10 KB, 1 Gbit/s, 50 ms RTT", run: tree::far },
-    Workload { name: "wires", about: "several wires at once, 1 ms RTT", run: wires::run },
+    Workload { name: "wires", about: "several wires at once", run: wires::run },
     Workload {
         name: "wan",
         about: "1 Gbit/s, 50 and 200 ms RTT, with loss: the steady rate",

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Setting, bare, patience, wire};
 use crate::content::{self, Sizes};
@@ -12,12 +13,15 @@ use crate::record::{Record, Unit};
 use crate::stage::Stage;
 use xfer_lab::Config;
 
+/// A copy over the long wire is given up after this: the fastest take less than a second.
+const FAR_LIMIT: Duration = Duration::from_secs(10);
+
 /// 10,000 files of 12.1 KB at the mean.
 pub(super) fn small(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
     let (source, bytes) = make(setting, 10_000, Sizes::Mixed)?;
     let stage = Stage::up(bare(1500))?;
     let name = format!("10,000 files, {} MB", bytes / 1_000_000);
-    compare(setting, &stage, &setting.peers, case("small", name, &source, bytes, setting.rounds(5)))
+    compare(setting, &stage, &setting.peers, case("small", name, &source, bytes, setting.rounds(3, 5)))
 }
 
 /// The product with 10,000 and with 100,000 files: ten times as long, and as much memory.
@@ -29,7 +33,7 @@ pub(super) fn linear(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
     for count in [10_000, 100_000] {
         let (source, bytes) = make(setting, count, Sizes::Mixed)?;
         let name = format!("{count} files, {} MB", bytes / 1_000_000);
-        let case = case("linear", name, &source, bytes, setting.rounds(3));
+        let case = case("linear", name, &source, bytes, setting.rounds(2, 3));
         records.extend(compare(setting, &stage, &ours, case)?);
         let parent = source.parent().unwrap_or(&source);
         fs::remove_dir_all(parent).doing(format_args!("clear {}", parent.display()))?;
@@ -42,7 +46,9 @@ pub(super) fn far(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
     let (source, bytes) = make(setting, 1_000, Sizes::Equal(10_000))?;
     let stage = Stage::up(Config::with_wires(1, wire(1, 50, 0.0)))?;
     let name = "1,000 files of 10 KB, 1 Gbit/s, 50 ms RTT".to_owned();
-    compare(setting, &stage, &setting.peers, case("far-small", name, &source, bytes, setting.rounds(5)))
+    let case = case("far-small", name, &source, bytes, setting.rounds(3, 5));
+    // A tool that takes some round trips for each file would need minutes.
+    compare(setting, &stage, &setting.peers, Case { limit: FAR_LIMIT, ..case })
 }
 
 fn case<'a>(workload: &'static str, name: String, source: &'a Path, bytes: u64, rounds: usize) -> Case<'a> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Setting, file as big, wire};
+use super::{Scale, Setting, file as big, wire};
 use crate::copies::{self, Case};
 use crate::failure::Outcome;
 use crate::flows::{self, Flow, Iperf, Ours};
@@ -16,18 +16,45 @@ const FILE_BYTES: u64 = 500_000_000;
 /// After this a copy is cut: a tool that takes random loss for congestion would need many minutes.
 const CUT_AFTER: Duration = Duration::from_secs(20);
 
-/// The wires: RTT in ms, loss, whether a quick run has it.
-const WIRES: [(u64, f64, bool); 5] =
-    [(50, 0.0, true), (50, 0.001, false), (50, 0.01, true), (50, 0.02, false), (200, 0.01, false)];
+/// The wires: RTT in ms, loss, and the least scale that has it for steady rates and for a file.
+const WIRES: [(u64, f64, Scale, Scale); 5] = [
+    (50, 0.0, Scale::Quick, Scale::Quick),
+    (50, 0.001, Scale::Full, Scale::Full),
+    (50, 0.01, Scale::Quick, Scale::Quick),
+    (50, 0.02, Scale::Full, Scale::Full),
+    (200, 0.01, Scale::Record, Scale::Full),
+];
 
-fn wires(setting: &Setting<'_>) -> Vec<(String, WireShape)> {
-    let chosen = WIRES.iter().filter(|(_, _, is_quick)| *is_quick || !setting.quick);
-    let mut wires: Vec<(String, WireShape)> = chosen
-        .map(|(rtt, loss, _)| {
+/// The tools that come near the wire, and those that most people use: all that a recorded run has time for.
+const FILE_LEADERS: [&str; 6] = [
+    "xferctl",
+    "GridFTP -p 8",
+    "curl https/1.1, nginx",
+    "aria2 -x 4 https, nginx",
+    "rsync daemon",
+    "cat | ssh",
+];
+
+/// What is done over a wire.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Steady,
+    File,
+}
+
+fn wires(setting: &Setting<'_>, kind: Kind) -> Vec<(String, WireShape)> {
+    let least = |(_, _, steady, file): &(u64, f64, Scale, Scale)| match kind {
+        Kind::Steady => *steady,
+        Kind::File => *file,
+    };
+    let mut wires: Vec<(String, WireShape)> = WIRES
+        .iter()
+        .filter(|one| least(one) <= setting.scale)
+        .map(|(rtt, loss, ..)| {
             (format!("1 Gbit/s, {rtt} ms RTT, {} % loss", loss * 100.0), wire(1, *rtt, *loss))
         })
         .collect();
-    if !setting.quick {
+    if setting.scale == Scale::Full {
         let reordering = WireShape { reorder: 0.3, reorder_ns: 5_000_000, ..wire(1, 50, 0.0) };
         wires.push(("1 Gbit/s, 50 ms RTT, 30 % of packets late by 5 ms".into(), reordering));
     }
@@ -45,15 +72,15 @@ pub(super) fn steady(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
     ];
     let flows: Vec<Box<dyn Flow>> = all.into_iter().filter(|flow| setting.wants(&flow.name())).collect();
     let mut records = Vec::new();
-    for (name, shape) in wires(setting) {
+    for (name, shape) in wires(setting, Kind::Steady) {
         let stage = Stage::up(Config::with_wires(1, shape))?;
         let case = flows::Case {
             workload: "wan",
             name,
             wires: 1,
             unit: Unit::Mbit,
-            rounds: setting.rounds(3),
-            seconds: if setting.quick { 5 } else { 15 },
+            rounds: setting.rounds(2, 3),
+            seconds: setting.pick(5, 8, 15),
             skip: 5,
         };
         records.extend(flows::compare(&stage, setting.dir, &flows, &case)?);
@@ -64,8 +91,10 @@ pub(super) fn steady(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
 /// A file of 500 MB, start included. The peers have BBR, which is their best option here.
 pub(super) fn file(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
     let source = big::make(setting, FILE_BYTES)?;
+    let leaders = setting.among(&FILE_LEADERS);
+    let peers = if setting.scale == Scale::Full { &setting.peers } else { &leaders };
     let mut records = Vec::new();
-    for (name, shape) in wires(setting) {
+    for (name, shape) in wires(setting, Kind::File) {
         let stage = Stage::up(Config::with_wires(1, shape))?;
         stage.set_congestion("bbr")?;
         let case = Case {
@@ -75,11 +104,11 @@ pub(super) fn file(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
             source: &source,
             bytes: FILE_BYTES,
             unit: Unit::Mbit,
-            rounds: setting.rounds(3),
+            rounds: setting.rounds(2, 3),
             limit: CUT_AFTER,
             may_be_cut: true,
         };
-        records.extend(copies::compare(&stage, setting.dir, &setting.peers, &case)?);
+        records.extend(copies::compare(&stage, setting.dir, peers, &case)?);
     }
     Ok(records)
 }
