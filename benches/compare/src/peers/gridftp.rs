@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::http::{OPENSSL, certificate};
+use super::http::OPENSSL;
 use super::{ENCRYPTED, Guards, Job, PLAIN, Peer, Program, Serving, VERIFIED, What, as_host, packaged};
 use crate::failure::{Doing, Failure, Outcome};
 use crate::line::Line;
@@ -31,28 +31,35 @@ struct GridFtp {
     options: &'static str,
 }
 
-/// What both ends find their certificates by. Each signs its own, and the other takes it for an authority.
+/// What both ends find their certificates by, from an authority that is made for it. Globus takes no end that signs itself, and makes
+/// itself a key for the session that is as long as the certificate's: OpenSSL refuses the length of an elliptic one.
 fn credentials(job: &Job<'_>) -> Outcome {
     let trusted = job.dir.join("trusted");
     fs::create_dir_all(&trusted).doing(format_args!("make {}", trusted.display()))?;
+    let make = "req -x509 -newkey rsa:2048 -nodes -days 2";
+    openssl(job, &format!("{make} -subj /CN=ca -keyout ca.key -out ca.pem"))?;
     for name in ["a", "b"] {
-        let (_, certificate) = certificate(&job.dir, name)?;
-        let mut command = Command::new("openssl");
-        let output = command.args(["x509", "-noout", "-hash", "-in"]).arg(&certificate).output();
-        let output = output.doing("start openssl")?;
-        let hash = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if hash.is_empty() {
-            return Err(Failure::new(format!("openssl made no hash of {}", certificate.display())));
-        }
-        let place = trusted.join(format!("{hash}.0"));
-        fs::copy(&certificate, &place).doing(format_args!("copy to {}", place.display()))?;
-        let policy = format!(
-            "access_id_CA X509 '/CN={name}'\npos_rights globus CA:sign\ncond_subjects globus '\"/CN={name}*\"'\n"
-        );
-        let place = trusted.join(format!("{hash}.signing_policy"));
-        fs::write(&place, policy).doing(format_args!("write {}", place.display()))?;
+        let signed = "-CA ca.pem -CAkey ca.key -addext basicConstraints=critical,CA:FALSE";
+        openssl(job, &format!("{make} {signed} -subj /CN={name} -keyout {name}.key -out {name}.pem"))?;
     }
+    let hash = openssl(job, "x509 -noout -hash -in ca.pem")?;
+    let place = trusted.join(format!("{hash}.0"));
+    fs::copy(job.dir.join("ca.pem"), &place).doing(format_args!("copy to {}", place.display()))?;
+    let policy = "access_id_CA X509 '/CN=ca'\npos_rights globus CA:sign\ncond_subjects globus '\"/CN=*\"'\n";
+    let place = trusted.join(format!("{hash}.signing_policy"));
+    fs::write(&place, policy).doing(format_args!("write {}", place.display()))?;
     job.write("gridmap", "\"/CN=a\" root\n").map(drop)
+}
+
+/// Runs openssl in the directory of this run; gives what it says.
+fn openssl(job: &Job<'_>, words: &str) -> Outcome<String> {
+    let output = Command::new("openssl").args(words.split(' ')).current_dir(&job.dir).output();
+    let output = output.doing("start openssl")?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let cause = crate::process::last_words(&String::from_utf8_lossy(&output.stderr));
+    Err(Failure::new(format!("openssl {words}: {cause}")))
 }
 
 /// `env` with the variables by which end `name` finds its credentials.
