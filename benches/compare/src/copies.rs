@@ -13,6 +13,7 @@ use crate::process::{Server, Timed};
 use crate::record::{Record, Unit};
 use crate::stage::Stage;
 use crate::statistics::{digits, median};
+use crate::workloads::Rounds;
 
 /// What is copied, how often, and what counts.
 pub(crate) struct Case<'a> {
@@ -25,6 +26,8 @@ pub(crate) struct Case<'a> {
     /// `Millis` counts until the target is there with all its bytes, the others until the copy has ended.
     pub(crate) unit: Unit,
     pub(crate) rounds: usize,
+    /// What all rounds may take.
+    pub(crate) budget: Option<Duration>,
     /// A copy is cut after this.
     pub(crate) limit: Duration,
     /// A copy that is cut counts with what had arrived at the interface by then; else it has failed.
@@ -54,7 +57,7 @@ pub(crate) fn compare(
     let fits = peers.iter().filter(|peer| peer.takes(case.what));
     let mut lanes: Vec<Lane<'_>> = fits.map(|peer| Lane::new(*peer, case)).collect();
     try_out(stage, dir, &mut lanes, case)?;
-    for round in 0..case.rounds {
+    for round in Rounds::new(case.rounds, case.budget) {
         // Each round begins with another, so that none always follows the same one.
         let count = lanes.len().max(1);
         for at in 0..lanes.len() {

@@ -20,6 +20,8 @@ pub(crate) const COLD_POLL: Duration = Duration::from_micros(200);
 pub(crate) const TRY_BYTES: u64 = 64 << 10;
 /// Bytes written and compared at a time.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
+/// Rounds that a case has whatever its budget says.
+pub(crate) const ROUNDS_MIN: u32 = 2;
 /// Ports of one run, from its base port on: no run meets what another left behind.
 pub(crate) const PORTS_OF_RUN: u16 = 8;
 /// First and last base port; below the kernel's own range for clients.

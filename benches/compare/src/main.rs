@@ -142,7 +142,7 @@ fn run(args: &Args) -> Outcome {
         let result = (workload.run)(&setting);
         if IS_ENDING.load(Ordering::SeqCst) {
             // What is taken down under a workload spoils its figures; the other thread ends the process.
-            std::thread::park_timeout(END_TIMEOUT);
+            std::thread::sleep(END_TIMEOUT);
         }
         let records = result?;
         eprintln!("{}: took {} s", workload.name, started.elapsed().as_secs());

@@ -35,6 +35,7 @@ impl Stage {
     /// Brings the hosts up with the wires of `config`.
     pub(crate) fn up(config: Config) -> Outcome<Stage> {
         let [first, second] = cores()?;
+        let is_single = config.wires.len() == 1;
         let lab = Lab::up(&Config { name: lab_name(), ..config }).doing("bring the lab up")?;
         let side = |letter, core| Side { host: lab.host(letter), core };
         let (client, node) = (side("a", first), side("b", second));
@@ -42,18 +43,23 @@ impl Stage {
         for setting in ["tcp_rmem", "tcp_wmem"] {
             stage.set(&format!("ipv4/{setting}"), &format!("4096 131072 {TCP_BUFFER_BYTES_MAX}"))?;
         }
-        stage.add_broadcast()?;
+        if is_single {
+            stage.add_broadcast()?;
+        }
         Ok(stage)
     }
 
-    /// Gives wire 1 a broadcast address, by which some receivers and senders find each other.
+    /// Gives wire 1 a broadcast address, by which some receivers and senders find each other. The kernel takes one with a new address only.
     fn add_broadcast(&self) -> Outcome {
         for side in [&self.client, &self.node] {
-            let mut command = side.host.command("ip");
             let address = format!("{}/24", side.host.ipv4(1));
-            command.args(["addr", "change", &address, "brd", "+", "dev", "x1"]);
-            if !command.status().doing("start ip")?.success() {
-                return Err(Failure::new(format!("host {} gets no broadcast address", side.host.name())));
+            let words = [vec!["del", address.as_str()], vec!["add", address.as_str(), "brd", "+"]];
+            for words in words {
+                let mut command = side.host.command("ip");
+                command.arg("addr").args(words).args(["dev", "x1"]);
+                if !command.status().doing("start ip")?.success() {
+                    return Err(Failure::new(format!("host {} gets no broadcast address", side.host.name())));
+                }
             }
         }
         Ok(())

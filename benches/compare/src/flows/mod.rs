@@ -22,6 +22,7 @@ use crate::process::{Server, Timed};
 use crate::record::{Record, Unit};
 use crate::stage::Stage;
 use crate::statistics::{digits, median};
+use crate::workloads::Rounds;
 
 /// A tool that moves bytes from host a's memory to host b's.
 pub(crate) trait Flow {
@@ -66,6 +67,8 @@ pub(crate) struct Case {
     pub(crate) wires: usize,
     pub(crate) unit: Unit,
     pub(crate) rounds: usize,
+    /// What all rounds may take.
+    pub(crate) budget: Option<Duration>,
     pub(crate) seconds: u64,
     pub(crate) skip: u64,
 }
@@ -79,7 +82,7 @@ pub(crate) fn compare(
 ) -> Outcome<Vec<Record>> {
     let mut lanes: Vec<(Record, Vec<[f64; 2]>)> =
         flows.iter().map(|flow| (empty_record(flow.as_ref(), case), Vec::new())).collect();
-    for round in 0..case.rounds {
+    for round in Rounds::new(case.rounds, case.budget) {
         for at in 0..flows.len() {
             let at = (at + round) % flows.len();
             let (record, costs) = &mut lanes[at];

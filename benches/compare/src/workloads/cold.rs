@@ -25,7 +25,8 @@ pub(super) fn run(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
             source: &source,
             bytes: BYTES,
             unit: Unit::Millis,
-            rounds: setting.rounds(7, 11),
+            rounds: setting.rounds(11),
+            budget: setting.budget(75),
             limit: patience(0),
             may_be_cut: false,
         };

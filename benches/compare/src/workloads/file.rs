@@ -34,11 +34,10 @@ pub(super) fn standard(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
     let stage = Stage::up(bare(1500))?;
     let mut records = Vec::new();
     if setting.scale == Scale::Record && setting.size.is_none() {
-        records.extend(run(setting, &stage, "big", 1500, &setting.among(&LEADERS), 4 << 30, 3)?);
-        records.extend(run(setting, &stage, "big", 1500, &setting.peers, 1 << 30, 3)?);
+        records.extend(run(setting, &stage, "big", 1500, &setting.among(&LEADERS), 4 << 30)?);
+        records.extend(run(setting, &stage, "big", 1500, &setting.peers, 1 << 30)?);
     } else {
-        let (bytes, rounds) = (size(setting), setting.rounds(3, 5));
-        records.extend(run(setting, &stage, "big", 1500, &setting.peers, bytes, rounds)?);
+        records.extend(run(setting, &stage, "big", 1500, &setting.peers, size(setting))?);
     }
     Ok(records)
 }
@@ -48,7 +47,7 @@ pub(super) fn jumbo(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
     let stage = Stage::up(bare(9000))?;
     let leaders = setting.among(&LEADERS);
     let peers = if setting.scale == Scale::Full { &setting.peers } else { &leaders };
-    run(setting, &stage, "jumbo", 9000, peers, size(setting), setting.rounds(3, 5))
+    run(setting, &stage, "jumbo", 9000, peers, size(setting))
 }
 
 fn size(setting: &Setting<'_>) -> u64 {
@@ -62,7 +61,6 @@ fn run(
     mtu: u32,
     peers: &[&dyn Peer],
     bytes: u64,
-    rounds: usize,
 ) -> Outcome<Vec<Record>> {
     let source = make(setting, bytes)?;
     let case = Case {
@@ -72,7 +70,8 @@ fn run(
         source: &source,
         bytes,
         unit: Unit::Gbit,
-        rounds,
+        rounds: setting.rounds(5),
+        budget: setting.budget(if mtu == 1500 { 230 } else { 100 }),
         limit: patience(bytes),
         may_be_cut: false,
     };

@@ -29,7 +29,8 @@ pub(super) fn run(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
         name: format!("memory to memory, MTU {MTU}"),
         wires: 1,
         unit: Unit::Gbit,
-        rounds: setting.rounds(5, 5),
+        rounds: setting.rounds(5),
+        budget: setting.budget(150),
         seconds: setting.pick(3, 4, 10),
         skip: 0,
     };

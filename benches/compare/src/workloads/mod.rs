@@ -8,11 +8,12 @@ mod wan;
 mod wires;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xfer_lab::{Config, WireShape};
 
 use crate::failure::Outcome;
+use crate::limits::ROUNDS_MIN;
 use crate::peers::Peer;
 use crate::record::Record;
 
@@ -53,8 +54,13 @@ impl Setting<'_> {
     }
 
     /// Rounds of a case: as asked for, else three of a quick run, or these.
-    fn rounds(&self, record: usize, full: usize) -> usize {
-        self.rounds.unwrap_or(self.pick(3, record, full))
+    fn rounds(&self, full: usize) -> usize {
+        self.rounds.unwrap_or(self.pick(3, full, full))
+    }
+
+    /// What the rounds of a case may take: `seconds` of a recorded run, so that all of it ends in time; else as long as they do.
+    fn budget(&self, seconds: u64) -> Option<Duration> {
+        (self.scale == Scale::Record).then_some(Duration::from_secs(seconds))
     }
 
     /// The tools that were asked for and are among `names`.
@@ -72,6 +78,34 @@ impl Setting<'_> {
 pub(crate) fn is_wanted(names: &[String], name: &str) -> bool {
     let name = name.to_lowercase();
     names.is_empty() || names.iter().any(|wanted| name.contains(&wanted.to_lowercase()))
+}
+
+/// Counts the rounds of a case, and ends them early where another would go beyond its budget; there are two at least.
+pub(crate) struct Rounds {
+    left: usize,
+    done: u32,
+    started: Instant,
+    budget: Option<Duration>,
+}
+
+impl Rounds {
+    pub(crate) fn new(rounds: usize, budget: Option<Duration>) -> Self {
+        Self { left: rounds, done: 0, started: Instant::now(), budget }
+    }
+}
+
+impl Iterator for Rounds {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let mean = self.started.elapsed() / self.done.max(1);
+        let is_over = self.budget.is_some_and(|budget| mean * (self.done + 1) > budget);
+        if self.left == 0 || (is_over && self.done >= ROUNDS_MIN) {
+            return None;
+        }
+        (self.left, self.done) = (self.left - 1, self.done + 1);
+        Some(self.done as usize - 1)
+    }
 }
 
 /// One workload.
@@ -129,6 +163,15 @@ fn patience(bytes: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rounds_end_with_their_budget() {
+        assert_eq!(Rounds::new(3, None).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(Rounds::new(4, Some(Duration::ZERO)).count(), ROUNDS_MIN as usize);
+        assert_eq!(Rounds::new(4, Some(Duration::from_secs(3_600))).count(), 4);
+        assert_eq!(Rounds::new(0, None).count(), 0);
+        assert_eq!(Rounds::new(1, Some(Duration::ZERO)).count(), 1);
+    }
 
     #[test]
     fn tools_are_asked_for_by_a_word_of_their_name() {

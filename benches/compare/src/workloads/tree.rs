@@ -21,7 +21,8 @@ pub(super) fn small(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
     let (source, bytes) = make(setting, 10_000, Sizes::Mixed)?;
     let stage = Stage::up(bare(1500))?;
     let name = format!("10,000 files, {} MB", bytes / 1_000_000);
-    compare(setting, &stage, &setting.peers, case("small", name, &source, bytes, setting.rounds(3, 5)))
+    let case = case("small", name, &source, bytes, setting.rounds(5));
+    compare(setting, &stage, &setting.peers, Case { budget: setting.budget(120), ..case })
 }
 
 /// The product with 10,000 and with 100,000 files: ten times as long, and as much memory.
@@ -33,7 +34,7 @@ pub(super) fn linear(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
     for count in [10_000, 100_000] {
         let (source, bytes) = make(setting, count, Sizes::Mixed)?;
         let name = format!("{count} files, {} MB", bytes / 1_000_000);
-        let case = case("linear", name, &source, bytes, setting.rounds(2, 3));
+        let case = case("linear", name, &source, bytes, setting.rounds(3));
         records.extend(compare(setting, &stage, &ours, case)?);
         let parent = source.parent().unwrap_or(&source);
         fs::remove_dir_all(parent).doing(format_args!("clear {}", parent.display()))?;
@@ -46,9 +47,9 @@ pub(super) fn far(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
     let (source, bytes) = make(setting, 1_000, Sizes::Equal(10_000))?;
     let stage = Stage::up(Config::with_wires(1, wire(1, 50, 0.0)))?;
     let name = "1,000 files of 10 KB, 1 Gbit/s, 50 ms RTT".to_owned();
-    let case = case("far-small", name, &source, bytes, setting.rounds(3, 5));
+    let case = case("far-small", name, &source, bytes, setting.rounds(5));
     // A tool that takes some round trips for each file would need minutes.
-    compare(setting, &stage, &setting.peers, Case { limit: FAR_LIMIT, ..case })
+    compare(setting, &stage, &setting.peers, Case { limit: FAR_LIMIT, budget: setting.budget(90), ..case })
 }
 
 fn case<'a>(workload: &'static str, name: String, source: &'a Path, bytes: u64, rounds: usize) -> Case<'a> {
@@ -61,6 +62,7 @@ fn case<'a>(workload: &'static str, name: String, source: &'a Path, bytes: u64, 
         bytes,
         unit: Unit::Seconds,
         rounds,
+        budget: None,
         limit,
         may_be_cut: false,
     }

@@ -29,7 +29,8 @@ pub(super) fn run(setting: &Setting<'_>) -> Outcome<Vec<Record>> {
             name: format!("{} Gbit/s", shown.join(" + ")),
             wires: rates.len(),
             unit: Unit::Mbit,
-            rounds: setting.rounds(3, 5),
+            rounds: setting.rounds(5),
+            budget: setting.budget(60),
             seconds: setting.pick(3, 5, 8),
             skip: 1,
         };
