@@ -12,10 +12,10 @@ use crate::record::{Record, Run};
 use crate::statistics::{Spread, digits};
 use crate::table;
 
-const WIDTH: i32 = 860;
+const WIDTH: i32 = 940;
 const MARGIN: i32 = 14;
 /// Where bars begin; names stand to the left.
-const BARS_LEFT: i32 = 290;
+const BARS_LEFT: i32 = 370;
 /// Room to the right of the longest bar, for its figure.
 const FIGURE_WIDTH: i32 = 150;
 const HEAD_HEIGHT: i32 = 66;
