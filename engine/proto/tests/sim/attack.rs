@@ -36,7 +36,7 @@ enum Kinds {
 
 /// What arrives besides the original.
 pub(crate) struct Extra {
-    /// How much later than the original was sent.
+    /// How much later than just before the original.
     pub(crate) after_ns: u64,
     /// Its sender's port, where it is not the original's.
     pub(crate) port: Option<u16>,

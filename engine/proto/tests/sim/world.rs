@@ -17,6 +17,9 @@ use crate::watch::Witnessed;
 
 /// What is under way, late timers and skewed clocks put off an end by.
 const AFTER_DEATH_NS: u64 = 4 * SECOND;
+/// Of so many packets one may count as lost that was not, and some more, where nothing is late.
+const SPURIOUS_PART: u64 = 16;
+const SPURIOUS_MORE: u64 = 10;
 /// Datagrams under way at once.
 const FLIGHTS_MAX: usize = 1 << 20;
 
@@ -144,8 +147,11 @@ impl<C: Witnessed> World<C> {
             *seen += 1;
             let extra = attack.and_then(|attack| attack.on(*seen, &datagram.bytes, plan.suite, rng));
             if let Some(extra) = extra {
+                // Just before the original: who is on the wire is not faster than the wire.
+                let original = verdict.deliveries().next().map(|delivery| delivery.at_ns - 1);
+                let at = original.unwrap_or(*now + links[wire][side].shape().delay_ns);
                 let flight = Flight { to, wire, opener, port: extra.port, bytes: extra.bytes, marked: false };
-                fly(*now + extra.after_ns + 1, flight);
+                fly(at + extra.after_ns, flight);
             }
         });
     }
@@ -228,9 +234,9 @@ impl<C: Witnessed> World<C> {
         let gone = self.links.iter().flatten().map(|link| link.stats().dropped() + link.stats().corrupted);
         let gone = gone.sum::<u64>() + self.ends.iter().map(|end| end.overflowed).sum::<u64>();
         let offered: u64 = self.links.iter().flatten().map(|link| link.stats().offered).sum();
-        if std::env::var_os("SIM_LOSSES").is_some() {
-            println!("LOSSES {declared} {gone} {offered} {}", self.plan.seed);
-        }
+        // A timeout takes all that is in flight for lost, whatever is on its way still.
+        let most = gone + offered / SPURIOUS_PART + SPURIOUS_MORE;
+        assert!(declared <= most, "{declared} packets count as lost, {gone} of {offered} were");
     }
 
     /// Whether nothing ends the run before all is there.
@@ -242,7 +248,9 @@ impl<C: Witnessed> World<C> {
     /// Whether everything that was planned has arrived and both ends know; or, in a run that was cut short, whether both ends ended as they should.
     pub(crate) fn verdict(&self) -> Result<(), String> {
         if self.runs_through() {
-            self.check_marks();
+            if !self.plan.cut.contains(&true) {
+                self.check_marks();
+            }
             self.check_losses();
             return self.ends.iter().try_for_each(|end| self.has_all(end));
         }
