@@ -175,7 +175,8 @@ pub(crate) fn draw(plan: &Plan, rng: &mut Rng) -> Vec<Trouble> {
     let plain = plan.suite == Suite::Plain;
     for wire in 0..plan.wires.len() {
         for direction in 0..2 {
-            imperfect(rng, plain, |flaw| list.push(Trouble::Always(wire, direction, flaw)));
+            let delay_ns = plan.wires[wire][direction].delay_ns;
+            imperfect(rng, plain, delay_ns, |flaw| list.push(Trouble::Always(wire, direction, flaw)));
         }
     }
     // Of several wires all but one may die.
@@ -260,12 +261,14 @@ fn passing(plan: &Plan, rng: &mut Rng, wire: usize, within: u64) -> Trouble {
     }
 }
 
-fn imperfect(rng: &mut Rng, plain: bool, mut put: impl FnMut(Flaw)) {
+fn imperfect(rng: &mut Rng, plain: bool, delay_ns: u64, mut put: impl FnMut(Flaw)) {
+    // Late enough to count as lost, or too little for it.
+    let late_max = [20 * MS, delay_ns / 8 + 1][rng.below(2) as usize];
     let mut sometimes = |most: u64| (rng.below(3) == 0).then(|| rng.below(most) as u32);
     let (loss, duplicate) = (sometimes(20_000), sometimes(50_000));
     // Without tags only the checksum of UDP finds a flipped bit, and its packet never arrives.
     let corrupt = sometimes(20_000).filter(|_| !plain);
-    let (reorder, late, jitter) = (sometimes(50_000), sometimes(20 * MS), sometimes(5 * MS));
+    let (reorder, late, jitter) = (sometimes(50_000), sometimes(late_max), sometimes(5 * MS));
     let burst = sometimes(2_000).map(|enter| Burst {
         enter: Chance::ppm(enter),
         leave: Chance::ppm(250_000),
