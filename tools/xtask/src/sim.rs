@@ -88,10 +88,7 @@ mod tests {
         assert_eq!(parse("").unwrap(), Seeds { count: None, base: 0, minutes: None });
         let some = Seeds { count: Some(20_000), base: 7, minutes: None };
         assert_eq!(parse("--base 7 --seeds 20_000").unwrap(), some);
-        assert_eq!(
-            parse("--minutes 3 --base 7 --seeds 20_000").unwrap(),
-            Seeds { minutes: Some(3), ..some }
-        );
+        assert_eq!(parse("--minutes 3 --base 7 --seeds 20_000").unwrap(), Seeds { minutes: Some(3), ..some });
         let far = format!("--base {} --seeds 1", u64::MAX);
         for wrong in ["--seeds", "--seeds x", "5", "--seeds -1", "--base 1 2", "--minutes", &far] {
             assert_eq!(parse(wrong).unwrap_err().code(), 2, "{wrong}");

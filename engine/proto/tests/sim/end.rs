@@ -140,7 +140,10 @@ pub(crate) fn remote_of(side: usize, wire: usize) -> SocketAddr {
 
 /// Takes note of the numbers of what is about to leave.
 fn note_sent(sent: &mut Sent, train: &[u8], segment: usize) {
-    train.chunks(segment).filter_map(|packet| Header::decode(packet).ok()).for_each(|header| sent.note(&header));
+    train
+        .chunks(segment)
+        .filter_map(|packet| Header::decode(packet).ok())
+        .for_each(|header| sent.note(&header));
 }
 
 fn seed32(rng: &mut Rng) -> [u8; 32] {

@@ -169,8 +169,13 @@ pub(crate) fn draw(plan: &Plan, rng: &mut Rng) -> Vec<Trouble> {
             failing(rng, |failing| list.push(Trouble::Fails(side, failing)));
         }
     }
-    if rng.below(8) == 0 {
-        return list;
+    match rng.below(8) {
+        0 => return list,
+        1 => {
+            list.extend(slightly_late(plan, rng));
+            return list;
+        }
+        _ => {}
     }
     let plain = plan.suite == Suite::Plain;
     for wire in 0..plan.wires.len() {
@@ -180,7 +185,8 @@ pub(crate) fn draw(plan: &Plan, rng: &mut Rng) -> Vec<Trouble> {
         }
     }
     // Of several wires all but one may die.
-    let survivor = (plan.wires.len() > 1 && rng.below(4) == 0).then(|| rng.below(plan.wires.len() as u64) as usize);
+    let survivor =
+        (plan.wires.len() > 1 && rng.below(4) == 0).then(|| rng.below(plan.wires.len() as u64) as usize);
     let within = FAULTS_WITHIN[rng.below(3) as usize];
     for _ in 0..rng.below(8) {
         let wire = rng.below(plan.wires.len() as u64) as usize;
@@ -199,9 +205,25 @@ pub(crate) fn draw(plan: &Plan, rng: &mut Rng) -> Vec<Trouble> {
     list
 }
 
+/// Packets overtake each other, by less than a sender waits before it takes one for lost.
+fn slightly_late(plan: &Plan, rng: &mut Rng) -> Vec<Trouble> {
+    let mut list = Vec::new();
+    for (wire, directions) in plan.wires.iter().enumerate() {
+        for (direction, shape) in directions.iter().enumerate() {
+            let chance = Chance::ppm(rng.below(200_000) as u32);
+            let late = Flaw::Reorder(chance, rng.below(shape.delay_ns / 8 + 1));
+            list.push(Trouble::Always(wire, direction, late));
+        }
+    }
+    list
+}
+
 impl Trouble {
     fn is_about_wire(&self) -> bool {
-        matches!(self, Trouble::Spell(..) | Trouble::Since(..) | Trouble::At(_, Fault::LinkDown(..) | Fault::Rebind(_)))
+        matches!(
+            self,
+            Trouble::Spell(..) | Trouble::Since(..) | Trouble::At(_, Fault::LinkDown(..) | Fault::Rebind(_))
+        )
     }
 }
 
@@ -245,7 +267,11 @@ fn passing(plan: &Plan, rng: &mut Rng, wire: usize, within: u64) -> Trouble {
         6 => {
             let mtu = Flaw::Mtu(1_200 + rng.below(272) as u32);
             let passes = rng.below(2) == 0;
-            if passes { Trouble::Spell(wire, 0..2, (at, at + within), mtu) } else { Trouble::Since(wire, at, mtu) }
+            if passes {
+                Trouble::Spell(wire, 0..2, (at, at + within), mtu)
+            } else {
+                Trouble::Since(wire, at, mtu)
+            }
         }
         7 => {
             let rate = plan.wires[wire][0].rate_bps.unwrap_or(0) / (1 + rng.below(10));

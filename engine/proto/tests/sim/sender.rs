@@ -93,7 +93,10 @@ impl Sender {
             Message::Complete(complete) => {
                 assert!(!self.complete, "complete twice");
                 assert_eq!(complete.some_failed, self.some_failed);
-                assert!(self.withdrawn.is_empty() || complete.some_failed, "nobody misses what was withdrawn");
+                assert!(
+                    self.withdrawn.is_empty() || complete.some_failed,
+                    "nobody misses what was withdrawn"
+                );
                 assert_eq!(self.pages_decided as usize, self.pages.len());
                 self.complete = true;
             }

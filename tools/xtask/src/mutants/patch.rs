@@ -32,7 +32,8 @@ pub(super) fn load(root: &Path) -> Outcome<Vec<Patch>> {
     let folder = root.join(FOLDER);
     let entries = std::fs::read_dir(&folder).doing(format_args!("list {}", shown(&folder)))?.flatten();
     let files = entries.map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|e| e == "patch")).collect();
+    let mut files: Vec<PathBuf> =
+        files.filter(|file| file.extension().is_some_and(|e| e == "patch")).collect();
     files.sort();
     files.into_iter().map(read).collect()
 }
@@ -40,7 +41,8 @@ pub(super) fn load(root: &Path) -> Outcome<Vec<Patch>> {
 fn read(file: PathBuf) -> Outcome<Patch> {
     let text = std::fs::read_to_string(&file).doing(format_args!("read {}", shown(&file)))?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let (what, test) = head(&text).ok_or_else(|| Failure::new(format!("{}: no words first", shown(&file))))?;
+    let (what, test) =
+        head(&text).ok_or_else(|| Failure::new(format!("{}: no words first", shown(&file))))?;
     Ok(Patch { name, what, test, file })
 }
 

@@ -145,8 +145,16 @@ impl<C: Witnessed> End<C> {
     /// Plans a train for the shard. False when none may go.
     pub(super) fn plan_for_shard(&mut self, at: u64) -> bool {
         let now = self.clock.read(at);
-        let End { sharded: Some(sharded), connection: Some(connection), source, frame, meter, sent, plan, .. } =
-            self
+        let End {
+            sharded: Some(sharded),
+            connection: Some(connection),
+            source,
+            frame,
+            meter,
+            sent,
+            plan,
+            ..
+        } = self
         else {
             return false;
         };

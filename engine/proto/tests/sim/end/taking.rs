@@ -91,7 +91,8 @@ impl<C: Witnessed> End<C> {
 
     /// The peer breaks the protocol with its own keys.
     pub(crate) fn hear_lie(&mut self, at: u64, lie: Lie) {
-        let (Some(connection), Some(secrets), None) = (&mut self.connection, &self.secrets, &self.closed) else {
+        let (Some(connection), Some(secrets), None) = (&mut self.connection, &self.secrets, &self.closed)
+        else {
             return;
         };
         let Some(path) = connection.path_reports().next().filter(|_| !self.is_dead) else { return };
