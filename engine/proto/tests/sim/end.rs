@@ -19,6 +19,7 @@ use xfer_proto::wire::{
     Accept, CloseCode, ConnectionId, Header, Kind, Message, Open, PathId, Role, TransferId,
 };
 
+use crate::attack::is_somebody;
 use crate::clock::{Clock, MS, SECOND};
 use crate::content::{Sink, Source};
 use crate::lies::{Lie, Making, Sent};
@@ -283,7 +284,10 @@ impl<C: Witnessed> End<C> {
                 self.meter.add(&self.plan, at, train);
                 note_sent(&mut self.sent, train, transmit.segment);
                 let to = transmit.address.remote;
-                let proven = |p: PathReport| p.address.remote == to && p.state != PathState::Unproven;
+                // Whoever somebody on the wire pretends to be proves nothing.
+                let proven = |p: PathReport| {
+                    is_somebody(to) && p.address.remote == to && p.state != PathState::Unproven
+                };
                 let talk = self.talks.entry(to).or_default();
                 talk.said += train.len() as u64;
                 if self.side == 1 && !connection.path_reports().any(proven) {

@@ -141,6 +141,22 @@ fn a_path_that_nobody_answers_is_given_up() {
     assert!(downs.first().is_some_and(|at| (15_750..16_500).contains(at)), "{downs:?}");
 }
 
+/// Paths are opened all at once, over wires of unequal delay: the first packet of a later one is there before that of an earlier one.
+#[test]
+fn a_path_opens_although_a_later_one_overtakes_it() {
+    let wires = [2, 200, 20].map(|rtt_ms| wire(100, rtt_ms * MS, 100));
+    let world = run(&bulk(wires.to_vec(), 40 * MB));
+    for end in &world.ends {
+        let ups = end.events.iter().filter_map(|(at, event)| match event {
+            Event::PathUp(id) => Some((id.0, at / MS)),
+            _ => None,
+        });
+        let ups: Vec<(u16, u64)> = ups.collect();
+        println!("{ups:?}");
+        assert!([1, 2].iter().all(|id| ups.iter().any(|(up, ms)| up == id && *ms < 500)), "{ups:?}");
+    }
+}
+
 #[test]
 fn a_restored_path_carries_again_within_a_second() {
     let mut plan = bulk(vec![wire(100, 20 * MS, 100); 2], 60 * MB);
