@@ -166,7 +166,7 @@ pub const PATH_ID_END: u16 = 4_096;
 /// Packet numbers are below this.
 pub const NUMBER_END: u64 = 1 << 62;
 
-const _: () = assert!(WINDOW_CHUNKS_MAX.is_multiple_of(64));
+const _: () = assert!(WINDOW_CHUNKS_MAX.is_multiple_of(64) && PATH_ID_END.is_multiple_of(64));
 const _: () = assert!(STREAM_WINDOW as usize >= 3 * (MESSAGE_LEN_MAX + 4));
 const _: () = assert!(CHUNK_DIGESTS_MAX * 32 + 64 <= MESSAGE_LEN_MAX);
 const _: () =

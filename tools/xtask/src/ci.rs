@@ -1,4 +1,4 @@
-//! `ci`: format, lints, docs, drift, licences and counts, then `test`: what `.ci/run` calls.
+//! `ci`: format, lints, docs, drift, licences and counts, then the simulation over many seeds, then `test`: what `.ci/run` calls.
 
 use std::time::Instant;
 
@@ -6,6 +6,7 @@ use crate::bench;
 use crate::counts;
 use crate::generate;
 use crate::long;
+use crate::sim;
 use crate::step::{Failure, Outcome, Step};
 use crate::test;
 
@@ -33,6 +34,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         );
     }
     counts::check()?;
+    sim::seeds(0, sim::SEEDS_OF_CI)?;
     test::run(&[])?;
     eprintln!("ci: all steps passed in {:.0} min", started.elapsed().as_secs_f64() / 60.0);
     Ok(())

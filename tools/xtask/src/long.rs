@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::bench;
+use crate::mutants;
 use crate::setup;
 use crate::sim;
 use crate::step::{Failure, Outcome, Step, output};
@@ -25,8 +26,13 @@ struct Job {
 const JOBS: &[Job] = &[
     Job {
         name: "sim",
-        about: "the simulation over 200,000 seeds, or as `sim [--seeds N] [--base B]`",
+        about: "the simulation over 200,000 seeds, or as `sim [--seeds N] [--base B] [--minutes M]`",
         run: many_seeds,
+    },
+    Job {
+        name: "mutants",
+        about: "planted bugs, and the test that finds each; or as `mutants NAME...` those whose names hold a NAME",
+        run: mutants::run,
     },
     Job {
         name: "deny",
@@ -80,7 +86,7 @@ fn record(day: &str, commit: &str, args: &[String], seconds: u64, result: &str) 
 
 fn many_seeds(args: &[String]) -> Outcome {
     let mut all = args.to_vec();
-    if !args.iter().any(|arg| arg == "--seeds") {
+    if !args.iter().any(|arg| arg == "--seeds" || arg == "--minutes") {
         all.extend(["--seeds".to_owned(), SIM_SEEDS.to_owned()]);
     }
     sim::run(&all)

@@ -11,6 +11,7 @@ mod generate;
 mod json;
 mod lab;
 mod long;
+mod mutants;
 mod setup;
 mod sim;
 mod step;
@@ -64,8 +65,8 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "sim",
-        usage: "sim [--seeds N] [--base B]",
-        about: "the simulation over N seeds from B on",
+        usage: "sim [--seeds N] [--base B] [--minutes M]",
+        about: "the simulation over N seeds from B on, or as many as M minutes allow",
         run: sim::run,
     },
     Verb {
@@ -83,7 +84,7 @@ const VERBS: &[Verb] = &[
     Verb {
         name: "ci",
         usage: "ci",
-        about: "format, lints, docs, drift, licences, counts, then test",
+        about: "format, lints, docs, drift, licences, counts, 20,000 seeds, then test",
         run: ci::run,
     },
 ];
@@ -123,6 +124,6 @@ fn finish(outcome: Outcome) -> ExitCode {
 fn print_verbs() {
     println!("cargo xtask VERB:");
     for verb in VERBS {
-        println!("  {:<27} {}", verb.usage, verb.about);
+        println!("  {:<44} {}", verb.usage, verb.about);
     }
 }

@@ -15,6 +15,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
+use crate::mutants;
 use crate::step::{Failure, Outcome};
 use crate::workspace;
 
@@ -67,10 +68,17 @@ fn check(root: &Path) -> Outcome<(usize, Vec<Finding>)> {
     findings.extend(sizes::check(&files));
     findings.extend(rules::check(&files));
     findings.extend(anchors::check(&files));
+    findings.extend(stale_mutants(root)?);
     findings.retain(|finding| !excuses.covers(finding));
     findings.extend(excuses.unused(&files));
     findings.sort();
     Ok((files.count(), findings))
+}
+
+/// Planted bugs whose patches do not apply any more.
+fn stale_mutants(root: &Path) -> Outcome<Vec<Finding>> {
+    let finding = |(file, message)| Finding { file, line: 0, rule: "mutant", message };
+    Ok(mutants::stale(root)?.into_iter().map(finding).collect())
 }
 
 #[cfg(test)]

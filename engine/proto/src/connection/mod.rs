@@ -188,7 +188,10 @@ pub struct Connection<C: Crypto> {
     remote_id: ConnectionId,
     state: State,
     paths: Vec<Path<C>>,
+    /// The opener's next path id.
     next_path: u16,
+    /// Bit per path id that was used: none is used for a second path.
+    used_paths: [u64; limits::PATH_ID_END as usize / 64],
     abandoned: Vec<PathId>,
     send_stream: SendStream,
     recv_stream: RecvStream,
@@ -231,6 +234,7 @@ impl<C: Crypto> Connection<C> {
             },
             paths: Vec::new(),
             next_path: 1,
+            used_paths: [0; limits::PATH_ID_END as usize / 64],
             abandoned: Vec::new(),
             send_stream: established.stream,
             recv_stream: RecvStream::new(),
@@ -257,6 +261,7 @@ impl<C: Crypto> Connection<C> {
             connection.new_path(now, PathId(0), established.address, PathState::Live, established.rtt);
         first.ping_owed = established.side == Side::Opener;
         connection.paths.push(first);
+        connection.use_path_id(PathId(0));
         if established.side == Side::Opener {
             connection.confirm_carried();
             connection.events.push_back(Event::Established);

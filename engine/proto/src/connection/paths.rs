@@ -147,11 +147,20 @@ impl<C: Crypto> Connection<C> {
     pub(super) fn may_open(&self, now: Time, header: &Header) -> bool {
         self.side == Side::Acceptor
             && header.kind == Kind::Control
-            && header.path.0 >= self.next_path
-            && header.path.0 < limits::PATH_ID_END
+            && !self.is_used(header.path)
             && self.paths.len() < limits::PATHS_MAX
             && matches!(self.state, State::Open)
             && self.unknown_paths_from <= now
+    }
+
+    /// Whether path `id` was used already, or never may be. First packets of several paths may overtake each other.
+    fn is_used(&self, id: PathId) -> bool {
+        let word = self.used_paths.get(usize::from(id.0 / 64));
+        word.is_none_or(|word| word >> (id.0 % 64) & 1 != 0)
+    }
+
+    pub(super) fn use_path_id(&mut self, id: PathId) {
+        self.used_paths[usize::from(id.0 / 64)] |= 1 << (id.0 % 64);
     }
 
     /// Counts an attempt to open a path: as many at once as there may be paths, then one in each [`limits::UNKNOWN_PATH_EVERY`].

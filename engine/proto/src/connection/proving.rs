@@ -40,7 +40,6 @@ impl<C: Crypto> Connection<C> {
     pub(super) fn challenge_back(&mut self, now: Time, i: usize) {
         let path = &self.paths[i];
         if self.side == Side::Acceptor && path.state == PathState::Unproven && path.challenge.is_none() {
-            self.next_path = self.next_path.max(path.id.0 + 1);
             let address = path.address;
             self.challenge_stranger(now, i, address, 0);
         }

@@ -105,6 +105,8 @@ impl<C: Crypto> Connection<C> {
         let taken = self.receive_control(i, arrival);
         if taken.is_err() {
             self.paths.truncate(i);
+        } else {
+            self.use_path_id(header.path);
         }
         taken
     }

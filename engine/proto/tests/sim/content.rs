@@ -24,6 +24,30 @@ pub(crate) fn stored(seed: u64, transfer: TransferId, chunk: u32, attempt: u8, l
     bytes
 }
 
+/// What the sim takes for a digest of bytes: as long as one, and any change of a bit changes it.
+pub(crate) fn digest(bytes: &[u8]) -> [u8; 32] {
+    let mut state = bytes.len() as u64;
+    for word in bytes.chunks(8) {
+        let mut eight = [0; 8];
+        eight[..word.len()].copy_from_slice(word);
+        state = (state ^ u64::from_le_bytes(eight)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+    let mut digest = [0; 32];
+    for (i, word) in digest.chunks_mut(8).enumerate() {
+        word.copy_from_slice(&mix(state ^ i as u64).to_le_bytes());
+    }
+    digest
+}
+
+/// Attempts of a chunk that storage may lie about.
+const LIES_MAX: u8 = 2;
+
+/// The bit that is wrong where `source` lies about an attempt of a chunk, so often in a million.
+pub(crate) fn lie(seed: u64, source: u64, chunk: u32, attempt: u8, ppm: u32) -> Option<u64> {
+    let random = mix(mix(seed ^ source) ^ u64::from(chunk) << 8 ^ u64::from(attempt));
+    (attempt < LIES_MAX && random % 1_000_000 < u64::from(ppm)).then_some(random >> 20)
+}
+
 /// The bytes of an object that travels in its page.
 pub(crate) fn inlined(seed: u64, transfer: TransferId, object: u32, len: u32) -> Vec<u8> {
     stored(seed, transfer, u32::MAX - object, 0, len)

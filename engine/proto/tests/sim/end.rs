@@ -2,13 +2,14 @@
 
 mod shaking;
 mod sharded;
+mod taking;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use xfer_netem::Rng;
 use xfer_proto::connection::{Config, Connection, Dropped, Established, Event, PathReport, Received, Side};
-use xfer_proto::crypto::{Crypto, Direction, Ticket, epoch};
+use xfer_proto::crypto::{Direction, Secrets, Ticket, epoch};
 use xfer_proto::handshake::{Acceptor, HelloOutcome, Opener, Payload};
 use xfer_proto::limits;
 use xfer_proto::path::{Address, PathState};
@@ -18,11 +19,14 @@ use xfer_proto::wire::{
     Accept, CloseCode, ConnectionId, Header, Kind, Message, Open, PathId, Role, TransferId,
 };
 
+use crate::attack::is_somebody;
 use crate::clock::{Clock, MS, SECOND};
 use crate::content::{Sink, Source};
+use crate::lies::{Lie, Making, Sent};
 use crate::plan::Plan;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
+use crate::watch::Witnessed;
 use shaking::Shaking;
 use sharded::Sharded;
 
@@ -82,7 +86,7 @@ impl Meter {
     }
 }
 
-pub(crate) struct End<C: Crypto + Clone> {
+pub(crate) struct End<C: Witnessed> {
     pub(crate) side: usize,
     plan: Plan,
     crypto: C,
@@ -105,8 +109,14 @@ pub(crate) struct End<C: Crypto + Clone> {
     pub(crate) taken_in_trains: usize,
     pub(crate) wake_at: Option<u64>,
     pub(crate) stalled_until: u64,
+    /// Its applications do nothing before.
+    pub(crate) idle_until: u64,
+    /// Its process is gone.
+    pub(crate) is_dead: bool,
+    /// What it took that no honest peer sends.
+    pub(crate) lied_to: Option<Lie>,
     pub(crate) closed: Option<(CloseCode, String, bool)>,
-    /// When it had all it wanted and closed.
+    /// When it had all it wanted and closed, or heard that it is over.
     pub(crate) closed_ns: u64,
     /// When it first knew that the peer is there.
     pub(crate) established_ns: u64,
@@ -117,12 +127,24 @@ pub(crate) struct End<C: Crypto + Clone> {
     talks: HashMap<SocketAddr, Talk>,
     /// Highest number that was accepted on each path.
     highest: HashMap<PathId, u64>,
+    /// Content packets that were accepted.
+    accepted: HashSet<(PathId, u64)>,
+    sent: Sent,
+    secrets: Option<Secrets>,
     pub(crate) trace: bool,
 }
 
 pub(crate) fn remote_of(side: usize, wire: usize) -> SocketAddr {
     let host = if side == 0 { 2 } else { 1 };
     SocketAddr::from(([10, 77, wire as u8, host], 4_000))
+}
+
+/// Takes note of the numbers of what is about to leave.
+fn note_sent(sent: &mut Sent, train: &[u8], segment: usize) {
+    train
+        .chunks(segment)
+        .filter_map(|packet| Header::decode(packet).ok())
+        .for_each(|header| sent.note(&header));
 }
 
 fn seed32(rng: &mut Rng) -> [u8; 32] {
@@ -136,7 +158,7 @@ pub(crate) fn ticket(plan: &Plan) -> Ticket {
     Ticket::new(seed32(&mut rng), plan.suite, Direction::Both)
 }
 
-impl<C: Crypto + Clone> End<C> {
+impl<C: Witnessed> End<C> {
     pub(crate) fn new(plan: &Plan, side: usize, crypto: C) -> Self {
         let mut rng = Rng::stream(plan.seed, 10 + side as u64);
         let clock = plan.clocks[side];
@@ -169,6 +191,9 @@ impl<C: Crypto + Clone> End<C> {
             taken_in_trains: 0,
             wake_at: Some(0),
             stalled_until: 0,
+            idle_until: 0,
+            is_dead: false,
+            lied_to: None,
             closed: None,
             closed_ns: 0,
             established_ns: 0,
@@ -178,12 +203,23 @@ impl<C: Crypto + Clone> End<C> {
             meter: Meter::default(),
             talks: HashMap::new(),
             highest: HashMap::new(),
+            accepted: HashSet::new(),
+            sent: Sent::default(),
+            secrets: None,
             trace: false,
         }
     }
 
+    /// The process is gone, and says nothing.
+    pub(crate) fn die(&mut self) {
+        (self.is_dead, self.wake_at) = (true, None);
+    }
+
     /// A datagram arrived at the socket.
     pub(crate) fn arrive(&mut self, at: u64, datagram: Datagram) {
+        if self.is_dead {
+            return;
+        }
         if self.socket_bytes + datagram.bytes.len() > self.plan.socket_bytes {
             self.overflowed += 1;
             return;
@@ -246,8 +282,12 @@ impl<C: Crypto + Clone> End<C> {
                 }
                 let train = &self.frame[..transmit.len];
                 self.meter.add(&self.plan, at, train);
+                note_sent(&mut self.sent, train, transmit.segment);
                 let to = transmit.address.remote;
-                let proven = |p: PathReport| p.address.remote == to && p.state != PathState::Unproven;
+                // Whoever somebody on the wire pretends to be proves nothing.
+                let proven = |p: PathReport| {
+                    is_somebody(to) && p.address.remote == to && p.state != PathState::Unproven
+                };
                 let talk = self.talks.entry(to).or_default();
                 talk.said += train.len() as u64;
                 if self.side == 1 && !connection.path_reports().any(proven) {
@@ -269,6 +309,11 @@ impl<C: Crypto + Clone> End<C> {
 
     pub(crate) fn name(&self) -> &'static str {
         ["opener", "acceptor"][self.side]
+    }
+
+    /// Whether its transfers are complete.
+    pub(crate) fn is_through(&self) -> bool {
+        self.sender.as_ref().is_none_or(|s| s.complete) && self.receiver.as_ref().is_none_or(|r| r.complete)
     }
 
     pub(crate) fn is_established(&self) -> bool {
@@ -295,7 +340,7 @@ impl<C: Crypto + Clone> End<C> {
     /// The system reports the link of a wire down.
     pub(crate) fn link_down(&mut self, at: u64, wire: usize) {
         let now = self.clock.read(at);
-        let Some(connection) = &mut self.connection else { return };
+        let Some(connection) = self.connection.as_mut().filter(|_| !self.is_dead) else { return };
         let remote = remote_of(self.side, wire).ip();
         let paths: Vec<PathId> =
             connection.path_reports().filter(|p| p.address.remote.ip() == remote).map(|p| p.id).collect();
@@ -311,11 +356,13 @@ impl<C: Crypto + Clone> End<C> {
         };
         let apps =
             [self.sender.as_ref().and_then(|s| s.next()), self.receiver.as_ref().and_then(|r| r.next())];
+        let apps = apps.into_iter().flatten().chain(Some(self.idle_until).filter(|until| *until > at));
+        let apps = apps.map(|when| when.max(self.idle_until));
         let paths = self.opened_paths.iter().filter(|p| p.1.is_none()).map(|p| p.2);
         let early = self.plan.closes_early.filter(|(when, _)| *when > at).map(|(when, _)| when);
         let alive = self.connection.as_ref().is_some_and(|c| !c.is_over());
         let shard = self.sharded.as_ref().and_then(Sharded::next);
-        let others = apps.into_iter().flatten().chain(shard).chain(paths).chain(early).filter(|_| alive);
+        let others = apps.chain(shard).chain(paths).chain(early).filter(|_| alive);
         let next = others.chain(timer).min()?;
         Some(next.max(at) + self.latency())
     }
@@ -327,84 +374,6 @@ impl<C: Crypto + Clone> End<C> {
         assert!(self.source.held.len() <= held, "more chunks held than bounded");
         if let Some(connection) = &self.connection {
             assert!(connection.stream_backlog() < 1 << 20, "control stream backlog");
-        }
-    }
-
-    /// Takes a datagram with those of the same form behind it, as a socket that coalesces does. False when it is one to be taken alone.
-    fn take_train(&mut self, at: u64, first: &Datagram) -> bool {
-        let own = |datagram: &Datagram| {
-            let header = Header::decode(&datagram.bytes).ok()?;
-            (header.kind == Kind::Data && header.connection.0 == 100 + self.side as u32).then_some(header)
-        };
-        let segment = first.bytes.len();
-        let mut bytes = first.bytes.clone();
-        let alike = |d: &&Datagram| d.peer == first.peer && d.marked == first.marked && own(d).is_some();
-        for datagram in self.socket.iter().take(TRAIN - 1).take_while(alike) {
-            if !bytes.len().is_multiple_of(segment) || datagram.bytes.len() > segment {
-                break;
-            }
-            bytes.extend_from_slice(&datagram.bytes);
-        }
-        let (Some(header), Some(connection)) = (own(first), &mut self.connection) else { return false };
-        let train = Received { datagram: &bytes, ..first.received(self.clock.read(at), &header) };
-        let taken = connection.receive_train(&train, segment, &mut self.sink);
-        if taken == 0 {
-            return false;
-        }
-        self.taken_in_trains += taken;
-        let talk = self.talks.entry(first.peer).or_default();
-        for packet in bytes.chunks(segment).take(taken) {
-            talk.heard += packet.len() as u64;
-            let header = Header::decode(packet).expect("it was taken");
-            let highest = self.highest.entry(header.path).or_default();
-            *highest = (*highest).max(header.number);
-        }
-        for datagram in self.socket.drain(..taken - 1) {
-            self.socket_bytes -= datagram.bytes.len();
-        }
-        self.confirm_half_open();
-        true
-    }
-
-    fn take(&mut self, at: u64, datagram: &Datagram, send: &mut impl FnMut(Datagram)) {
-        let now = self.clock.read(at);
-        let Ok(header) = Header::decode(&datagram.bytes) else { return };
-        match header.kind {
-            Kind::Data | Kind::Control if header.connection.0 == self.shard_id() => {
-                self.talks.entry(datagram.peer).or_default().heard += datagram.bytes.len() as u64;
-                self.shard_takes(at, &header, datagram);
-            }
-            Kind::Data | Kind::Control => {
-                if header.connection.0 != 100 + self.side as u32 {
-                    return;
-                }
-                self.talks.entry(datagram.peer).or_default().heard += datagram.bytes.len() as u64;
-                let Some(connection) = &mut self.connection else { return };
-                let taken = connection.receive(&datagram.received(now, &header), &mut self.sink);
-                let highest = self.highest.entry(header.path).or_default();
-                match taken {
-                    Ok(()) => *highest = (*highest).max(header.number),
-                    Err(Dropped::Epoch) => {
-                        let apart = epoch(header.number).abs_diff(epoch(*highest));
-                        assert!(apart > 1, "a packet of a neighbouring epoch was dropped");
-                    }
-                    Err(_) => {}
-                }
-                if let (Err(dropped), true) = (taken, self.trace) {
-                    println!("{} {}: dropped {dropped:?} {header:?}", now.as_nanos(), self.name());
-                }
-                self.confirm_half_open();
-            }
-            Kind::Hello if self.side == 1 => self.take_hello(now, datagram, send),
-            Kind::Reply if self.side == 0 => self.take_reply(now, datagram),
-            Kind::Cookie if self.side == 0 => {
-                if let Shaking::Opener { opener, .. } = &mut self.shaking
-                    && opener.handle_cookie(&datagram.bytes).is_ok()
-                {
-                    send(Datagram { marked: false, peer: remote_of(0, 0), bytes: opener.hello().to_vec() });
-                }
-            }
-            _ => {}
         }
     }
 
@@ -435,6 +404,7 @@ impl<C: Crypto + Clone> End<C> {
                     Event::Established => self.established_ns = at,
                     Event::Closed { code, text, by_peer } => {
                         self.closed = Some((*code, text.clone(), *by_peer));
+                        self.closed_ns = at;
                     }
                     Event::PathDown(id) => {
                         let gone = !connection.path_reports().any(|p| p.id == *id);
@@ -451,10 +421,11 @@ impl<C: Crypto + Clone> End<C> {
             if self.closed.is_some() || connection.is_over() {
                 return;
             }
-            if let Some(sender) = &mut self.sender {
+            let awake = at >= self.idle_until;
+            if let Some(sender) = self.sender.as_mut().filter(|_| awake) {
                 did |= sender.tick(at, connection, &mut self.source);
             }
-            if let Some(receiver) = &mut self.receiver {
+            if let Some(receiver) = self.receiver.as_mut().filter(|_| awake) {
                 did |= receiver.tick(at, connection, &mut self.sink);
             }
             for path in self.opened_paths.iter_mut().filter(|p| p.1.is_none() && p.2 <= at) {
@@ -476,10 +447,9 @@ impl<C: Crypto + Clone> End<C> {
 
     fn close_when_done(&mut self, at: u64) {
         let now = self.clock.read(at);
+        let through = self.is_through();
         let Some(connection) = &mut self.connection else { return };
-        let finished = self.sender.as_ref().is_none_or(|s| s.complete)
-            && self.receiver.as_ref().is_none_or(|r| r.complete)
-            && connection.stream_backlog() == 0;
+        let finished = through && connection.stream_backlog() == 0;
         if self.side == 0 && finished {
             connection.close(now, CloseCode::Done, "done");
             self.closed_ns = at;

@@ -8,7 +8,7 @@ use xfer_proto::wire::{Entry, EntryKind, Inline, TransferId};
 
 use crate::clock::{Clock, MS, SECOND};
 use crate::content::{inlined, mix};
-use crate::faults::Fault;
+use crate::faults::{Fault, Trouble};
 
 /// One transfer: its objects and how fast both applications are.
 #[derive(Clone, Debug)]
@@ -28,6 +28,12 @@ pub(crate) struct TransferPlan {
     pub(crate) compress: bool,
     /// How often an object turns out to be unreadable when a chunk of it is read.
     pub(crate) withdraw_ppm: u32,
+    /// How often the bytes that are sent are not those that were hashed.
+    pub(crate) source_lies_ppm: u32,
+    /// How often a chunk's memory at the receiver changes before it is hashed.
+    pub(crate) memory_lies_ppm: u32,
+    /// How often an object of a chunk turns out to be one that cannot be written.
+    pub(crate) cannot_write_ppm: u32,
     /// Whether objects that are small enough travel in their page.
     pub(crate) inline: bool,
     /// Bytes of a last object whose length is listed as open.
@@ -49,6 +55,9 @@ impl TransferPlan {
             encode_again_ppm: 0,
             compress: false,
             withdraw_ppm: 0,
+            source_lies_ppm: 0,
+            memory_lies_ppm: 0,
+            cannot_write_ppm: 0,
             inline: false,
             open: None,
             end_early: false,
@@ -98,24 +107,34 @@ impl TransferPlan {
     }
 
     fn random(rng: &mut Rng) -> Self {
-        let pages = 1 + rng.below(3);
-        let sizes = (0..pages).map(|_| (0..1 + rng.below(8)).map(|_| random_size(rng)).collect()).collect();
+        let chunk_log2 = 16 + u8::from(rng.below(8) == 0);
+        let most = [3, 3, 3, 12][rng.below(4) as usize];
+        let pages = 1 + rng.below(most);
+        let sizes = (0..pages).map(|_| random_page(rng, chunk_log2)).collect();
         TransferPlan {
-            chunk_log2: 16 + u8::from(rng.below(8) == 0),
+            chunk_log2,
             sizes,
             buffers: 2 + rng.below(30) as usize,
             held_max: 2 + rng.below(30) as usize,
             read_ns: rng.below(4) * rng.below(5 * MS),
             store_ns: rng.below(4) * rng.below(20 * MS),
-            reject_ppm: if rng.below(3) == 0 { rng.below(100_000) as u32 } else { 0 },
-            encode_again_ppm: if rng.below(4) == 0 { rng.below(100_000) as u32 } else { 0 },
             compress: rng.below(3) == 0,
-            withdraw_ppm: if rng.below(4) == 0 { rng.below(200_000) as u32 } else { 0 },
             inline: rng.below(3) == 0,
             open: (rng.below(4) == 0).then(|| random_size(rng)),
             end_early: rng.below(2) == 0,
+            ..Self::plain(&[])
         }
     }
+}
+
+/// A page of up to eight objects of any size, or some that fill chunks to the byte, or nearly.
+fn random_page(rng: &mut Rng, chunk_log2: u8) -> Vec<u64> {
+    if rng.below(12) > 0 {
+        return (0..rng.below(9)).map(|_| random_size(rng)).collect();
+    }
+    let quarter = 1 << (chunk_log2 - 2);
+    let sizes = [quarter - 16, quarter, quarter, quarter];
+    (0..5 + rng.below(8)).map(|_| sizes[rng.below(4) as usize]).collect()
 }
 
 fn random_size(rng: &mut Rng) -> u64 {
@@ -137,6 +156,9 @@ const LOSSY_WINDOW: f64 = 1.0;
 const SETTLE_NS: u64 = SECOND / 2;
 /// Round trips of a search for the rate, and of messages that are lost.
 const ROUNDS: u64 = 16;
+
+/// Until a path is proven whose first challenges are lost.
+const PROVING_NS: u64 = 2 * SECOND;
 
 /// Handshakes, and closes that are not heard, take less.
 const END_NS: u64 = 60 * SECOND;
@@ -170,6 +192,13 @@ pub(crate) struct Plan {
     pub(crate) demand_cookie: bool,
     /// Who closes in the middle, if somebody does.
     pub(crate) closes_early: Option<(u64, usize)>,
+    /// Whose process is gone from some time on.
+    pub(crate) killed: Option<(u64, usize)>,
+    /// Which wires die for good.
+    pub(crate) cut: Vec<bool>,
+    /// The faults as drawn, each with its place in the list.
+    pub(crate) troubles: Vec<(usize, Trouble)>,
+    /// What they do, by time.
     pub(crate) faults: Vec<(u64, Fault)>,
     /// All is over by then.
     pub(crate) end_ns: u64,
@@ -198,6 +227,7 @@ impl Plan {
             suite: Suite::Aes128Gcm,
             algorithm: Algorithm::Bbr,
             transfers: [Some(TransferPlan::plain(sizes)), None],
+            cut: vec![false; wires.len()],
             wires,
             clocks: [
                 Clock { origin_ns: 7 * SECOND, skew_ppm: 0 },
@@ -213,14 +243,27 @@ impl Plan {
             sharded: [false; 2],
             demand_cookie: false,
             closes_early: None,
+            killed: None,
+            troubles: Vec::new(),
             faults: Vec::new(),
             end_ns: END_NS,
         }
     }
 
-    /// Everything from the seed.
-    pub(crate) fn random(seed: u64) -> Self {
+    /// Everything from the seed. Of its list of faults only those whose places `keep` are there; all others stay as they are.
+    pub(crate) fn random(seed: u64, keep: impl Fn(usize) -> bool) -> Self {
         let mut rng = Rng::stream(seed, 1);
+        let mut plan = Self::without_faults(seed, &mut rng);
+        let list = crate::faults::draw(&plan, &mut rng).into_iter().enumerate();
+        let kept: Vec<(usize, Trouble)> = list.filter(|(place, _)| keep(*place)).collect();
+        kept.iter().for_each(|(_, trouble)| trouble.put(&mut plan));
+        plan.troubles = kept;
+        plan.faults.sort_by_key(|(at, _)| *at);
+        plan.end_ns = plan.last_fault() + plan.time_enough() + END_NS;
+        plan
+    }
+
+    fn without_faults(seed: u64, rng: &mut Rng) -> Self {
         let wires = (0..1 + rng.below(4))
             .map(|_| {
                 let mbit = [5, 20, 100, 1_000][rng.below(4) as usize];
@@ -233,7 +276,7 @@ impl Plan {
         plan.suite = [Suite::Aes128Gcm, Suite::ChaCha20Poly1305, Suite::Plain][rng.below(3) as usize];
         plan.algorithm =
             [Algorithm::Bbr, Algorithm::Bbr, Algorithm::Cubic, Algorithm::Ledbat][rng.below(4) as usize];
-        let mut transfer = || Some(TransferPlan::random(&mut rng));
+        let mut transfer = || Some(TransferPlan::random(rng));
         plan.transfers = match seed % 5 {
             0 | 1 => [transfer(), None],
             2 | 3 => [None, transfer()],
@@ -242,7 +285,6 @@ impl Plan {
         let mut clock =
             || Clock { origin_ns: rng.below(5_000 * SECOND), skew_ppm: rng.below(1_000) as i64 - 500 };
         plan.clocks = [clock(), clock()];
-        plan.late_ppm = [rng.below(100_000) as u32, rng.below(100_000) as u32];
         plan.socket_bytes = (64 << 10) << rng.below(5);
         plan.datagram_max = [1_200, 1_472, 1_472, 8_972][rng.below(4) as usize];
         plan.rate_max = (rng.below(4) == 0).then(|| 40_000 << rng.below(10));
@@ -256,15 +298,13 @@ impl Plan {
         }
         plan.carry = rng.below(2) == 0;
         plan.demand_cookie = rng.below(5) == 0;
-        crate::faults::draw(&mut plan, &mut rng);
-        plan.end_ns = plan.last_fault() + plan.time_enough() + END_NS;
         plan
     }
 
     /// When the last fault is over: from then on every wire is as it was drawn.
     pub(crate) fn last_fault(&self) -> u64 {
         let end = |(at, fault): &(u64, Fault)| match fault {
-            Fault::Stall(_, ns) => at + ns,
+            Fault::Stall(_, ns) | Fault::Idle(_, ns) => at + ns,
             _ => *at,
         };
         self.faults.iter().map(end).max().unwrap_or(0)
@@ -272,8 +312,10 @@ impl Plan {
 
     /// How long after the last fault, with both ends there, all must be here: on the wire that serves it worst.
     pub(crate) fn time_enough(&self) -> u64 {
-        let wires = self.wires.iter().map(|wire| self.time_on(wire));
-        wires.max().expect("a wire")
+        let whole = self.wires.iter().zip(&self.cut).filter(|(_, cut)| !**cut);
+        let time = whole.map(|(wire, _)| self.time_on(wire)).max().expect("a wire");
+        let proving = if self.cut.contains(&true) { PROVING_NS } else { 0 };
+        time + proving
     }
 
     fn time_on(&self, wire: &[Shape; 2]) -> u64 {

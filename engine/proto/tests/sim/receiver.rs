@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use xfer_netem::Rng;
+use xfer_netem::{Rng, flip_bit};
 use xfer_proto::connection::Connection;
 use xfer_proto::crypto::Crypto;
 use xfer_proto::space::Space;
 use xfer_proto::wire::{
-    Chunk, Codec, Complete, Decision, Decisions, Done, DoneStatus, Durability, Message, Page, Run, TransferId,
+    Chunk, Codec, Complete, Decision, Decisions, Done, DoneStatus, Durability, ErrorBody, Message, Page, Run,
+    TransferId,
 };
 
-use crate::content::{Sink, inlined, mix, stored};
+use crate::content::{Sink, digest, inlined, lie, mix, stored};
+use crate::layout::Layout;
 use crate::plan::TransferPlan;
-use crate::sender::blank;
+use crate::sender::{blank, source_lie};
 
 /// Pages that may be on their way.
 const PAGES_AHEAD: u32 = 2;
@@ -23,12 +25,16 @@ pub(crate) struct Receiver {
     plan: TransferPlan,
     rng: Rng,
     space: Space,
+    /// Where everything has to lie.
+    layout: Layout,
     /// Chunks that are here already, named by RESUME.
     present: HashSet<u32>,
     /// Chunks of each object that are not accepted; of the one of open length, counted down from `u32::MAX`.
     missing: HashMap<u32, u32>,
     ended: Vec<(u32, DoneStatus)>,
     withdrawn: HashSet<u32>,
+    /// Objects that storage could not write.
+    failed: HashSet<u32>,
     /// The object of open length, until it ended.
     open: Option<u32>,
     /// Each entry, and what was withdrawn when it came.
@@ -51,10 +57,12 @@ impl Receiver {
             plan: plan.clone(),
             rng: Rng::stream(seed, 200 + u64::from(id.0)),
             space: Space::new(plan.chunk_log2),
+            layout: Layout::new(plan.chunk_log2),
             present: HashSet::new(),
             missing: HashMap::new(),
             ended: Vec::new(),
             withdrawn: HashSet::new(),
+            failed: HashSet::new(),
             open: None,
             entries: HashMap::new(),
             storing: BTreeMap::new(),
@@ -86,7 +94,9 @@ impl Receiver {
                 assert!(self.entries.insert((chunk.chunk, chunk.attempt), entry).is_none(), "entry twice");
             }
             Message::Withdraw { object, error, .. } => {
-                self.ended.push((*object, DoneStatus::Failed(error.clone())));
+                if !self.failed.contains(object) {
+                    self.ended.push((*object, DoneStatus::Failed(error.clone())));
+                }
                 self.forget_object(*object, connection, sink);
             }
             Message::End { object, size, .. } => self.end_open(*object, *size, connection, sink),
@@ -100,7 +110,8 @@ impl Receiver {
     }
 
     fn forget_object<C: Crypto>(&mut self, object: u32, connection: &mut Connection<C>, sink: &mut Sink) {
-        assert!(self.missing.remove(&object).is_some(), "withdrawn after it ended");
+        let awaited = self.missing.remove(&object).is_some();
+        assert!(awaited || self.failed.contains(&object), "withdrawn after it ended");
         assert!(self.withdrawn.insert(object), "withdrawn twice");
         if self.open == Some(object) {
             self.open = None;
@@ -119,11 +130,13 @@ impl Receiver {
         assert_eq!(self.open.take(), Some(object));
         self.space.end_open(object, size).unwrap();
         let chunks = size.div_ceil(1 << self.plan.chunk_log2) as u32;
-        let left = self.missing.get_mut(&object).expect("it is not done");
-        *left = chunks.checked_sub(u32::MAX - *left).expect("no more chunks than there are");
-        if *left == 0 {
-            self.missing.remove(&object);
-            self.ended.push((object, DoneStatus::Copied));
+        if !self.failed.contains(&object) {
+            let left = self.missing.get_mut(&object).expect("it is not done");
+            *left = chunks.checked_sub(u32::MAX - *left).expect("no more chunks than there are");
+            if *left == 0 {
+                self.missing.remove(&object);
+                self.ended.push((object, DoneStatus::Copied));
+            }
         }
         self.drop_void(connection, sink);
     }
@@ -151,6 +164,8 @@ impl Receiver {
             let decision = self.decision(object, entry.size);
             if let Some(placed) = self.space.place(object, entry, &decision).unwrap() {
                 assert!(entry.inline.is_none(), "what came with its page takes no space");
+                let start = self.layout.place((!entry.open).then_some(entry.size));
+                assert_eq!(placed.start, start, "place of object {object}");
                 let chunks = self.space.chunks_of(&placed);
                 let mut missing = if placed.open { u32::MAX } else { chunks.end - chunks.start };
                 if placed.open {
@@ -173,8 +188,12 @@ impl Receiver {
             decisions.push(decision);
         }
         self.space.end_page();
+        let chunks = self.layout.end_page();
+        assert!(self.open.is_some() || u64::from(self.space.chunks()) == chunks, "chunks after a page");
         let half = decisions.len() / 2;
-        for (first_entry, part) in [(0, &decisions[..half]), (half as u16, &decisions[half..])] {
+        let parts = [(0, &decisions[..half]), (half as u16, &decisions[half..])];
+        // A page without entries is decided by one message.
+        for (first_entry, part) in parts.into_iter().skip(usize::from(decisions.is_empty())) {
             let (transfer, decisions) = (self.id, part.to_vec());
             let decided = Decisions { transfer, page: page.number, first_entry, decisions };
             connection.send(&Message::Decision(decided));
@@ -231,9 +250,12 @@ impl Receiver {
             connection.send(&Message::Done(Done { transfer: self.id, objects }));
             did = true;
         }
-        if self.last_page && self.missing.is_empty() && !self.complete {
+        // An object of open length may have ended below what was granted for it.
+        let here = connection.incoming(self.id).is_some_and(|i| i.base() >= self.space.chunks());
+        if self.last_page && self.missing.is_empty() && self.open.is_none() && here && !self.complete {
             self.complete = true;
-            let (some_failed, durability) = (!self.withdrawn.is_empty(), Durability::Batch);
+            let some_failed = !self.withdrawn.is_empty() || !self.failed.is_empty();
+            let durability = Durability::Batch;
             connection.send(&Message::Complete(Complete { transfer: self.id, some_failed, durability }));
             did = true;
         }
@@ -250,7 +272,15 @@ impl Receiver {
         if entry.codec == Codec::Plain {
             blank(&mut expected, &self.space, chunk, withdrawn);
         }
-        let got = &sink.buffers[&key][..entry.stored_len as usize];
+        let got = &mut sink.buffers.get_mut(&key).expect("a granted chunk has a buffer")[..expected.len()];
+        let changed =
+            lie(self.seed, 400 + u64::from(self.id.0), chunk, entry.attempt, self.plan.memory_lies_ppm);
+        changed.into_iter().for_each(|bit| flip_bit(got, bit));
+        if entry.digests != [digest(got)] {
+            let lied = source_lie(self.seed, &self.plan, self.id, chunk, entry.attempt);
+            assert!(lied.or(changed).is_some(), "chunk {chunk} attempt {} is wrong", entry.attempt);
+            return self.reject(chunk, connection);
+        }
         assert!(got == expected, "chunk {chunk} attempt {} is not what was sent", entry.attempt);
         let is_open = self.space.pieces(chunk).any(|p| Some(p.object) == self.open);
         let plain = if is_open { entry.stored_len } else { self.space.plain_len(chunk) };
@@ -263,17 +293,15 @@ impl Receiver {
         let rejected = self.rejected.entry(chunk).or_default();
         if *rejected < 2 && self.rng.below(1_000_000) < u64::from(self.plan.reject_ppm) {
             *rejected += 1;
-            let attempt = incoming.reject(chunk).expect("it is open");
-            assert_eq!(attempt, entry.attempt);
-            connection.send(&Message::Reject { transfer: self.id, chunk, attempt });
-            return;
+            return self.reject(chunk, connection);
         }
         incoming.accept(chunk);
         assert!(self.accepted.insert(chunk), "chunk {chunk} was accepted twice");
         self.bytes += u64::from(plain);
         sink.buffers.remove(&key).expect("a granted chunk has a buffer");
+        self.fail_some(chunk);
         for piece in self.space.pieces(chunk) {
-            if self.withdrawn.contains(&piece.object) {
+            if self.withdrawn.contains(&piece.object) || self.failed.contains(&piece.object) {
                 continue;
             }
             let missing = self.missing.get_mut(&piece.object).expect("an object that is not done");
@@ -283,6 +311,28 @@ impl Receiver {
                 self.ended.push((piece.object, DoneStatus::Copied));
             }
         }
+    }
+
+    /// A chunk has to come again.
+    fn reject<C: Crypto>(&mut self, chunk: u32, connection: &mut Connection<C>) {
+        let attempt = connection.incoming(self.id).and_then(|incoming| incoming.reject(chunk));
+        let attempt = attempt.expect("it is open");
+        assert!(self.entries.contains_key(&(chunk, attempt)), "the rejected attempt is the stored one");
+        connection.send(&Message::Reject { transfer: self.id, chunk, attempt });
+    }
+
+    /// Storage may find that it cannot write an object that `chunk` is of. Its other chunks are taken all the same.
+    fn fail_some(&mut self, chunk: u32) {
+        if self.rng.below(1_000_000) >= u64::from(self.plan.cannot_write_ppm) {
+            return;
+        }
+        let Some(object) = self.space.pieces(chunk).map(|p| p.object).find(|o| self.missing.contains_key(o))
+        else {
+            return;
+        };
+        self.missing.remove(&object);
+        self.failed.insert(object);
+        self.ended.push((object, DoneStatus::Failed(full())));
     }
 
     fn grant<C: Crypto>(&mut self, connection: &mut Connection<C>, sink: &mut Sink) -> bool {
@@ -303,4 +353,8 @@ impl Receiver {
         }
         did
     }
+}
+
+fn full() -> ErrorBody {
+    ErrorBody { class: 7, side: 2, errno: 28, offset: Some(0), name: b"object".to_vec(), text: "full".into() }
 }

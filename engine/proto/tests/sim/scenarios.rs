@@ -10,6 +10,7 @@ use crate::clock::{MS, SECOND};
 use crate::faults::Fault;
 use crate::plan::{Plan, wire};
 use crate::support::stand_in::StandIn;
+use crate::watch::Watched;
 use crate::world::World;
 
 const MB: u64 = 1_000_000;
@@ -35,8 +36,8 @@ fn both(plan: &mut Plan, at: u64, wire: usize, change: impl Fn(&mut Shape)) {
     }
 }
 
-fn run(plan: &Plan) -> World<StandIn> {
-    let mut world = World::new(plan, &StandIn);
+fn run(plan: &Plan) -> World<Watched<StandIn>> {
+    let mut world = World::new(plan, &Watched::new(StandIn));
     world.trace(std::env::var_os("SIM_TRACE").is_some());
     world.run();
     world.verdict().unwrap();
@@ -44,18 +45,18 @@ fn run(plan: &Plan) -> World<StandIn> {
 }
 
 /// When the sender had COMPLETE.
-fn done_ns(world: &World<StandIn>) -> u64 {
+fn done_ns(world: &World<Watched<StandIn>>) -> u64 {
     world.ends[0].closed_ns
 }
 
 /// Content bytes that a path carried, by path id.
-fn carried(world: &World<StandIn>) -> Vec<u64> {
+fn carried(world: &World<Watched<StandIn>>) -> Vec<u64> {
     let reports = world.ends[0].connection.as_ref().unwrap().path_reports();
     reports.map(|p| p.counters.content_acked).collect()
 }
 
 /// Percent of content bytes that were sent again, and of packets that the wires lost on the way out.
-fn resent_and_lost(world: &World<StandIn>, bytes: u64) -> (f64, f64) {
+fn resent_and_lost(world: &World<Watched<StandIn>>, bytes: u64) -> (f64, f64) {
     let reports = world.ends[0].connection.as_ref().unwrap().path_reports();
     let resent: u64 = reports.map(|p| p.counters.content_resent).sum();
     let (dropped, offered) = world.links.iter().fold((0, 0), |(dropped, offered), links| {
@@ -72,7 +73,7 @@ fn percent_of_link(bytes: u64, mbit: u64, ns: u64) -> f64 {
 fn long_fat_lossy_wire_is_used() {
     let mut plan = bulk(vec![wire(1_000, 50 * MS, 100)], 100 * MB);
     plan.wires[0].iter_mut().for_each(|shape| shape.loss = Chance::ppm(10_000));
-    let mut world = World::new(&plan, &StandIn);
+    let mut world = World::new(&plan, &Watched::new(StandIn));
     world.run_until(750 * MS, |_| false);
     let before = carried(&world)[0];
     world.run_until(1_250 * MS, |_| false);
@@ -140,12 +141,28 @@ fn a_path_that_nobody_answers_is_given_up() {
     assert!(downs.first().is_some_and(|at| (15_750..16_500).contains(at)), "{downs:?}");
 }
 
+/// Paths are opened all at once, over wires of unequal delay: the first packet of a later one is there before that of an earlier one.
+#[test]
+fn a_path_opens_although_a_later_one_overtakes_it() {
+    let wires = [2, 200, 20].map(|rtt_ms| wire(100, rtt_ms * MS, 100));
+    let world = run(&bulk(wires.to_vec(), 40 * MB));
+    for end in &world.ends {
+        let ups = end.events.iter().filter_map(|(at, event)| match event {
+            Event::PathUp(id) => Some((id.0, at / MS)),
+            _ => None,
+        });
+        let ups: Vec<(u16, u64)> = ups.collect();
+        println!("{ups:?}");
+        assert!([1, 2].iter().all(|id| ups.iter().any(|(up, ms)| up == id && *ms < 500)), "{ups:?}");
+    }
+}
+
 #[test]
 fn a_restored_path_carries_again_within_a_second() {
     let mut plan = bulk(vec![wire(100, 20 * MS, 100); 2], 60 * MB);
     both(&mut plan, SECOND, 1, |shape| shape.blackhole = true);
     both(&mut plan, 2 * SECOND, 1, |_| {});
-    let mut world = World::new(&plan, &StandIn);
+    let mut world = World::new(&plan, &Watched::new(StandIn));
     world.run_until(2_500 * MS, |_| false);
     let before = world.links[1][0].stats().passed_bytes;
     world.run_until(3_000 * MS, |_| false);
@@ -229,7 +246,7 @@ fn the_tail_of_a_slow_path_does_not_hold_the_end() {
 fn silence_on_every_path_ends_both_sides() {
     let mut plan = bulk(vec![wire(100, 20 * MS, 100); 2], 60 * MB);
     (0..2).for_each(|wire| both(&mut plan, SECOND, wire, |shape| shape.blackhole = true));
-    let mut world = World::new(&plan, &StandIn);
+    let mut world = World::new(&plan, &Watched::new(StandIn));
     world.run();
     for end in &world.ends {
         let code = end.closed.as_ref().map(|(code, _, by_peer)| (*code, *by_peer));
@@ -245,7 +262,7 @@ fn loss_on_live_paths_does_not_make_them_suspect() {
         shape.loss = Chance::ppm(10_000);
     }
     let busy = run(&plan);
-    let downs = |world: &World<StandIn>, end: usize| {
+    let downs = |world: &World<Watched<StandIn>>, end: usize| {
         world.ends[end].events.iter().filter(|(_, e)| matches!(e, Event::PathDown(_))).count()
     };
     assert_eq!((downs(&busy, 0), downs(&busy, 1)), (0, 0), "busy");
@@ -296,7 +313,7 @@ fn an_only_path_that_flickered_comes_back_at_speed() {
 /// What was carried after the last fault until all was there, in percent of a wire of 100 Mbit/s, and how long that took.
 fn rate_after_faults(plan: &Plan, bytes: u64) -> (f64, u64) {
     let over = plan.last_fault();
-    let mut world = World::new(plan, &StandIn);
+    let mut world = World::new(plan, &Watched::new(StandIn));
     world.run_until(over, |_| false);
     let before: u64 = carried(&world).iter().sum();
     world.run();

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use xfer_netem::Rng;
+use xfer_netem::{Rng, flip_bit};
 use xfer_proto::connection::Connection;
 use xfer_proto::crypto::Crypto;
 use xfer_proto::space::{Placed, Space};
-use xfer_proto::wire::{Chunk, Codec, Decisions, Entry, ErrorBody, Message, Page, TransferId};
+use xfer_proto::wire::{Chunk, Codec, Decisions, DoneStatus, Entry, ErrorBody, Message, Page, TransferId};
 
-use crate::content::{Source, stored};
+use crate::content::{Source, digest, lie, stored};
 use crate::plan::TransferPlan;
 
 /// Bytes of messages that the application lets wait.
@@ -32,6 +32,8 @@ pub(crate) struct Sender {
     withdrawn: HashSet<u32>,
     /// The object of open length, until END is sent.
     open: Option<u32>,
+    /// An object ended with an error, says the receiver.
+    some_failed: bool,
     pub(crate) accepted: u32,
     pub(crate) complete: bool,
 }
@@ -54,6 +56,7 @@ impl Sender {
             placed: HashMap::new(),
             withdrawn: HashSet::new(),
             open: None,
+            some_failed: false,
             accepted: 0,
             complete: false,
         }
@@ -84,10 +87,16 @@ impl Sender {
                 self.reading.retain(|(_, reading), _| reading != chunk);
                 self.begin_read(now, *chunk, current + 1);
             }
-            Message::Done(_) => {}
+            Message::Done(done) => {
+                self.some_failed |= done.objects.iter().any(|(_, end)| matches!(end, DoneStatus::Failed(_)));
+            }
             Message::Complete(complete) => {
                 assert!(!self.complete, "complete twice");
-                assert_eq!(complete.some_failed, !self.withdrawn.is_empty());
+                assert_eq!(complete.some_failed, self.some_failed);
+                assert!(
+                    self.withdrawn.is_empty() || complete.some_failed,
+                    "nobody misses what was withdrawn"
+                );
                 assert_eq!(self.pages_decided as usize, self.pages.len());
                 self.complete = true;
             }
@@ -243,9 +252,12 @@ impl Sender {
         if codec == Codec::Plain {
             blank(&mut bytes, &self.space, chunk, &self.withdrawn);
         }
+        let digests = vec![digest(&bytes)];
+        if let Some(bit) = source_lie(self.seed, &self.plan, self.id, chunk, attempt) {
+            flip_bit(&mut bytes, bit);
+        }
         source.held.insert((self.id, chunk), bytes);
         self.attempts.insert(chunk, attempt);
-        let digests = Vec::new();
         let entry = Chunk { transfer: self.id, chunk, attempt, codec, stored_len, digests };
         connection.send(&Message::Chunk(entry));
         if attempt < 2 && self.rng.below(1_000_000) < u64::from(self.plan.encode_again_ppm) {
@@ -260,6 +272,17 @@ pub(crate) fn blank(bytes: &mut [u8], space: &Space, chunk: u32, withdrawn: &Has
         let start = piece.chunk_offset as usize;
         bytes[start..start + piece.len as usize].fill(0);
     }
+}
+
+/// The bit that is wrong in what is sent of an attempt of a chunk.
+pub(crate) fn source_lie(
+    seed: u64,
+    plan: &TransferPlan,
+    id: TransferId,
+    chunk: u32,
+    attempt: u8,
+) -> Option<u64> {
+    lie(seed, 300 + u64::from(id.0), chunk, attempt, plan.source_lies_ppm)
 }
 
 fn gone() -> ErrorBody {

@@ -2,16 +2,26 @@
 
 use std::net::SocketAddr;
 
-use xfer_netem::{Link, Rng, Wire, flip_bit};
+use xfer_netem::{Link, Rng, Shape, Wire, flip_bit};
 use xfer_proto::connection::PathReport;
-use xfer_proto::crypto::Crypto;
+use xfer_proto::limits;
 use xfer_proto::path::PathState;
 use xfer_proto::wire::CloseCode;
 
+use crate::attack::{Attack, is_somebody};
+use crate::clock::{MS, SECOND};
 use crate::end::{Datagram, End, remote_of};
 use crate::faults::Fault;
 use crate::plan::Plan;
+use crate::watch::Witnessed;
 
+/// What is under way, late timers and skewed clocks put off an end by.
+const AFTER_DEATH_NS: u64 = 4 * SECOND;
+/// So many packets may count as lost that were not, where little is late, and one of so many that were sent.
+const SPURIOUS_MAX: u64 = 6;
+const SPURIOUS_PART: u64 = 50;
+/// Wires with a shorter delay do not wait for a late worker.
+const CALM_DELAY_NS: u64 = 4 * MS;
 /// Datagrams under way at once.
 const FLIGHTS_MAX: usize = 1 << 20;
 
@@ -20,11 +30,19 @@ struct Flight {
     wire: usize,
     /// The opener's address that the datagram carries, as source or destination.
     opener: SocketAddr,
+    /// Somebody else sent it, from this port.
+    port: Option<u16>,
     bytes: Vec<u8>,
     marked: bool,
 }
 
-pub(crate) struct World<C: Crypto + Clone> {
+/// Who is on a wire, and how many datagrams passed it.
+struct OnWire {
+    attack: Option<Attack>,
+    seen: u64,
+}
+
+pub(crate) struct World<C: Witnessed> {
     pub(crate) now: u64,
     pub(crate) ends: [End<C>; 2],
     plan: Plan,
@@ -33,10 +51,14 @@ pub(crate) struct World<C: Crypto + Clone> {
     flights: Wire<Flight>,
     /// The opener's address on each wire, as the acceptor sees it.
     openers: Vec<SocketAddr>,
+    attackers: Vec<OnWire>,
+    /// Directions of wires that are dead for good.
+    dead: Vec<[bool; 2]>,
+    rng: Rng,
     pub(crate) trace: bool,
 }
 
-impl<C: Crypto + Clone> World<C> {
+impl<C: Witnessed> World<C> {
     pub(crate) fn new(plan: &Plan, crypto: &C) -> Self {
         let mut rng = Rng::stream(plan.seed, 2);
         let mut link = |shape: xfer_netem::Shape| Link::new(shape, rng.next_u64());
@@ -49,6 +71,9 @@ impl<C: Crypto + Clone> World<C> {
             links,
             flights: Wire::new(FLIGHTS_MAX),
             openers: (0..plan.wires.len()).map(|wire| remote_of(1, wire)).collect(),
+            attackers: plan.wires.iter().map(|_| OnWire { attack: None, seen: 0 }).collect(),
+            dead: vec![[false; 2]; plan.wires.len()],
+            rng: Rng::stream(plan.seed, 5),
             trace: false,
         }
     }
@@ -90,34 +115,56 @@ impl<C: Crypto + Clone> World<C> {
     /// Until both ends are over.
     pub(crate) fn run(&mut self) {
         self.run_until(self.plan.end_ns, |world| {
-            world.ends.iter().all(|e| e.connection.as_ref().is_some_and(|c| c.is_over()))
+            let over = |end: &End<C>| end.is_dead || end.connection.as_ref().is_some_and(|c| c.is_over());
+            let [opener, acceptor] = &world.ends;
+            // Nobody answers who asks an end that is gone for a handshake, and nobody asks.
+            let never = |end: &End<C>, peer: &End<C>| peer.is_dead && end.connection.is_none();
+            (over(opener) || never(opener, acceptor)) && (over(acceptor) || never(acceptor, opener))
         });
     }
 
     fn run_end(&mut self, side: usize) {
-        let World { ends, links, flights, openers, now, .. } = self;
+        let World { ends, links, flights, openers, now, attackers, rng, plan, .. } = self;
+        let mut fly = |at: u64, flight: Flight| {
+            assert!(flights.push(at, flight).is_ok(), "too many datagrams under way");
+        };
         ends[side].run(*now, &mut |datagram: Datagram| {
             let SocketAddr::V4(peer) = datagram.peer else { panic!("IPv4 only") };
             let wire = usize::from(peer.ip().octets()[2]);
             let opener = if side == 0 { openers[wire] } else { datagram.peer };
+            let to = 1 - side;
             let verdict = links[wire][side].offer(*now, datagram.bytes.len() as u32);
             for delivery in verdict.deliveries() {
                 let mut bytes = datagram.bytes.clone();
                 if let Some(damage) = delivery.corrupt {
                     flip_bit(&mut bytes, damage);
                 }
-                let flight = Flight { to: 1 - side, wire, opener, bytes, marked: delivery.marked };
-                assert!(flights.push(delivery.at_ns, flight).is_ok(), "too many datagrams under way");
+                let nobody = side == 0 && !is_somebody(datagram.peer);
+                if !nobody {
+                    let marked = delivery.marked;
+                    fly(delivery.at_ns, Flight { to, wire, opener, port: None, bytes, marked });
+                }
+            }
+            let OnWire { attack, seen } = &mut attackers[wire];
+            *seen += 1;
+            let extra = attack.and_then(|attack| attack.on(*seen, &datagram.bytes, plan.suite, rng));
+            if let Some(extra) = extra {
+                // Just before the original: who is on the wire is not faster than the wire.
+                let original = verdict.deliveries().next().map(|delivery| delivery.at_ns - 1);
+                let at = original.unwrap_or(*now + links[wire][side].shape().delay_ns);
+                let flight = Flight { to, wire, opener, port: extra.port, bytes: extra.bytes, marked: false };
+                fly(at + extra.after_ns, flight);
             }
         });
     }
 
     fn land(&mut self, flight: Flight) {
-        let Flight { to, wire, opener, bytes, marked } = flight;
+        let Flight { to, wire, opener, port, bytes, marked } = flight;
         if to == 0 && opener != self.openers[wire] {
             return;
         }
-        let peer = if to == 0 { remote_of(0, wire) } else { opener };
+        let mut peer = if to == 0 { remote_of(0, wire) } else { opener };
+        port.into_iter().for_each(|port| peer.set_port(port));
         self.ends[to].arrive(self.now, Datagram { peer, marked, bytes });
     }
 
@@ -126,7 +173,19 @@ impl<C: Crypto + Clone> World<C> {
             println!("{:>12} {fault:?}", self.now / 1_000);
         }
         match fault {
-            Fault::Shape(wire, direction, shape) => self.links[*wire][*direction].set_shape(self.now, *shape),
+            Fault::Shape(wire, direction, shape) => {
+                let link = &mut self.links[*wire][*direction];
+                let blackhole = shape.blackhole || self.dead[*wire][*direction];
+                link.set_shape(self.now, Shape { blackhole, ..*shape });
+            }
+            // Other paths cannot be opened yet.
+            Fault::Cut(..) if !self.ends.iter().all(End::is_established) => {}
+            Fault::Cut(wire, direction) => {
+                self.dead[*wire][*direction] = true;
+                let link = &mut self.links[*wire][*direction];
+                let shape = Shape { blackhole: true, ..*link.shape() };
+                link.set_shape(self.now, shape);
+            }
             // A handshake belongs to the address that its first packet came from.
             Fault::Rebind(_) if !self.ends[1].is_established() => {}
             Fault::Rebind(wire) => {
@@ -134,7 +193,11 @@ impl<C: Crypto + Clone> World<C> {
                 address.set_port(address.port() + 1);
             }
             Fault::Stall(side, ns) => self.ends[*side].stalled_until = self.now + ns,
+            Fault::Idle(side, ns) => self.ends[*side].idle_until = self.now + ns,
             Fault::LinkDown(side, wire) => self.ends[*side].link_down(self.now, *wire),
+            Fault::Kill(side) => self.ends[*side].die(),
+            Fault::Lie(side, lie) => self.ends[*side].hear_lie(self.now, *lie),
+            Fault::Attack(wire, attack) => self.attackers[*wire].attack = *attack,
         }
     }
 
@@ -142,8 +205,7 @@ impl<C: Crypto + Clone> World<C> {
     pub(crate) fn lateness(&self) -> Option<(u64, u64)> {
         let [opener, acceptor] = &self.ends;
         let since = self.plan.last_fault().max(opener.established_ns).max(acceptor.established_ns);
-        let whole = self.plan.closes_early.is_none();
-        whole.then(|| (opener.closed_ns.saturating_sub(since), self.plan.time_enough()))
+        self.runs_through().then(|| (opener.closed_ns.saturating_sub(since), self.plan.time_enough()))
     }
 
     /// Whether the ends agree on congestion marks: what one tells of the other got, and it does not keep them to itself.
@@ -162,40 +224,100 @@ impl<C: Crypto + Clone> World<C> {
         }
     }
 
-    /// Whether everything that was planned has arrived and both ends know.
-    pub(crate) fn verdict(&self) -> Result<(), String> {
-        if self.plan.closes_early.is_none() {
-            self.check_marks();
+    /// On wires that hold packets back by less than a sender waits for them, what counts as lost is what did not arrive.
+    fn check_losses(&self) {
+        // A late worker may take what is on a short wire for lost.
+        let calm = |shape: &Shape| {
+            shape.delay_ns >= CALM_DELAY_NS
+                && (shape.reorder.is_never() || shape.reorder_ns <= shape.delay_ns / 8)
+        };
+        let orderly = self.plan.faults.is_empty() && self.plan.wires.iter().flatten().all(calm);
+        if !orderly || self.plan.sharded.contains(&true) {
+            return;
         }
-        for end in &self.ends {
-            let Some((code, text, _)) = &end.closed else {
-                // Who asks an end that is gone for a handshake is not answered.
-                if self.plan.closes_early.is_some() && end.connection.is_none() {
-                    continue;
-                }
-                return Err(format!(
-                    "{}: not closed after {} ms: {}",
-                    end.name(),
-                    self.now / 1_000_000,
-                    end.state()
-                ));
-            };
-            if self.plan.closes_early.is_some() && matches!(code, CloseCode::Cancelled | CloseCode::Idle) {
-                continue;
+        let reports = || self.ends.iter().flat_map(|end| &end.connection).flat_map(|c| c.path_reports());
+        // A timeout may take what is on its way still for lost.
+        if reports().any(|path| path.counters.probe_timeouts > 0) {
+            return;
+        }
+        let declared: u64 = reports().map(|path| path.counters.packets_lost).sum();
+        let gone = self.links.iter().flatten().map(|link| link.stats().dropped() + link.stats().corrupted);
+        let gone = gone.sum::<u64>() + self.ends.iter().map(|end| end.overflowed).sum::<u64>();
+        let offered: u64 = self.links.iter().flatten().map(|link| link.stats().offered).sum();
+        let most = gone + SPURIOUS_MAX + offered / SPURIOUS_PART;
+        assert!(declared <= most, "{declared} packets count as lost, {gone} of {offered} were");
+    }
+
+    /// Whether nothing ends the run before all is there.
+    fn runs_through(&self) -> bool {
+        let lied_to = self.ends.iter().any(|end| end.lied_to.is_some());
+        self.plan.closes_early.is_none() && self.plan.killed.is_none() && !lied_to
+    }
+
+    /// Whether everything that was planned has arrived and both ends know; or, in a run that was cut short, whether both ends ended as they should.
+    pub(crate) fn verdict(&self) -> Result<(), String> {
+        if self.runs_through() {
+            if !self.plan.cut.contains(&true) {
+                self.check_marks();
             }
-            let through = end.sender.as_ref().is_none_or(|s| s.complete)
-                && end.receiver.as_ref().is_none_or(|r| r.complete);
-            if *code == CloseCode::Idle && through && end.side == 1 {
-                continue;
-            }
-            if *code != CloseCode::Done {
-                return Err(format!("{}: closed with {code:?} {text}: {}", end.name(), end.state()));
-            }
-            if end.sender.as_ref().is_some_and(|s| !s.complete)
-                || end.receiver.as_ref().is_some_and(|r| !r.complete)
-            {
-                return Err(format!("{}: closed before all was there", end.name()));
-            }
+            self.check_losses();
+            return self.ends.iter().try_for_each(|end| self.has_all(end));
+        }
+        let [opener, acceptor] = &self.ends;
+        self.ended_well(opener, acceptor)?;
+        self.ended_well(acceptor, opener)
+    }
+
+    fn has_all(&self, end: &End<C>) -> Result<(), String> {
+        let Some((code, text, _)) = &end.closed else { return Err(self.not_closed(end)) };
+        let through = end.is_through();
+        if *code == CloseCode::Idle && through && end.side == 1 {
+            return Ok(());
+        }
+        if *code != CloseCode::Done {
+            return Err(format!("{}: closed with {code:?} {text}: {}", end.name(), end.state()));
+        }
+        if !through {
+            return Err(format!("{}: closed before all was there", end.name()));
+        }
+        Ok(())
+    }
+
+    fn not_closed(&self, end: &End<C>) -> String {
+        format!("{}: not closed after {} ms: {}", end.name(), self.now / 1_000_000, end.state())
+    }
+
+    /// A run that was cut short: by a close, a death, or a lie.
+    fn ended_well(&self, end: &End<C>, peer: &End<C>) -> Result<(), String> {
+        if end.is_dead {
+            return Ok(());
+        }
+        let Some((code, text, by_peer)) = &end.closed else {
+            // Who asks an end that is gone for a handshake is not answered.
+            let unanswered = end.connection.is_none() && (peer.is_dead || self.plan.closes_early.is_some());
+            return if unanswered { Ok(()) } else { Err(self.not_closed(end)) };
+        };
+        if let Some(lie) = end.lied_to {
+            let right = *code == lie.code() && !by_peer;
+            return if right { Ok(()) } else { Err(format!("{}: took {lie:?}: {code:?}", end.name())) };
+        }
+        let by_lie = peer.lied_to.map(|lie| lie.code());
+        let fine = match code {
+            CloseCode::Done => end.is_through() || *by_peer,
+            CloseCode::Cancelled => self.plan.closes_early.is_some(),
+            CloseCode::Idle => true,
+            other => *by_peer && Some(*other) == by_lie,
+        };
+        if !fine {
+            return Err(format!("{}: closed with {code:?} {text}: {}", end.name(), end.state()));
+        }
+        let late = self
+            .plan
+            .killed
+            .map_or(0, |(at, _)| end.closed_ns.saturating_sub(at.max(self.plan.last_fault())));
+        let enough = limits::IDLE.as_nanos() as u64 + AFTER_DEATH_NS;
+        if peer.is_dead && late > enough {
+            return Err(format!("{}: waits {} ms for a dead peer", end.name(), late / 1_000_000));
         }
         Ok(())
     }

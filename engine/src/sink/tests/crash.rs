@@ -1,8 +1,10 @@
 //! A sink that is dropped is a process that was killed: what a later run finds must be right at every step.
 
+use super::directory::lock;
 use super::*;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use xfer_io::file::Follow;
 
 const CHUNKS: usize = 6;
 
@@ -68,6 +70,34 @@ fn what_was_journaled_is_taken_over_and_the_rest_sent_again() {
             rerun(dir.path(), order[..synced].iter().map(held).sum());
         }
     }
+}
+
+/// What is written of the objects in progress cannot be made durable any more: `/proc` has no way to.
+fn unsyncable(sink: &FileSink) {
+    let nowhere = Root::open("/proc").expect("root");
+    let objects: Vec<_> = lock(&sink.objects).values().cloned().collect();
+    for object in objects {
+        let mut state = lock(&object.state);
+        let parts = state.parts.as_mut().expect("in progress");
+        let claim = Arc::get_mut(&mut parts.claim).expect("nobody writes");
+        claim.file = nowhere.open_dir(b"", Follow::Never).expect("opened");
+    }
+}
+
+#[test]
+fn a_journal_does_not_name_what_could_not_be_made_durable() {
+    let dir = temporary();
+    {
+        let mut sender = large();
+        let sink = sink(dir.path());
+        sender.list(&sink).expect("decided");
+        sender.send(&sink, 0);
+        sink.sync().expect("synced");
+        sender.send(&sink, 1);
+        unsyncable(&sink);
+        assert!(sink.sync().is_err());
+    }
+    rerun(dir.path(), CHUNK as u64);
 }
 
 #[test]

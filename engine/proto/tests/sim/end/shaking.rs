@@ -15,7 +15,7 @@ pub(super) enum Shaking {
     Done,
 }
 
-impl<C: Crypto + Clone> End<C> {
+impl<C: Witnessed> End<C> {
     fn payload(plan: &Plan, side: usize, stream: Vec<u8>) -> Payload {
         Payload {
             connection: ConnectionId(100 + side as u32),
@@ -108,6 +108,7 @@ impl<C: Crypto + Clone> End<C> {
                     stream.push(&Message::Accept(Accept { transfer: open.transfer, limit: 0 }));
                     carried = stream.take(1_000, |_, a, b| bytes = [a, b].concat());
                 }
+                self.secrets = Some(fresh.secrets.clone());
                 let payload = Self::payload(&self.plan, 1, bytes);
                 let reply = acceptor.reply(fresh.half_open, &payload).unwrap();
                 let reply = reply.to_vec();
@@ -138,6 +139,7 @@ impl<C: Crypto + Clone> End<C> {
         let Shaking::Opener { opener, sent, first_sent, stream, .. } = &mut self.shaking else { return };
         let Ok(reply) = opener.handle_reply(&datagram.bytes) else { return };
         let (stream, carried) = stream.take().expect("one reply opens");
+        self.secrets = Some(reply.secrets.clone());
         let established = Established {
             side: Side::Opener,
             secrets: reply.secrets,

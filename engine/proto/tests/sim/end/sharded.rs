@@ -8,7 +8,7 @@ use xfer_proto::shard::{Arrival, Shard, Taken};
 use super::*;
 
 /// A shard with the rings to and from it, each entry with the time at which the other end sees it.
-pub(super) struct Sharded<C: Crypto> {
+pub(super) struct Sharded<C: Witnessed> {
     shard: Shard<C>,
     /// Trains that were planned and sealed.
     trains: VecDeque<(u64, SocketAddr, Vec<Vec<u8>>)>,
@@ -26,7 +26,7 @@ enum News {
     Datagram(Datagram),
 }
 
-impl<C: Crypto + Clone> Sharded<C> {
+impl<C: Witnessed> Sharded<C> {
     fn due(&mut self, at: u64) -> u64 {
         let late = if self.rng.below(50) == 0 { self.rng.below(4 * MS) } else { 0 };
         self.latest = self.latest.max(at + self.rng.below(100_000) + late);
@@ -43,7 +43,7 @@ impl<C: Crypto + Clone> Sharded<C> {
     }
 }
 
-impl<C: Crypto + Clone> End<C> {
+impl<C: Witnessed> End<C> {
     pub(super) const fn shard_id(&self) -> u32 {
         200 + self.side as u32
     }
@@ -145,14 +145,23 @@ impl<C: Crypto + Clone> End<C> {
     /// Plans a train for the shard. False when none may go.
     pub(super) fn plan_for_shard(&mut self, at: u64) -> bool {
         let now = self.clock.read(at);
-        let End { sharded: Some(sharded), connection: Some(connection), source, frame, meter, plan, .. } =
-            self
+        let End {
+            sharded: Some(sharded),
+            connection: Some(connection),
+            source,
+            frame,
+            meter,
+            sent,
+            plan,
+            ..
+        } = self
         else {
             return false;
         };
         let Some(planned) = connection.poll_plan(now, 1) else { return false };
         let transmit = sharded.shard.seal(&planned, frame, source).expect("the path was told");
         meter.add(plan, at, &frame[..transmit.len]);
+        note_sent(sent, &frame[..transmit.len], transmit.segment);
         let packets = frame[..transmit.len].chunks(transmit.segment).map(<[u8]>::to_vec).collect();
         let due = sharded.due(at);
         sharded.trains.push_back((due, transmit.address.remote, packets));
