@@ -14,7 +14,7 @@ const QUEUE_PERCENT: u64 = 25;
 /// Delay that schedulers, interrupt moderation and ACK timers cause on idle paths too.
 const HOST_NOISE: Duration = Duration::from_millis(1);
 /// What busy ends add to a round trip without any queue on the path: an ACK that waits for more packets, a thread that waits for a processor.
-const HOST_DELAY: Duration = Duration::from_millis(2);
+pub(super) const HOST_DELAY: Duration = Duration::from_millis(2);
 /// Such delay is little to a path of more than this many times its length.
 const HOST_DELAY_PART: u32 = 8;
 /// And fast paths have queues too short for more than this: an ACK's worth of packets and as much again.

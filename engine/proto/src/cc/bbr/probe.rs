@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::super::rate::{RateSample, percent};
 use super::super::{AckSample, WINDOW_MAX};
-use super::model::BETA_PERCENT;
+use super::model::{BETA_PERCENT, HOST_DELAY};
 use super::{Bbr, Phase};
 use crate::time::Time;
 
@@ -22,8 +22,10 @@ const UP_INFLIGHT_PERCENT: u64 = 121;
 const PROBE_ROUNDS_MAX: u64 = 63;
 /// What is left free below the long-term bound while cruising, in percent (BBRHeadroom).
 const HEADROOM_PERCENT: u64 = 15;
-/// How long ProbeRTT lasts at the low window (ProbeRTTDuration).
-const PROBE_RTT_SPAN: Duration = Duration::from_millis(200);
+/// How long ProbeRTT lasts at the low window, in round trips with the ends' own delays, and at most (ProbeRTTDuration). In a local network
+/// the draft's 200 ms are thousands of round trips, for a queue that empties in a few.
+const PROBE_RTT_RTTS: u32 = 8;
+const PROBE_RTT_SPAN_MAX: Duration = Duration::from_millis(200);
 /// Window in ProbeRTT, percent of the bandwidth-delay product.
 const PROBE_RTT_PERCENT: u64 = 50;
 
@@ -214,6 +216,10 @@ impl Bbr {
         self.model.bdp_bare(PROBE_RTT_PERCENT).max(self.window_min())
     }
 
+    pub(super) fn probe_rtt_span(&self) -> Duration {
+        ((self.model.min_rtt + HOST_DELAY) * PROBE_RTT_RTTS).min(PROBE_RTT_SPAN_MAX)
+    }
+
     /// BBRCheckProbeRTT.
     pub(super) fn check_probe_rtt(&mut self, ack: &AckSample) {
         if self.phase != Phase::ProbeRtt && self.model.probe_rtt_due && !self.idle_restart {
@@ -233,7 +239,7 @@ impl Bbr {
         self.sampler.app_limited(ack.in_flight);
         let Some(until) = self.cycle.probe_rtt_until else {
             if ack.in_flight <= self.probe_rtt_window() {
-                self.cycle.probe_rtt_until = Some(ack.now + PROBE_RTT_SPAN);
+                self.cycle.probe_rtt_until = Some(ack.now + self.probe_rtt_span());
                 self.cycle.probe_rtt_round_done = false;
                 self.model.start_round(self.sampler.delivered());
             }
