@@ -40,11 +40,52 @@ impl Drop for Busy {
     }
 }
 
+/// The kernel's control groups that limit input and output, mounted for one test: not every root has them in place.
+struct Groups {
+    mount: PathBuf,
+    /// Version 2, where the controller is not taken by version 1.
+    unified: bool,
+}
+
+impl Groups {
+    fn mount(mount: PathBuf) -> Groups {
+        fs::create_dir(&mount).unwrap();
+        let first = Command::new("mount").args(["-t", "cgroup", "-o", "blkio", "none"]).arg(&mount).output();
+        let unified = !first.unwrap().status.success();
+        if unified {
+            must(Command::new("mount").args(["-t", "cgroup2", "none"]).arg(&mount));
+            fs::write(mount.join("cgroup.subtree_control"), "+io")
+                .expect("the controller of input and output");
+        }
+        Groups { mount, unified }
+    }
+
+    /// A group whose processes may read or write (`what`) so many bytes a second of a device.
+    fn add(&self, what: &str, device: &str, rate: u64) -> PathBuf {
+        let name = format!("xfer-{what}-{}-{}", std::process::id(), device.replace(':', "-"));
+        let group = self.mount.join(name);
+        fs::create_dir(&group).unwrap();
+        let (limit, text) = match self.unified {
+            true => ("io.max".to_owned(), format!("{device} {}bps={rate}", &what[..1])),
+            false => (format!("blkio.throttle.{what}_bps_device"), format!("{device} {rate}")),
+        };
+        fs::write(group.join(limit), text).unwrap();
+        group
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        must(Command::new("umount").arg(&self.mount));
+    }
+}
+
 /// A file system on a loop device, and the groups whose processes get so many bytes a second of it.
 pub(crate) struct SlowDisk {
     mount: PathBuf,
     device: String,
     groups: [PathBuf; 2],
+    _mounted: Groups,
 }
 
 impl SlowDisk {
@@ -56,16 +97,10 @@ impl SlowDisk {
         must(Command::new("mkfs.ext4").arg("-q").arg(&image));
         let device = must(Command::new("losetup").args(["--find", "--show"]).arg(&image)).trim().to_owned();
         let number = fs::metadata(&device).unwrap().rdev();
-        let (major, minor) = (number >> 8 & 0xfff, number & 0xff);
-        let groups = ["read", "write"].map(|what| {
-            let name = format!("xfer-{what}-{}-{minor}", std::process::id());
-            let group = Path::new("/sys/fs/cgroup/blkio").join(name);
-            fs::create_dir(&group).expect("the blkio controller of cgroups");
-            let limit = group.join(format!("blkio.throttle.{what}_bps_device"));
-            fs::write(limit, format!("{major}:{minor} {rate}")).unwrap();
-            group
-        });
-        let disk = SlowDisk { mount, device, groups };
+        let number = format!("{}:{}", number >> 8 & 0xfff, number & 0xff);
+        let mounted = Groups::mount(directory.join("groups"));
+        let groups = ["read", "write"].map(|what| mounted.add(what, &number, rate));
+        let disk = SlowDisk { mount, device, groups, _mounted: mounted };
         disk.attach();
         disk
     }
