@@ -8,8 +8,25 @@ use xfer_proto::wire::Page;
 pub const WORKERS_MAX: usize = 8;
 /// I/O threads of an engine: they take the other places of that table.
 pub const IO_THREADS_MAX: usize = 8;
-/// Jobs that wait for an I/O thread, and answers that wait for a worker.
+/// Jobs that wait for an I/O thread, and answers that wait for a worker. More wait with their worker: of each transfer its window of chunks, and
+/// [`READS_AHEAD`], [`ENDS_MAX`], [`WITHDRAWALS_MAX`] and [`PAGES_UNDECIDED_MAX`].
 pub const JOBS_MAX: usize = 8_192;
+/// Ends of objects that a sender's storage is told of at once.
+pub const ENDS_MAX: usize = 256;
+/// Withdrawals that a receiver's storage is told of at once: before these are dealt with, no more of the peer's messages are taken.
+pub const WITHDRAWALS_MAX: usize = 64;
+/// Pages that a sender lists ahead of their decisions, whatever its peer allows.
+pub const PAGES_UNDECIDED_MAX: usize = 64;
+/// Files of a sender that were listed and have not ended, before it lists no more.
+pub const FILES_OPEN_MAX: usize = 1 << 18;
+/// Bytes that files which were decided and have not ended take at a receiver, before it lets no more pages come ...
+pub const FILES_OPEN_BYTES_MAX: u64 = 64 << 20;
+/// ... and those of one such file, its name left out, of which there are two copies.
+pub const FILE_OPEN_BYTES: u64 = 512;
+/// Bytes that a sink keeps until the end of a transfer: names and attributes of directories, of hard links and of what these may link to ...
+pub const SINK_KEPT_BYTES_MAX: u64 = 1 << 30;
+/// ... and those of one of them, its names left out.
+pub const SINK_KEPT_BYTES: u64 = 128;
 /// Commands that wait for a worker.
 pub const COMMANDS_MAX: usize = 1_024;
 /// Datagrams that wait for the worker which their connection belongs to; more are dropped.
@@ -100,6 +117,12 @@ const _: () = assert!(WORKERS_MAX <= xfer_proto::limits::SHARDS_MAX);
 const _: () = assert!(WORKERS_MAX + IO_THREADS_MAX <= xfer_io::limits::BORROW_SLOTS);
 const _: () = assert!(PAGES_AHEAD >= xfer_proto::limits::PAGES_FIRST);
 const _: () = assert!(REPLY_HOLD.as_millis() < HELLO_RESEND.as_millis());
+// Whole files may wait for the next batch, which comes when they are this many: a receiver that waits for them must not keep them from it.
+const _: () = assert!(
+    FILES_OPEN_BYTES_MAX
+        > SINK_PENDING_MAX as u64 * (FILE_OPEN_BYTES + 2 * xfer_proto::limits::NAME_LEN_MAX as u64)
+);
+const _: () = assert!(PAGES_UNDECIDED_MAX > PAGES_AHEAD as usize);
 const _: () = assert!(GRANTS_INITIAL >= CHUNKS_MIN && CHUNKS_MAX <= 1_024);
 // The largest error is 4,095 bytes of name and 1,024 of text.
 const _: () = assert!(DONE_OBJECTS * (4_095 + 1_024 + 64) + DONE_MESSAGE * 13 <= 65_535);

@@ -8,7 +8,9 @@ use crate::sink::{Decided, Ended, Sink, Verdict};
 use crate::source::{ChunkPlan, Encoding, Lent, Listing, ReadChunk, Source};
 use crate::transfer::Stored;
 use crate::worker::{Mail, Mailbox};
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -69,10 +71,11 @@ pub(crate) struct Storage {
 }
 
 /// A worker's way to the I/O threads.
-#[derive(Clone)]
 pub(crate) struct StorageHandle {
     tasks: Sender<Task>,
     reply: Mailbox,
+    /// Jobs for which the queue had no room: bounded by what each transfer may have under way.
+    waiting: RefCell<VecDeque<Task>>,
 }
 
 impl Storage {
@@ -93,7 +96,8 @@ impl Storage {
 
     /// A handle whose answers go to `reply`.
     pub(crate) fn handle(&self, reply: Mailbox) -> StorageHandle {
-        StorageHandle { tasks: self.tasks.clone().expect("open until dropped"), reply }
+        let tasks = self.tasks.clone().expect("open until dropped");
+        StorageHandle { tasks, reply, waiting: RefCell::default() }
     }
 }
 
@@ -109,10 +113,27 @@ impl Drop for Storage {
 }
 
 impl StorageHandle {
-    /// Hands a job over for driver `owner`. The queue is longer than all jobs that drivers may have under way.
+    /// Hands a job over for driver `owner`, behind all that it handed over before; it waits here while the queue is full.
     pub(crate) fn submit(&self, owner: u32, job: Job) {
         let task = Task { job, owner, reply: self.reply.clone() };
-        assert!(self.tasks.try_send(task).is_ok(), "more jobs under way than JOBS_MAX, or I/O threads gone");
+        self.waiting.borrow_mut().push_back(task);
+        self.flush();
+    }
+
+    /// Hands over what waits, as far as the queue has room. Whether something still waits.
+    pub(crate) fn flush(&self) -> bool {
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some(task) = waiting.pop_front() {
+            match self.tasks.try_send(task) {
+                Ok(()) => {}
+                Err(TrySendError::Full(task)) => {
+                    waiting.push_front(task);
+                    return true;
+                }
+                Err(TrySendError::Disconnected(_)) => panic!("the I/O threads are gone"),
+            }
+        }
+        false
     }
 }
 
@@ -223,4 +244,30 @@ fn decode_in_place(
 /// The application took memory back that content was being received into.
 pub(crate) fn taken_back() -> Error {
     Error::new(Class::Interrupted, "the memory was taken back while content came").on(Side::Destination)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::MemorySink;
+    use crate::worker::post;
+    use xfer_io::wake::Poller;
+
+    #[test]
+    fn jobs_that_find_the_queue_full_wait_in_order() {
+        let poller = Poller::new().expect("an epoll");
+        let (reply, _post) = post(poller.waker());
+        let (tasks, queue) = bounded(2);
+        let handle = StorageHandle { tasks, reply, waiting: RefCell::default() };
+        assert!(!handle.flush());
+        for owner in 0..5 {
+            handle.submit(owner, Job::Abort(Arc::new(MemorySink::discarding(false))));
+        }
+        let mut owners = Vec::new();
+        for left in [true, true, false, false, false] {
+            owners.push(queue.try_recv().expect("a job").owner);
+            assert_eq!(handle.flush(), left, "after {owners:?}");
+        }
+        assert_eq!(owners, [0, 1, 2, 3, 4]);
+    }
 }

@@ -64,6 +64,8 @@ pub const STREAM_ROOM: usize = 65_536;
 pub const LEASES_ROOM: usize = 512;
 /// As [`LEASES_ROOM`], for events.
 pub const EVENTS_ROOM: usize = 512;
+/// Events that wait for the caller before no more of the peer's messages are taken: these stay in the stream, and hold its credit up.
+pub const EVENTS_WAITING_MAX: usize = 1_024;
 /// Claim tables kept for reuse: as many as chunks were ever open at once, at most these.
 pub const SPARE_CLAIM_MAPS: usize = 512;
 /// Digest lists of chunk messages kept for reuse.
@@ -167,6 +169,7 @@ pub const PATH_ID_END: u16 = 4_096;
 pub const NUMBER_END: u64 = 1 << 62;
 
 const _: () = assert!(WINDOW_CHUNKS_MAX.is_multiple_of(64) && PATH_ID_END.is_multiple_of(64));
+const _: () = assert!(EVENTS_WAITING_MAX >= EVENTS_ROOM);
 const _: () = assert!(STREAM_WINDOW as usize >= 3 * (MESSAGE_LEN_MAX + 4));
 const _: () = assert!(CHUNK_DIGESTS_MAX * 32 + 64 <= MESSAGE_LEN_MAX);
 const _: () =

@@ -48,6 +48,11 @@ impl Kept {
         kept
     }
 
+    /// Bytes of what has no fixed size.
+    pub(super) fn bytes(&self) -> usize {
+        self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
     /// Whether a file's mode differs in what is kept.
     pub(super) fn differs_in_mode(&self, mode: u32) -> bool {
         mode & MODE_KEPT != self.mode

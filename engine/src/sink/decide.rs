@@ -112,7 +112,9 @@ impl FileSink {
                 }
             }
         }
-        lock(&self.last).directories.push(LastDirectory::new(number, &entry.name, place, kept, existed));
+        let mut last = lock(&self.last);
+        last.hold(entry.name.len() + place.len() + kept.bytes())?;
+        last.directories.push(LastDirectory::new(number, &entry.name, place, kept, existed));
         Ok(Decision::Need)
     }
 
@@ -160,7 +162,9 @@ impl FileSink {
         let (parent, last) = split_place(&listed.place);
         let directory = self.directories.get(parent).map_err(failed)?;
         if self.spec.preserve.links {
-            lock(&self.last).places.insert(listed.number, listed.place.clone());
+            let mut last = lock(&self.last);
+            last.hold(listed.place.len())?;
+            last.places.insert(listed.number, listed.place.clone());
         }
         if let Some(stat) = found(&directory, last).map_err(failed)? {
             check_replaceable(&stat, &listed.entry.name)?;
@@ -171,7 +175,9 @@ impl FileSink {
         }
         if let Some(first) = link_to(listed.entry, listed.number, self.spec.preserve) {
             let link = (listed.number, listed.entry.name.clone(), listed.place, first);
-            lock(&self.last).links.push(link);
+            let mut last = lock(&self.last);
+            last.hold(link.1.len() + link.2.len())?;
+            last.links.push(link);
             return Ok(Decision::Skip);
         }
         self.need(listed, &directory, ended)

@@ -5,12 +5,13 @@
 
 use super::attributes::Kept;
 use super::directory::{Directories, lock};
-use super::fault::has_ended;
+use super::fault::{Fault, has_ended};
 use super::naming::{Pending, pending_directories_max};
 use super::object::{Object, Parts, State};
 use super::verify::Scratch;
 use super::{Decided, Ended, Sink, Target, Verdict};
-use crate::error::Error;
+use crate::error::{Class, Error, Side};
+use crate::limits::{SINK_KEPT_BYTES, SINK_KEPT_BYTES_MAX};
 use crate::source::{ChunkPlan, DigestCache, Encoding, Preserve};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -111,6 +112,24 @@ pub(super) struct Last {
     pub links: Vec<(u32, Vec<u8>, Vec<u8>, u32)>,
     /// Places of files that may get more names.
     pub places: HashMap<u32, Vec<u8>>,
+    /// What all of it takes.
+    bytes: u64,
+}
+
+impl Last {
+    /// Makes room for one more thing with names of `bytes` bytes in all.
+    ///
+    /// # Errors
+    /// Ends the transfer: its peer may list for ever.
+    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.bytes += SINK_KEPT_BYTES + bytes as u64;
+        if self.bytes <= SINK_KEPT_BYTES_MAX {
+            return Ok(());
+        }
+        let error = Error::new(Class::Refused, "too many directories and hard links for one transfer");
+        let why = format!("their names take more than {SINK_KEPT_BYTES_MAX} bytes");
+        Err(Fault::Transfer(error.on(Side::Destination).because(why)))
+    }
 }
 
 /// A directory whose mode and times are set at the end, because what is made in it changes them and may need more rights.

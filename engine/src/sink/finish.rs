@@ -17,7 +17,7 @@ use xfer_proto::wire::Durability;
 impl FileSink {
     pub(super) fn finish_all(&self) -> Result<(Vec<Ended>, Durability), Error> {
         let mut ended = self.sync_all()?;
-        let Last { mut directories, links, places } = std::mem::take(&mut *lock(&self.last));
+        let Last { mut directories, links, places, .. } = std::mem::take(&mut *lock(&self.last));
         for (object, name, place, first) in links {
             let made = match places.get(&first) {
                 Some(first) => self.link(first, &name, &place),

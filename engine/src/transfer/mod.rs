@@ -298,7 +298,9 @@ impl Driver {
         if let Some(error) = self.shared.take_cancel() {
             self.abort(now, key, storage, Some(error), true);
         }
-        while let Some(event) = self.connection.poll_event() {
+        while self.takes_events()
+            && let Some(event) = self.connection.poll_event()
+        {
             self.protocol_event(now, key, storage, event);
         }
         if self.started && matches!(self.stage, Stage::Running) && self.events.len() < limits::BACKLOG_MAX {
@@ -320,6 +322,16 @@ impl Driver {
         self.close_when_heard(now);
         self.tell_shards();
         self.shared.deliver(&mut self.events);
+    }
+
+    /// Whether what the peer says is listened to: not while the application, or storage, is behind with what it said. Its messages wait in the
+    /// control stream then, which has no more credit than it holds.
+    fn takes_events(&self) -> bool {
+        let behind = match &self.half {
+            Half::Sending(_) => false,
+            Half::Receiving(r) => r.is_behind(),
+        };
+        !matches!(self.stage, Stage::Running) || !behind && self.events.len() < limits::BACKLOG_MAX
     }
 
     /// Ends a turn in which all was sent that could be: notes what the transfer waits for, and publishes totals when that is due. `busy` is

@@ -5,7 +5,7 @@ use crate::error::{Error, Side};
 use crate::sink::Action;
 use std::collections::VecDeque;
 
-/// Counters of one end.
+/// Counters of one end. Sizes are what the peer says, and their sums stop at the largest number.
 pub(crate) struct Totals {
     progress: Progress,
 }
@@ -18,7 +18,7 @@ impl Totals {
     /// An object was listed.
     pub(crate) fn listed(&mut self, is_directory: bool, size: u64) {
         self.progress.total_files += u64::from(!is_directory);
-        self.progress.total_bytes += size;
+        self.progress.total_bytes = self.progress.total_bytes.saturating_add(size);
     }
 
     /// Nothing more will be listed.
@@ -28,7 +28,7 @@ impl Totals {
 
     /// Content was accepted by the receiver's storage.
     pub(crate) fn moved(&mut self, bytes: u64) {
-        self.progress.bytes += bytes;
+        self.progress.bytes = self.progress.bytes.saturating_add(bytes);
     }
 
     /// Something that was never listed failed: a source that could not be read.
@@ -38,8 +38,8 @@ impl Totals {
 
     /// An object ended.
     pub(crate) fn file_ended(&mut self, end: &FileEnd) {
-        self.progress.reused_bytes += end.reused;
-        self.progress.skipped_bytes += end.skipped;
+        self.progress.reused_bytes = self.progress.reused_bytes.saturating_add(end.reused);
+        self.progress.skipped_bytes = self.progress.skipped_bytes.saturating_add(end.skipped);
         if end.is_directory && end.action != Action::Failed {
             return;
         }
@@ -81,5 +81,23 @@ pub(super) fn failed(object: u32, name: Vec<u8>, is_directory: bool, error: Erro
         skipped: 0,
         digest: None,
         error: Some(error.on(Side::Source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_claimed_sizes_stop_at_the_largest_number() {
+        let mut totals = Totals::new();
+        (0..3).for_each(|_| totals.listed(false, u64::MAX / 2));
+        (0..3).for_each(|_| totals.moved(u64::MAX / 2));
+        let end = failed(0, Vec::new(), false, Error::new(crate::error::Class::Other, "x"));
+        (0..3).for_each(|_| totals.file_ended(&FileEnd { skipped: u64::MAX / 2, ..end.clone() }));
+        let mut progress = Progress::default();
+        totals.report(&mut progress);
+        let sums = (progress.total_bytes, progress.bytes, progress.skipped_bytes, progress.failed);
+        assert_eq!(sums, (u64::MAX, u64::MAX, u64::MAX, 3));
     }
 }

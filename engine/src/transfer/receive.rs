@@ -11,7 +11,7 @@ use crate::limits;
 use crate::sink::{Action, Decided, Ended, Sink, Verdict};
 use crate::source::{ChunkPlan, Encoding};
 use crate::storage::{Answer, Job, StorageHandle, taken_back};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use xfer_io::borrows::Slot;
 use xfer_io::registered::{Part, Registered};
@@ -20,7 +20,8 @@ use xfer_proto::ranges::RangeSet;
 use xfer_proto::space::{Piece, Placed, Space};
 use xfer_proto::time::Time;
 use xfer_proto::wire::{
-    Codec, Complete, Decision, Decisions, Done, DoneStatus, Durability, Entry, EntryKind, Message, Page, Run,
+    Attribute, Codec, Complete, Decision, Decisions, Done, DoneStatus, Durability, Entry, EntryKind, Message,
+    Page, Run,
 };
 
 /// The receiving half of a transfer.
@@ -30,6 +31,7 @@ pub(crate) struct Receiving {
     space: Option<Space>,
     pages: VecDeque<Box<Page>>,
     next_page: u32,
+    next_object: u32,
     last_page: bool,
     deciding: bool,
     decided_pages: u32,
@@ -51,6 +53,9 @@ pub(crate) struct Receiving {
     withdrawing: usize,
     /// Objects decided NEED or RESUME that did not end.
     open_objects: u64,
+    /// Bytes that those of them take which are no directories, and what of them attributes take, by object, where there are some.
+    open_bytes: u64,
+    open_attributes: BTreeMap<u32, u64>,
     done: VecDeque<(u32, DoneStatus)>,
     some_failed: bool,
     syncing: bool,
@@ -68,6 +73,21 @@ pub(super) fn inline_len(entry: &Entry) -> u64 {
     entry.inline.as_ref().map_or(0, |inline| inline.content.len() as u64)
 }
 
+/// What an object takes until it ends. Directories end with the transfer: they are the sink's to bound.
+fn open_bytes(is_directory: bool, name: &[u8]) -> u64 {
+    if is_directory { 0 } else { limits::FILE_OPEN_BYTES + 2 * name.len() as u64 }
+}
+
+/// The same for its attributes.
+fn attribute_bytes(entry: &Entry) -> u64 {
+    let bytes = |attribute: &Attribute| match attribute {
+        Attribute::Xattr { name, value } => name.len() + value.len(),
+        Attribute::AclAccess(value) | Attribute::AclDefault(value) => value.len(),
+        Attribute::Owner { .. } | Attribute::HardLink(_) | Attribute::Digest(_) | Attribute::Data(_) => 0,
+    };
+    entry.attributes.iter().map(bytes).sum::<usize>() as u64
+}
+
 /// How fast content arrives, for grants.
 struct Rate {
     since: Time,
@@ -83,6 +103,7 @@ impl Receiving {
             space: None,
             pages: VecDeque::new(),
             next_page: 0,
+            next_object: 0,
             last_page: false,
             deciding: false,
             decided_pages: 0,
@@ -97,6 +118,8 @@ impl Receiving {
             writing: 0,
             withdrawing: 0,
             open_objects: 0,
+            open_bytes: 0,
+            open_attributes: BTreeMap::new(),
             done: VecDeque::new(),
             some_failed: false,
             syncing: false,
@@ -121,6 +144,11 @@ impl Receiving {
         self.deciding || self.syncing || self.writing + self.withdrawing > 0 || finishing
     }
 
+    /// Whether storage has more withdrawals to deal with than it is given at once.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.withdrawing >= limits::WITHDRAWALS_MAX
+    }
+
     /// The transfer ends early: journals are synced, the answer is `Aborted`.
     pub(crate) fn abort(&mut self, key: u32, storage: &StorageHandle) {
         storage.submit(key, Job::Abort(self.sink.clone()));
@@ -142,7 +170,9 @@ impl Receiving {
             self.deciding = true;
             cx.storage.submit(cx.key, Job::Decide(self.sink.clone(), page, cx.pool.chunk_bytes()));
         }
-        if let Some(incoming) = cx.connection.incoming(TRANSFER) {
+        if self.open_bytes < limits::FILES_OPEN_BYTES_MAX
+            && let Some(incoming) = cx.connection.incoming(TRANSFER)
+        {
             incoming.allow_pages(self.decided_pages + limits::PAGES_AHEAD);
         }
         self.grant(cx);
@@ -237,12 +267,14 @@ impl Receiving {
             Message::Accept(_) => {}
             Message::Page(page) => {
                 if page.number != self.next_page
+                    || page.first_object != self.next_object
                     || self.last_page
                     || page.number >= self.decided_pages + limits::PAGES_AHEAD
                 {
                     return Err(rule("a page that was not asked for"));
                 }
                 self.next_page += 1;
+                self.next_object += page.entries.len() as u32;
                 self.last_page = page.last;
                 for entry in &page.entries {
                     cx.totals.listed(entry.kind == EntryKind::Directory, entry.size);
@@ -376,6 +408,12 @@ impl Receiving {
             let placed = space.place(object, entry, decision).map_err(|e| rule(e.what))?;
             if matches!(decision, Decision::Need | Decision::Resume(_)) {
                 self.open_objects += 1;
+                self.open_bytes += open_bytes(entry.kind == EntryKind::Directory, &entry.name);
+                let attributes = attribute_bytes(entry);
+                if attributes > 0 {
+                    self.open_attributes.insert(object, attributes);
+                    self.open_bytes += attributes;
+                }
                 cx.totals.moved(inline_len(entry));
             }
             let Some(placed) = placed else { continue };
@@ -483,6 +521,9 @@ impl Receiving {
     fn object_ended(&mut self, cx: &mut Context<'_>, end: Ended, told: bool) {
         if told {
             self.open_objects = self.open_objects.saturating_sub(1);
+            let attributes = self.open_attributes.remove(&end.object).unwrap_or(0);
+            let bytes = open_bytes(end.is_directory, &end.name) + attributes;
+            self.open_bytes = self.open_bytes.saturating_sub(bytes);
             let status = match (&end.error, end.action) {
                 (Some(error), _) => DoneStatus::Failed(error.to_wire(Side::Destination)),
                 (None, Action::Resumed) => DoneStatus::Resumed(end.reused),

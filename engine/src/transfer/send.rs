@@ -32,6 +32,8 @@ struct Object {
     size: u64,
     action: Action,
     reused: u64,
+    /// The receiver wants it, and has not said how it ended.
+    awaited: bool,
 }
 
 /// A page that waits for its decisions.
@@ -63,6 +65,10 @@ pub(crate) struct Sending {
     /// Decided pages whose decisions the source is being told.
     telling: VecDeque<Vec<Entry>>,
     objects: BTreeMap<u32, Object>,
+    /// Those of them that are no directories.
+    files_open: usize,
+    /// Objects whose end the source is to be told, and how many ends it is dealing with.
+    ends: VecDeque<u32>,
     ending: usize,
     next_chunk: u32,
     reading: usize,
@@ -98,6 +104,8 @@ impl Sending {
             pages: VecDeque::new(),
             telling: VecDeque::new(),
             objects: BTreeMap::new(),
+            files_open: 0,
+            ends: VecDeque::new(),
             ending: 0,
             next_chunk: 0,
             reading: 0,
@@ -161,12 +169,20 @@ impl Sending {
     pub(crate) fn pump(&mut self, cx: &mut Context<'_>) -> Result<Option<Durability>, Error> {
         let pages = cx.connection.outgoing(TRANSFER).map_or(0, |o| o.pages());
         let room = cx.connection.stream_backlog() < limits::STREAM_BACKLOG_MAX;
-        if !self.listing && !self.listed_all && room && self.next_page < pages {
+        let ahead =
+            self.pages.len() >= limits::PAGES_UNDECIDED_MAX || self.files_open >= limits::FILES_OPEN_MAX;
+        if !self.listing && !self.listed_all && room && !ahead && self.next_page < pages {
             self.listing = true;
             cx.storage.submit(cx.key, Job::List(self.source.clone(), self.next_object));
         }
         while self.reading < limits::READS_AHEAD && room && self.read_next(cx)? {}
-        let quiet = self.ending == 0 && self.reading == 0 && self.telling.is_empty();
+        while self.ending < limits::ENDS_MAX
+            && let Some(object) = self.ends.pop_front()
+        {
+            self.ending += 1;
+            cx.storage.submit(cx.key, Job::EndObject(self.source.clone(), object));
+        }
+        let quiet = self.ending == 0 && self.ends.is_empty() && self.reading == 0 && self.telling.is_empty();
         let done = self.completed.filter(|_| quiet);
         Ok(done)
     }
@@ -273,7 +289,9 @@ impl Sending {
             }
             cx.totals.listed(is_directory, entry.size);
             let (name, size) = (entry.name.clone(), entry.size);
-            let remembered = Object { name, is_directory, size, action: Action::Failed, reused: 0 };
+            let remembered =
+                Object { name, is_directory, size, action: Action::Failed, reused: 0, awaited: false };
+            self.files_open += usize::from(!is_directory);
             self.objects.insert(object, remembered);
         }
         self.next_object += listing.entries.len() as u32;
@@ -334,14 +352,14 @@ impl Sending {
     fn object_decided(&mut self, cx: &mut Context<'_>, object: u32, decision: &Decision) {
         let Some(known) = self.objects.get_mut(&object) else { return };
         match decision {
-            Decision::Need | Decision::Resume(_) => {}
+            Decision::Need | Decision::Resume(_) => known.awaited = true,
             Decision::Skip => {
                 known.action = Action::Skipped;
             }
             Decision::Fail(error) => {
                 let mut end = failed(object, known.name.clone(), known.is_directory, Error::from_wire(error));
                 end.action = Action::Failed;
-                self.objects.remove(&object);
+                self.forget(object);
                 file_ended(cx.totals, cx.events, end);
             }
         }
@@ -356,7 +374,6 @@ impl Sending {
     ) -> Result<(), Error> {
         let Some(entries) = self.telling.pop_front() else { return Ok(()) };
         let Some(space) = &mut self.space else { return Ok(()) };
-        let mut skipped = Vec::new();
         for ((object, entry), decision) in (first_object..).zip(&entries).zip(decisions) {
             let placed = space.place(object, entry, decision).map_err(|e| {
                 Error::new(Class::Other, "lay out the transfer").because(e).object(entry.name.clone())
@@ -373,19 +390,17 @@ impl Sending {
                 cx.totals.moved(inline_len(entry));
             }
             if *decision == Decision::Skip {
-                skipped.push(object);
+                self.ends.push_back(object);
             }
         }
         space.end_page();
-        for object in skipped {
-            self.end_object(cx, object);
-        }
         Ok(())
     }
 
-    fn end_object(&mut self, cx: &mut Context<'_>, object: u32) {
-        self.ending += 1;
-        cx.storage.submit(cx.key, Job::EndObject(self.source.clone(), object));
+    fn forget(&mut self, object: u32) -> Option<Object> {
+        let known = self.objects.remove(&object)?;
+        self.files_open -= usize::from(!known.is_directory);
+        Some(known)
     }
 
     /// Tells how long an open object is as soon as that is known, before the entry of its last chunk. What was to be read behind its end
@@ -489,9 +504,10 @@ impl Sending {
     }
 
     fn done(&mut self, cx: &mut Context<'_>, object: u32, status: DoneStatus) -> Result<(), Error> {
-        let Some(known) = self.objects.get_mut(&object) else {
+        let Some(known) = self.objects.get_mut(&object).filter(|known| known.awaited) else {
             return Err(rule("an object that is not open ended"));
         };
+        known.awaited = false;
         match status {
             DoneStatus::Copied => known.action = Action::Copied,
             DoneStatus::Resumed(reused) => {
@@ -500,18 +516,18 @@ impl Sending {
             }
             DoneStatus::Failed(error) => {
                 let end = failed(object, known.name.clone(), known.is_directory, Error::from_wire(&error));
-                self.objects.remove(&object);
+                self.forget(object);
                 file_ended(cx.totals, cx.events, end);
             }
         }
-        self.end_object(cx, object);
+        self.ends.push_back(object);
         Ok(())
     }
 
     fn object_ended(&mut self, cx: &mut Context<'_>, object: u32, ended: Result<Option<[u8; 32]>, Error>) {
         self.ending -= 1;
         self.withdrawn.remove(&object);
-        let Some(known) = self.objects.remove(&object) else { return };
+        let Some(known) = self.forget(object) else { return };
         let end = match ended {
             Err(error) => failed(object, known.name, known.is_directory, error),
             Ok(digest) => {

@@ -175,6 +175,7 @@ impl Worker {
 
     fn turn(&mut self, now: Time) -> Result<bool, xfer_io::error::IoError> {
         let mut worked = self.take_mail(now);
+        self.storage.flush();
         // What was received may have come after the turn began, if the processor was away meanwhile.
         let received = self.receive()?;
         worked |= received.is_some();
@@ -198,7 +199,7 @@ impl Worker {
         let mut deadline = self.seats.values().map(|s| s.driver.next_timeout()).min().unwrap_or(Time::NEVER);
         deadline = self.dials.iter().map(Dial::next_timeout).min().unwrap_or(Time::NEVER).min(deadline);
         deadline = deadline.min(self.accepting.next_timeout(now));
-        if self.sockets.has_queued() {
+        if self.sockets.has_queued() || self.storage.flush() {
             deadline = deadline.min(now + Duration::from_millis(1));
         }
         let deadline = (deadline != Time::NEVER).then(|| deadline.as_nanos());

@@ -1,5 +1,6 @@
 //! Follows a transfer to its end: keeps its record, writes what belongs in an audit to the log.
 
+use crate::limits::TRANSFER_LINES_MAX;
 use crate::registry::{Record, State, now_ns};
 use crossbeam::channel::Receiver;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ fn read(record: &Record, events: &Receiver<Event>) {
     let (task, peer, side) = (&record.name, record.peer, side(record));
     // A transfer of one file is logged with its digest.
     let mut digests = Digests::default();
+    let mut lines = Lines::default();
     for event in events {
         match event {
             Event::Connected => {
@@ -31,18 +33,21 @@ fn read(record: &Record, events: &Receiver<Event>) {
             Event::PathUp(pair) => {
                 tracing::debug!(%task, %peer, side, local = %pair.local, remote = %pair.remote, "path up");
             }
-            Event::PathDown(pair, why) => {
+            Event::PathDown(pair, why) if lines.more(record) => {
                 tracing::warn!(%task, %peer, side, local = %pair.local, remote = %pair.remote, why, "path down");
             }
             Event::File(_) if record.bench => {}
             Event::File(file) => {
                 digests.tell(&file);
-                log_file(record, &file);
+                if (!file.is_directory || file.error.is_some()) && lines.more(record) {
+                    log_file(record, &file);
+                }
             }
-            Event::Warning { name, text } => {
+            Event::Warning { name, text } if lines.more(record) => {
                 let file = name.map(|name| name.escape_ascii().to_string());
                 tracing::warn!(%task, %peer, side, file, text, "left out or degraded");
             }
+            Event::PathDown(..) | Event::Warning { .. } => {}
             Event::Finished(outcome) => return finish(record, *outcome, &digests),
         }
     }
@@ -54,6 +59,21 @@ fn read(record: &Record, events: &Receiver<Event>) {
 /// The end that the node is.
 fn side(record: &Record) -> &'static str {
     if record.upload { "dst" } else { "src" }
+}
+
+/// The log lines that a transfer caused: its peer may list for ever.
+#[derive(Default)]
+struct Lines(u32);
+
+impl Lines {
+    /// Whether there may be one more; that there will be no more is a line too.
+    fn more(&mut self, record: &Record) -> bool {
+        self.0 = self.0.saturating_add(1);
+        if self.0 == TRANSFER_LINES_MAX {
+            tracing::warn!(task = %record.name, peer = %record.peer, "no more is logged of this transfer until its end");
+        }
+        self.0 < TRANSFER_LINES_MAX
+    }
 }
 
 /// The digest of the only file, if there was but one.
@@ -97,9 +117,6 @@ fn hex(digest: [u8; 32]) -> String {
 }
 
 fn log_file(record: &Record, file: &FileEnd) {
-    if file.is_directory && file.error.is_none() {
-        return;
-    }
     let (task, peer, side) = (&record.name, record.peer, side(record));
     let (name, action, digest) = (file.name.escape_ascii(), file.action.name(), file.digest.map(hex));
     match &file.error {

@@ -5,11 +5,19 @@ use std::time::Duration;
 /// Port of a node unless told otherwise.
 pub const PORT: u16 = 7700;
 
-/// Connections that may shake hands at once; more wait in the kernel's backlog.
-pub const HANDSHAKES_MAX: usize = 64;
+/// Connections at once over which no call with the node's token came yet; for one more the oldest of them is closed.
+pub const STRANGERS_MAX: usize = 256;
+/// How long a connection may be such a one.
+pub const STRANGER_LIFE: Duration = Duration::from_secs(30);
+/// Time that a connection has after its first call without the token, so that it gets the answer.
+pub const REFUSED_LIFE: Duration = Duration::from_secs(1);
+/// Log lines of one kind that strangers may cause ...
+pub const STRANGER_LINES_MAX: u32 = 10;
+/// ... in this time.
+pub const STRANGER_LINES_EVERY: Duration = Duration::from_secs(10);
 /// Time that a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Control connections at once; the ones beyond are closed.
+/// Control connections at once over which calls with the token came; calls over more are refused.
 pub const CONNECTIONS_MAX: usize = 1_024;
 /// Backlog of the listening socket.
 pub const BACKLOG: i32 = 1_024;
@@ -53,8 +61,16 @@ pub const INLINE_LEN_MAX: usize = 1_024;
 pub const REQUEST_ID_LEN_MAX: usize = 64;
 /// Transfers that are remembered, running ones included.
 pub const TRANSFERS_MAX: usize = 1_000;
+/// Log lines about files and paths of one transfer.
+pub const TRANSFER_LINES_MAX: u32 = 10_000;
+/// Bytes of the paths that are remembered of a transfer; at least one is.
+pub const PATHS_REMEMBERED_LEN: usize = 16 << 10;
+/// Bytes of all answers that are remembered for requests that come again; the oldest are forgotten.
+pub const ANSWERS_REMEMBERED_LEN: usize = 16 << 20;
 /// Transfers that may run or wait for their connection at once.
 pub const TRANSFERS_RUNNING_MAX: usize = 256;
+/// Those of them that one host may have.
+pub const TRANSFERS_PER_HOST_MAX: usize = 192;
 /// How long a ticket waits for its connection.
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(60);
 /// How often a watcher is told of progress.
@@ -83,6 +99,9 @@ pub const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of the identity file.
 pub const IDENTITY_LEN_MAX: u64 = 64 << 10;
 
+const _: () = assert!(TRANSFERS_PER_HOST_MAX < TRANSFERS_RUNNING_MAX);
 const _: () = assert!(TRANSFERS_RUNNING_MAX < TRANSFERS_MAX);
+const _: () = assert!(ANSWERS_REMEMBERED_LEN > REQUEST_LEN_MAX);
+const _: () = assert!(HANDSHAKE_TIMEOUT.as_secs() < STRANGER_LIFE.as_secs());
 const _: () = assert!(BENCH_TIME_MAX.as_millis() <= u32::MAX as u128);
 const _: () = assert!(SHUT_DOWN_PATIENCE.as_secs() + 2 * DRAIN_PATIENCE.as_secs() < 10);

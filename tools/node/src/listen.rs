@@ -1,7 +1,12 @@
-//! Control connections: listening sockets, TLS handshakes bounded in time and number, the token on every call.
+//! Control connections: listening sockets, TLS handshakes bounded in time and number, the token on every call. Who may stay without it, and
+//! how long, is `gate`'s to say.
 
+use crate::gate::{Gate, Guest, Verdict};
 use crate::identity::Identity;
-use crate::limits::{ACCEPT_PAUSE, BACKLOG, CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX};
+use crate::limits::{
+    ACCEPT_PAUSE, BACKLOG, HANDSHAKE_TIMEOUT, STRANGER_LIFE, STRANGER_LINES_EVERY, STRANGER_LINES_MAX,
+};
+use crate::sparing::Sparing;
 use crate::{address, status};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,31 +18,62 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 use tonic::{Request, Status};
 use xfer_engine::{Class, Error};
 
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+static REFUSALS: Sparing = Sparing::new(STRANGER_LINES_MAX, STRANGER_LINES_EVERY);
+static CROWDS: Sparing = Sparing::new(STRANGER_LINES_MAX, STRANGER_LINES_EVERY);
 
-/// A stream whose handshake succeeded; it counts as one of [`CONNECTIONS_MAX`].
+/// Who is at the other end of a connection, and what it proved.
+#[derive(Clone)]
+pub(crate) struct Peer(pub(crate) SocketAddr, Arc<Guest>);
+
+/// A stream whose handshake succeeded.
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
-    _slot: OwnedSemaphorePermit,
+    /// `None` once the peer proved itself.
+    watch: Option<Watch>,
+}
+
+/// What ends a stranger's connection.
+struct Watch {
+    verdict: Verdict,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl Connection {
+    /// Whether the connection has to end, because its peer proved nothing.
+    fn is_dismissed(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(watch) = &mut self.watch else { return false };
+        match Pin::new(&mut watch.verdict).poll(cx) {
+            Poll::Ready(Ok(())) => {
+                self.watch = None;
+                false
+            }
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => watch.deadline.as_mut().poll(cx).is_ready(),
+        }
+    }
+}
+
+fn dismissed() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "its peer showed no token in time")
 }
 
 impl Connected for Connection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
-        self.peer
+        self.peer.clone()
     }
 }
 
@@ -47,12 +83,18 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.is_dismissed(cx) {
+            return Poll::Ready(Err(dismissed()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_dismissed(cx) {
+            return Poll::Ready(Err(dismissed()));
+        }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -109,15 +151,14 @@ pub(crate) fn tls(identity: &Identity) -> Result<TlsAcceptor, Error> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Accepts for ever; connections whose handshake succeeded go to `ready`.
+/// Accepts for ever, by a gate that all listeners of a node share; connections whose handshake succeeded go to `ready`.
 pub(crate) async fn accept(
     listener: TcpListener,
     tls: TlsAcceptor,
+    gate: Arc<Gate>,
     ready: mpsc::Sender<io::Result<Connection>>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    while let Ok(pending) = handshakes.clone().acquire_owned().await {
+    loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -126,19 +167,22 @@ pub(crate) async fn accept(
                 continue;
             }
         };
-        let peer = Peer(address::plain(peer));
-        let Ok(slot) = slots.clone().try_acquire_owned() else {
-            tracing::warn!(peer = %peer.0, "too many control connections; this one is closed");
-            continue;
-        };
+        let (guest, mut verdict) = gate.enter();
+        let peer = Peer(address::plain(peer), Arc::new(guest));
         let (tls, ready) = (tls.clone(), ready.clone());
         tokio::spawn(async move {
-            let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(tls, stream)).await;
-            drop(pending);
+            let deadline = Box::pin(sleep(STRANGER_LIFE));
+            let shaken = tokio::select! {
+                shaken = timeout(HANDSHAKE_TIMEOUT, handshake(tls, stream)) => shaken,
+                _ = &mut verdict => {
+                    return tracing::debug!(peer = %peer.0, "its TLS handshake made room for another");
+                }
+            };
             match shaken {
                 Ok(Ok(stream)) => {
+                    let watch = Some(Watch { verdict, deadline });
                     // The server that would take it is gone only when the node stops.
-                    if ready.send(Ok(Connection { stream, peer, _slot: slot })).await.is_err() {
+                    if ready.send(Ok(Connection { stream, peer: peer.clone(), watch })).await.is_err() {
                         tracing::debug!(peer = %peer.0, "the node stops; a new connection is closed");
                     }
                 }
@@ -174,14 +218,21 @@ impl TokenCheck {
 impl tonic::service::Interceptor for TokenCheck {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
         let given = request.metadata().get("authorization").map(|value| value.as_bytes());
+        let peer = request.extensions().get::<Peer>();
         if given.is_some_and(|given| self.admits(given)) {
-            return Ok(request);
+            return match peer {
+                Some(Peer(address, guest)) if !guest.prove() => Err(crowded(*address)),
+                _ => Ok(request),
+            };
         }
-        let mut error = Error::new(Class::Denied, "the node does not know the token");
-        if let Some(peer) = request.extensions().get::<Peer>() {
-            tracing::warn!(peer = %peer.0, "a call without the node's token is refused");
+        if let Some(Peer(address, guest)) = peer
+            && guest.refuse()
+            && let Some(others) = REFUSALS.admit(Instant::now())
+        {
+            tracing::warn!(peer = %address, others, "a call without the node's token is refused");
         }
-        error = error.because("take the link that the node prints now");
+        let error = Error::new(Class::Denied, "the node does not know the token")
+            .because("take the link that the node prints now");
         let told = status::of(&error);
         Err(Status::with_details(
             tonic::Code::Unauthenticated,
@@ -189,6 +240,15 @@ impl tonic::service::Interceptor for TokenCheck {
             told.details().to_vec().into(),
         ))
     }
+}
+
+/// The token is right, but as many connections stand as may.
+fn crowded(peer: SocketAddr) -> Status {
+    if let Some(others) = CROWDS.admit(Instant::now()) {
+        tracing::warn!(%peer, others, "too many control connections; calls over one more are refused");
+    }
+    let error = Error::new(Class::Temporary, "the node has as many control connections as it may");
+    status::of(&error.because("try again later"))
 }
 
 #[cfg(test)]

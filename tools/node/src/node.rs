@@ -3,6 +3,7 @@
 use crate::address::{self, Own};
 use crate::bench::Bench;
 use crate::files::Files;
+use crate::gate::Gate;
 use crate::identity::{Identity, State};
 use crate::limits::{
     BLOCKING_THREADS, CALLS_PER_CONNECTION_MAX, DRAIN_PATIENCE, HEADERS_LEN_MAX, KEEP_ALIVE,
@@ -212,10 +213,11 @@ async fn serve(
 ) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, Error> {
     let tls = listen::tls(identity)?;
     let (ready, connections) = mpsc::channel(1);
+    let gate = Gate::new();
     for listener in listeners {
         let listener = TcpListener::from_std(listener)
             .map_err(|e| Error::new(Class::Fatal, "watch a listening socket").because(e))?;
-        tokio::spawn(listen::accept(listener, tls.clone(), ready.clone()));
+        tokio::spawn(listen::accept(listener, tls.clone(), gate.clone(), ready.clone()));
     }
     drop(ready);
     let broken =

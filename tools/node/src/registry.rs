@@ -1,8 +1,12 @@
 //! Transfers of a node: what they are, how they go, who holds which target. The newest [`TRANSFERS_MAX`] are remembered.
 
-use crate::limits::{TRANSFERS_MAX, TRANSFERS_RUNNING_MAX};
+use crate::limits::{
+    ANSWERS_REMEMBERED_LEN, PATHS_REMEMBERED_LEN, TRANSFERS_MAX, TRANSFERS_PER_HOST_MAX,
+    TRANSFERS_RUNNING_MAX,
+};
 use crate::{pb, status};
-use std::collections::{BTreeMap, HashMap};
+use prost::Message as _;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -28,8 +32,8 @@ pub(crate) struct Record {
     pub(crate) upload: bool,
     /// Paths as the client knows them.
     pub(crate) paths: Vec<Vec<u8>>,
-    /// Places that it writes, each a root's name and a path; empty for downloads.
-    pub(crate) targets: Vec<(String, Vec<u8>)>,
+    /// Places that it writes, each a root's name and a path; empty for downloads, and once it ended.
+    targets: Mutex<Vec<(String, Vec<u8>)>>,
     /// Its objects are what a benchmark is made of, which nobody wants to hear of.
     pub(crate) bench: bool,
     created_ns: i64,
@@ -64,6 +68,18 @@ impl Record {
             }
             open
         });
+        if self.has_ended() {
+            *self.targets() = Vec::new();
+        }
+    }
+
+    fn targets(&self) -> MutexGuard<'_, Vec<(String, Vec<u8>)>> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first of its targets that is among `others`.
+    pub(crate) fn shares(&self, others: &[(String, Vec<u8>)]) -> Option<(String, Vec<u8>)> {
+        self.targets().iter().find(|target| others.contains(target)).cloned()
     }
 
     /// Ends it before it was admitted, or without its engine.
@@ -143,8 +159,11 @@ pub(crate) enum Conflict {
 
 /// A request that was answered.
 struct Answered {
-    request: pb::CreateTransferRequest,
+    id: String,
+    /// SHA-256 of the request.
+    request: Vec<u8>,
     answer: pb::CreateTransferResponse,
+    len: usize,
     until: Instant,
 }
 
@@ -152,7 +171,9 @@ struct Answered {
 struct Inner {
     next: u64,
     records: BTreeMap<u64, Arc<Record>>,
-    answered: HashMap<String, Answered>,
+    /// In the order of their ends.
+    answered: VecDeque<Answered>,
+    answered_len: usize,
 }
 
 /// All transfers.
@@ -185,14 +206,15 @@ impl Registry {
     pub(crate) fn register(&self, new: New) -> Result<Arc<Record>, Conflict> {
         let mut inner = self.lock();
         let running = inner.records.values().filter(|record| !record.has_ended());
-        let mut count = 0;
+        let (mut count, mut of_host) = (0, 0);
         for record in running {
             count += 1;
-            if record.targets.iter().any(|target| new.targets.contains(target)) {
+            of_host += usize::from(record.peer.ip() == new.peer.ip());
+            if record.shares(&new.targets).is_some() {
                 return Err(Conflict::Held(record.clone()));
             }
         }
-        if count >= TRANSFERS_RUNNING_MAX {
+        if count >= TRANSFERS_RUNNING_MAX || of_host >= TRANSFERS_PER_HOST_MAX {
             return Err(Conflict::Full);
         }
         if inner.records.len() >= TRANSFERS_MAX {
@@ -207,8 +229,8 @@ impl Registry {
             name: format!("transfers/{}-{number}", self.run),
             peer: new.peer,
             upload: new.upload,
-            paths: new.paths,
-            targets: new.targets,
+            paths: remembered(new.paths),
+            targets: Mutex::new(new.targets),
             bench: new.bench,
             created_ns: now_ns(),
             state: watch::Sender::new(State::Waiting),
@@ -251,32 +273,81 @@ impl Registry {
         now: Instant,
     ) -> Result<Option<pb::CreateTransferResponse>, Error> {
         let mut inner = self.lock();
-        inner.answered.retain(|_, answered| answered.until > now);
-        match inner.answered.get(&request.request_id) {
+        inner.forget_answers(|inner| inner.answered.front().is_some_and(|oldest| oldest.until <= now));
+        match inner.answered.iter().find(|answered| answered.id == request.request_id) {
             None => Ok(None),
-            Some(answered) if answered.request == *request => Ok(Some(answered.answer.clone())),
+            Some(answered) if answered.request == digest(request) => Ok(Some(answered.answer.clone())),
             Some(_) => Err(Error::new(Class::Usage, "another request had the same request_id")),
         }
     }
 
-    /// Remembers the answer to a request that has an id, until its ticket ends.
+    /// Remembers the answer to a request that has an id, until its ticket ends or too much is remembered. `until` is not before that of
+    /// any earlier answer.
     pub(crate) fn remember(
         &self,
-        request: pb::CreateTransferRequest,
+        request: &pb::CreateTransferRequest,
         answer: pb::CreateTransferResponse,
         until: Instant,
     ) {
-        if !request.request_id.is_empty() {
-            let id = request.request_id.clone();
-            self.lock().answered.insert(id, Answered { request, answer, until });
+        if request.request_id.is_empty() {
+            return;
+        }
+        let (id, request) = (request.request_id.clone(), digest(request));
+        let len = answer.encoded_len() + id.len() + request.len() + size_of::<Answered>();
+        let mut inner = self.lock();
+        inner.answered_len += len;
+        inner.answered.push_back(Answered { id, request, answer, len, until });
+        inner.forget_answers(|inner| inner.answered_len > ANSWERS_REMEMBERED_LEN);
+    }
+}
+
+impl Inner {
+    /// Forgets the oldest answers as long as `must`.
+    fn forget_answers(&mut self, must: impl Fn(&Inner) -> bool) {
+        while must(self)
+            && let Some(oldest) = self.answered.pop_front()
+        {
+            self.answered_len -= oldest.len;
         }
     }
+}
+
+fn digest(request: &pb::CreateTransferRequest) -> Vec<u8> {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &request.encode_to_vec()).as_ref().to_vec()
+}
+
+/// As many of the paths as are remembered.
+fn remembered(mut paths: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut len = 0;
+    let fits = paths.iter().take_while(|path| {
+        len += path.len();
+        len <= PATHS_REMEMBERED_LEN
+    });
+    let count = fits.count().max(1);
+    paths.truncate(count);
+    paths.shrink_to_fit();
+    paths
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn what_is_remembered_has_a_bound() {
+        let registry = Registry::new("r".to_owned());
+        let now = Instant::now();
+        let until = now + Duration::from_secs(60);
+        let request = |i: u32| pb::CreateTransferRequest { request_id: i.to_string(), ..Default::default() };
+        let source = pb::SourceInfo { name: vec![0; 1 << 20], ..Default::default() };
+        let answer = pb::CreateTransferResponse { sources: vec![source; 4], ..Default::default() };
+        (0..8).for_each(|i| registry.remember(&request(i), answer.clone(), until));
+        let known: Vec<bool> = (0..8).map(|i| registry.answer(&request(i), now).unwrap().is_some()).collect();
+        assert_eq!(known, [false, false, false, false, false, true, true, true]);
+        let paths = |count: usize, len: usize| remembered(vec![vec![0; len]; count]).len();
+        assert_eq!([paths(0, 0), paths(1, 1 << 20), paths(5, 4_096), paths(4, 4_096)], [0, 1, 4, 4]);
+    }
 
     fn new(target: &str) -> New {
         New {
@@ -331,10 +402,18 @@ mod tests {
     #[test]
     fn running_ones_are_bounded() {
         let registry = Registry::new("r".to_owned());
-        for i in 0..TRANSFERS_RUNNING_MAX {
-            registered(&registry, &i.to_string());
+        let of = |host: u8, target: usize| New {
+            peer: SocketAddr::from(([10, 0, 0, host], 9)),
+            ..new(&target.to_string())
+        };
+        for i in 0..TRANSFERS_PER_HOST_MAX {
+            assert!(registry.register(of(1, i)).is_ok());
         }
-        assert!(matches!(registry.register(new("x")), Err(Conflict::Full)));
+        assert!(matches!(registry.register(of(1, 1_000)), Err(Conflict::Full)), "one host has its share");
+        for i in TRANSFERS_PER_HOST_MAX..TRANSFERS_RUNNING_MAX {
+            assert!(registry.register(of(2, i)).is_ok());
+        }
+        assert!(matches!(registry.register(of(3, 1_000)), Err(Conflict::Full)));
     }
 
     #[test]
@@ -359,12 +438,16 @@ mod tests {
         let request = pb::CreateTransferRequest { request_id: "i".to_owned(), ..Default::default() };
         let answer = pb::CreateTransferResponse { name: "n".to_owned(), ..Default::default() };
         assert_eq!(registry.answer(&request, start).unwrap(), None);
-        registry.remember(request.clone(), answer.clone(), until);
+        registry.remember(&request, answer.clone(), until);
         assert_eq!(registry.answer(&request, start).unwrap(), Some(answer));
         let other = pb::CreateTransferRequest { replaces: "x".to_owned(), ..request.clone() };
         assert_eq!(registry.answer(&other, start).unwrap_err().class, Class::Usage);
         assert_eq!(registry.answer(&other, until).unwrap(), None);
-        registry.remember(pb::CreateTransferRequest::default(), pb::CreateTransferResponse::default(), until);
+        registry.remember(
+            &pb::CreateTransferRequest::default(),
+            pb::CreateTransferResponse::default(),
+            until,
+        );
         assert_eq!(registry.answer(&pb::CreateTransferRequest::default(), start).unwrap(), None);
     }
 }

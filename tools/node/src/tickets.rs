@@ -150,7 +150,7 @@ impl Shared {
         let answer = self.admit(&record, &terms, prepared.role).inspect_err(|e| record.fail(e.clone()))?;
         let (sources, renamed) = (prepared.sources, prepared.renamed);
         let answer = pb::CreateTransferResponse { sources, renamed, ..answer };
-        self.registry.remember(request.clone(), answer.clone(), Instant::now() + TICKET_LIFETIME);
+        self.registry.remember(request, answer.clone(), Instant::now() + TICKET_LIFETIME);
         Ok(answer)
     }
 
@@ -267,8 +267,7 @@ fn full() -> Error {
 }
 
 fn busy(holder: &Record, targets: &[(String, Vec<u8>)]) -> Error {
-    let target = holder.targets.iter().find(|target| targets.contains(target));
-    let (root, path) = target.cloned().unwrap_or_default();
+    let (root, path) = holder.shares(targets).unwrap_or_default();
     Error::new(Class::Temporary, "another transfer writes this target:")
         .on(xfer_engine::Side::Destination)
         .object(crate::tree::joined(root.as_bytes(), &path))

@@ -171,7 +171,8 @@ impl<C: Crypto> Connection<C> {
     /// The peer closes by path `i`; what it said before counts. It is answered by one CLOSE, so that it need not repeat its own.
     pub(super) fn take_close(&mut self, now: Time, i: usize, code: CloseCode, text: &str) {
         self.confirmed();
-        self.take_messages(now);
+        // No more than the stream's credit held.
+        self.take_messages(now, usize::MAX);
         if self.is_running() {
             self.events.push_back(Event::Closed { code, text: text.into(), by_peer: true });
         }

@@ -202,6 +202,8 @@ pub struct Connection<C: Crypto> {
     early_windows: Vec<EarlyWindow>,
     cap: Option<Pacer>,
     events: VecDeque<Event>,
+    /// Messages are left in the stream until the events were taken.
+    messages_wait: bool,
     seed: u64,
     draws: u64,
     rotation: usize,
@@ -245,6 +247,7 @@ impl<C: Crypto> Connection<C> {
             early_windows: Vec::new(),
             cap: config.rate_max.map(|rate| Pacer::new(Some(rate))),
             events: VecDeque::with_capacity(limits::EVENTS_ROOM),
+            messages_wait: false,
             seed,
             draws: 0,
             rotation: 0,
@@ -269,12 +272,16 @@ impl<C: Crypto> Connection<C> {
         if connection.recv_stream.receive(0, &established.peer_stream).is_err() {
             connection.fail(now, CloseCode::Flow, "handshake carries more than the credit");
         }
-        connection.take_messages(now);
+        connection.take_messages(now, limits::EVENTS_WAITING_MAX);
         connection
     }
 
-    /// The next event.
+    /// The next event. Messages of the peer wait in the stream, and their credit with them, while the caller leaves
+    /// [`limits::EVENTS_WAITING_MAX`] events where they are.
     pub fn poll_event(&mut self) -> Option<Event> {
+        if self.messages_wait && self.events.is_empty() {
+            self.take_messages(self.last_heard, limits::EVENTS_WAITING_MAX);
+        }
         self.events.pop_front()
     }
 
@@ -384,8 +391,14 @@ impl<C: Crypto> Connection<C> {
         }
     }
 
-    fn take_messages(&mut self, now: Time) {
+    /// Takes messages from the stream while fewer than `events_max` events wait.
+    fn take_messages(&mut self, now: Time, events_max: usize) {
+        self.messages_wait = false;
         while self.is_running() {
+            if self.events.len() >= events_max {
+                self.messages_wait = true;
+                break;
+            }
             match self.recv_stream.next_message() {
                 Ok(None) => break,
                 Ok(Some(message)) => {

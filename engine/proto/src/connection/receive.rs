@@ -220,7 +220,7 @@ impl<C: Crypto> Connection<C> {
             }
         }
         self.authenticated(i, arrival, held, eliciting);
-        self.take_messages(now);
+        self.take_messages(now, limits::EVENTS_WAITING_MAX);
         for frame in Frames::new(payload) {
             if let Ok(Frame::PathAbandon(path)) = frame {
                 self.take_abandon(now, path);

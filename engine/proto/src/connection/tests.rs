@@ -129,3 +129,18 @@ fn an_address_that_proved_nothing_gets_three_times_what_it_sent() {
     assert_eq!(got, 3 * limits::DATAGRAM_MIN);
     assert!(now.since(Time::default()) > limits::CHALLENGE_RESEND * 32, "it is given up in its time");
 }
+
+#[test]
+fn messages_wait_in_the_stream_while_events_are_left() {
+    const MESSAGES: usize = 3 * limits::EVENTS_WAITING_MAX;
+    let now = Time::default();
+    let mut end = end(Side::Acceptor, Suite::Aes128Gcm);
+    let mut bytes = Vec::new();
+    (0..MESSAGES).for_each(|_| Message::Limit { transfer: TransferId(1), now: 0, all: 0 }.encode(&mut bytes));
+    assert_eq!(end.recv_stream.receive(0, &bytes), Ok(true));
+    end.take_messages(now, limits::EVENTS_WAITING_MAX);
+    assert_eq!(end.events.len(), limits::EVENTS_WAITING_MAX);
+    end.take_messages(now, limits::EVENTS_WAITING_MAX);
+    assert_eq!(end.events.len(), limits::EVENTS_WAITING_MAX, "more is not taken");
+    assert_eq!(core::iter::from_fn(|| end.poll_event()).count(), MESSAGES, "and nothing is lost");
+}
