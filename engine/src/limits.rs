@@ -36,6 +36,8 @@ pub const FIXED_RATE_DEFAULT: u64 = 125_000_000;
 
 /// Chunk reads under way for one transfer.
 pub const READS_AHEAD: usize = 4;
+/// Time in which what was read of a source that ends by time can be sent, one chunk left out.
+pub const TIMED_AHEAD: Duration = Duration::from_millis(20);
 /// Chunk buffers that a receiver grants before it knows the rate.
 pub const GRANTS_INITIAL: usize = 16;
 /// Chunk buffers that a transfer always may have.

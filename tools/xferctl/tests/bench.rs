@@ -124,6 +124,18 @@ fn a_cap_holds_and_is_named() {
     }
 }
 
+/// At this rate a second goes by until all that a receiver grants at first was sent.
+#[test]
+fn what_is_not_sent_in_time_is_not_sent() {
+    let home = Home::new();
+    let node = bench_node(&home, &[]);
+    for direction in [&[][..], &["--reverse"], &["--digest", "blake3"]] {
+        let options = [&["--rate", "8Mbit", "--chunk", "64KiB"], direction].concat();
+        let bytes = run(&home, &node.link, &options).code(0).summary()["bytes"].as_u64().unwrap();
+        assert!((300_000..800_000).contains(&bytes), "{bytes}: 300,000 and what was begun");
+    }
+}
+
 #[test]
 fn unencrypted_content_needs_the_operator() {
     let home = Home::new();
