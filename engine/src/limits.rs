@@ -67,6 +67,8 @@ pub const CANCEL_HEARD: Duration = Duration::from_secs(1);
 pub const BUSY_PERCENT: u32 = 90;
 /// Share of the time in which a worker was ready to run, in percent, that it runs at least where a lack of processors holds it up.
 pub const STARVED_PERCENT: u32 = 1;
+/// Share of a window's active time, in percent, that a worker waits for a processor at least when that, and not the path, held it up.
+pub const WAITED_PERCENT: u32 = 33;
 /// A transfer that was active for less has nothing that held it up.
 pub const VERDICT_MIN: Duration = Duration::from_millis(100);
 /// Longer latencies count as this.
@@ -96,6 +98,7 @@ pub const STRAYS_ROOM: usize = 64;
 /// Bytes of such a datagram: what carries frames of an ordinary path.
 pub const STRAY_BYTES: usize = 2_048;
 
+const _: () = assert!(WAITED_PERCENT < BUSY_PERCENT);
 const _: () = assert!(STRAYS_ROOM <= NEWS_MAX);
 const _: () = assert!(ORDERS_MAX >= PLANS_AHEAD + WINDOW_CHUNKS_MAX as usize);
 const _: () = assert!(WORKERS_MAX <= xfer_proto::limits::SHARDS_MAX);

@@ -26,7 +26,7 @@ const MIB: u64 = 1 << 20;
 /// Programs that want the core of a slowed worker: it gets a quarter.
 const RIVALS: usize = 3;
 /// Niceness of an end that gets a quarter of a core beside one rival.
-const YIELDING: &str = "-5";
+const YIELDING: &str = "-15";
 
 /// Two of these beside each other would be each other's limit.
 static ALONE: Mutex<()> = Mutex::new(());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Niceness of programs whose shares of a core a test is about: whatever else runs on this machine gets little.
-pub(crate) const AHEAD: &str = "-10";
+pub(crate) const AHEAD: &str = "-20";
 
 /// Two cores that this process may use: one end is slowed down beside another.
 pub(crate) fn cores() -> [usize; 2] {
