@@ -101,7 +101,7 @@ pub(crate) struct ContentArgs {
     /// How chunks are compressed
     #[arg(long, value_name = "ALGORITHM", default_value = "none")]
     pub(crate) compress: CompressArg,
-    /// Size of a chunk, a power of two from 64KiB to 64MiB [default: 1MiB]
+    /// Size of a chunk, a power of two from 64KiB to 64MiB; what an interrupted copy left in bigger ones is read again [default: 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::chunk_log2)]
     pub(crate) chunk: Option<u8>,
     /// What to keep besides mode and modification time; without a value: all
