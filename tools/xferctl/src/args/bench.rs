@@ -71,7 +71,7 @@ pub(crate) struct BenchContentArgs {
     /// How content is verified
     #[arg(long, value_name = "ALGORITHM", default_value = "none")]
     pub(crate) digest: DigestArg,
-    /// Size of a chunk, a power of two from 64KiB to 64MiB [default: 1MiB]
-    #[arg(long, value_name = "SIZE", value_parser = units::chunk_log2)]
-    pub(crate) chunk: Option<u8>,
+    /// Size of a chunk, a power of two from 64KiB to 64MiB; one of at most --source is sent from where it is
+    #[arg(long, value_name = "SIZE", value_parser = units::chunk_log2, default_value = "256KiB")]
+    pub(crate) chunk: u8,
 }

@@ -55,7 +55,7 @@ fn options(args: &BenchRunArgs) -> Result<BenchOptions, Error> {
         interval: args.interval,
         how: CopyOptions {
             digests: args.content.digest == DigestArg::Blake3,
-            chunk_log2: args.content.chunk,
+            chunk_log2: Some(args.content.chunk),
             ..moving(&args.network, &args.workers)?
         },
     })
@@ -104,6 +104,7 @@ mod tests {
             (Mode::Send, Duration::from_secs(10), 256 << 10)
         );
         assert_eq!((options.how.digests, options.how.cipher), (false, Cipher::Auto));
+        assert_eq!(options.how.chunk_log2.map(|log2| 1 << log2), Some(options.source), "chunks are lent");
     }
 
     #[test]
