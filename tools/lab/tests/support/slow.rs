@@ -21,6 +21,35 @@ pub(crate) fn cores() -> [usize; 2] {
     [one, other]
 }
 
+/// This session ahead of all others. Where the kernel gives each session a share of its own (`sched_autogroup_enabled`), niceness
+/// counts only among the programs of one.
+pub(crate) struct Ahead {
+    /// The session's niceness before; `None` where sessions have no shares.
+    before: Option<String>,
+}
+
+const SESSION: &str = "/proc/self/autogroup";
+
+impl Ahead {
+    pub(crate) fn of_others() -> Ahead {
+        // `/autogroup-7 nice 0`
+        let before = fs::read_to_string(SESSION).ok();
+        let before = before.and_then(|text| Some(text.split_whitespace().nth(2)?.to_owned()));
+        if before.is_some() {
+            fs::write(SESSION, AHEAD).expect("root sets the session's niceness");
+        }
+        Ahead { before }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            fs::write(SESSION, before).expect("root sets the session's niceness");
+        }
+    }
+}
+
 /// Programs that want all of a core.
 pub(crate) struct Busy(Vec<Child>);
 
