@@ -33,7 +33,7 @@ const CHUNKS: usize = crate::limits::GRANTS_INITIAL;
 /// Bytes of content that stay in a core's own cache.
 const HOT: usize = 256 << 10;
 /// Bytes of content that stay in no cache.
-pub const COLD: usize = 256 << 20;
+const COLD: usize = 256 << 20;
 
 /// Where the bytes that are sealed come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -53,7 +53,9 @@ fn what_is_switched_off_is_not_measured() {
     let summary = ran.summary();
     assert_eq!((summary["suite"].as_str(), summary["digest"].as_str()), (Some("plain"), Some("none")));
     assert_eq!(summary["cases"].as_array().unwrap().len(), 2);
-    let people = stages(&home, &["--no-encrypt", "--digest", "none"]).text();
+    assert_eq!(summary["size"].as_u64(), Some(256 << 20));
+    let people = stages(&home, &["--no-encrypt", "--digest", "none", "--size", "3MiB"]).text();
+    assert!(people.contains("files of 3 MiB"), "{people}");
     assert!(people.contains("file to file, plain: at most") && people.contains("read + send"), "{people}");
 }
 

@@ -21,7 +21,13 @@ pub(crate) struct BenchStagesArgs {
     /// How content is verified
     #[arg(long, value_name = "ALGORITHM", default_value = "blake3")]
     pub(crate) digest: DigestArg,
-    /// Where to make the files that are read and written, which need 512 MiB [default: the directory for temporary files]
+    /// Size of the file that is read, and of the one that is written
+    ///
+    /// Memory for the pages of a large new file can cost far more than for those of a small one that are used again: take the size of
+    /// the copy in question, and enough --seconds to get through it.
+    #[arg(long, value_name = "SIZE", value_parser = units::size, default_value = "256MiB")]
+    pub(crate) size: u64,
+    /// Where to make these two files [default: the directory for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Print JSON lines; the last one is of type `summary`

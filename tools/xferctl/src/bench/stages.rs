@@ -6,7 +6,7 @@ use crate::output::Stdout;
 use crate::units::show_size;
 use serde::Serialize;
 use xfer_client::forecast::Wire;
-use xfer_client::stages::{Bench, COLD, Case, Cost, Costs, Origin, Scratch, Step};
+use xfer_client::stages::{Bench, Case, Cost, Costs, Origin, Scratch, Step};
 use xfer_client::{Class, Error, Suite, affinity, best_suite, pin_current};
 
 /// A stage as JSON.
@@ -22,6 +22,8 @@ struct StageLine {
 #[derive(Serialize)]
 struct SummaryLine {
     mtu: u32,
+    /// Bytes of the file that is read, and of the one that is written.
+    size: u64,
     /// Bytes of content in a packet.
     payload: usize,
     suite: &'static str,
@@ -130,14 +132,14 @@ pub(crate) fn run(args: &BenchStagesArgs) -> Result<u8, Error> {
     pin_current(first).map_err(|e| Error::new(Class::Other, "measure on one core").because(e))?;
     let mut told = Told { stdout: Stdout::new(), json: args.json, costs: Costs::default() };
     let bench = Bench::new(suite, payload, args.seconds)?;
-    measure(bench, Scratch::new(&dir, COLD as u64)?, verified, &cores, payload, args, &mut told)?;
+    measure(bench, Scratch::new(&dir, args.size)?, verified, &cores, payload, args, &mut told)?;
     let cases: Vec<CaseLine> =
         cases(encrypted, verified).into_iter().filter_map(|case| CaseLine::new(case, &told.costs)).collect();
     if !args.json {
         let head = format!(
             "\nEach side on one core; packets of {payload} bytes of content (MTU {}), files of {} in {}\n",
             args.mtu,
-            show_size(COLD as u64),
+            show_size(args.size),
             dir.display()
         );
         told.stdout.write(head.as_bytes())?;
@@ -147,6 +149,7 @@ pub(crate) fn run(args: &BenchStagesArgs) -> Result<u8, Error> {
     }
     let summary = SummaryLine {
         mtu: args.mtu,
+        size: args.size,
         payload,
         suite: suite_name(suite),
         digest: if verified { "blake3" } else { "none" },
