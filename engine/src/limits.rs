@@ -53,6 +53,8 @@ pub const FIXED_RATE_DEFAULT: u64 = 125_000_000;
 
 /// Chunk reads under way for one transfer.
 pub const READS_AHEAD: usize = 4;
+/// Time in which what was read of a source that ends by time can be sent, one chunk left out.
+pub const TIMED_AHEAD: Duration = Duration::from_millis(20);
 /// Chunk buffers that a receiver grants before it knows the rate.
 pub const GRANTS_INITIAL: usize = 16;
 /// Chunk buffers that a transfer always may have.
@@ -82,6 +84,8 @@ pub const CANCEL_HEARD: Duration = Duration::from_secs(1);
 pub const BUSY_PERCENT: u32 = 90;
 /// Share of the time in which a worker was ready to run, in percent, that it runs at least where a lack of processors holds it up.
 pub const STARVED_PERCENT: u32 = 1;
+/// Share of a window's active time, in percent, that a worker waits for a processor at least when that, and not the path, held it up.
+pub const WAITED_PERCENT: u32 = 33;
 /// A transfer that was active for less has nothing that held it up.
 pub const VERDICT_MIN: Duration = Duration::from_millis(100);
 /// Longer latencies count as this.
@@ -111,6 +115,7 @@ pub const STRAYS_ROOM: usize = 64;
 /// Bytes of such a datagram: what carries frames of an ordinary path.
 pub const STRAY_BYTES: usize = 2_048;
 
+const _: () = assert!(WAITED_PERCENT < BUSY_PERCENT);
 const _: () = assert!(STRAYS_ROOM <= NEWS_MAX);
 const _: () = assert!(ORDERS_MAX >= PLANS_AHEAD + WINDOW_CHUNKS_MAX as usize);
 const _: () = assert!(WORKERS_MAX <= xfer_proto::limits::SHARDS_MAX);

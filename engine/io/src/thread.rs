@@ -52,6 +52,15 @@ pub fn wake_precisely() -> Result<(), IoError> {
         .map_err(|error| IoError::new("set", "timer slack", &error))
 }
 
+/// How long a thread waited for a processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// Time that it was ready and did not run.
+    pub time: Duration,
+    /// How often it got a processor.
+    pub count: u64,
+}
+
 /// How long a thread had to wait for a processor, as the kernel counts it (`/proc/thread-self/schedstat`).
 #[derive(Debug)]
 pub struct RunDelay(File);
@@ -63,12 +72,13 @@ impl RunDelay {
         delay.read().is_some().then_some(delay)
     }
 
-    /// Time that the thread was ready and did not run, since it started. A system call.
-    pub fn read(&self) -> Option<Duration> {
+    /// All since the thread started. A system call.
+    pub fn read(&self) -> Option<Waits> {
         let mut text = [0; 96];
         let len = self.0.read_at(&mut text, 0).ok()?;
-        let field = std::str::from_utf8(text.get(..len)?).ok()?.split_ascii_whitespace().nth(1)?;
-        field.parse().ok().map(Duration::from_nanos)
+        let mut fields = std::str::from_utf8(text.get(..len)?).ok()?.split_ascii_whitespace().skip(1);
+        let mut next = || fields.next()?.parse().ok();
+        Some(Waits { time: Duration::from_nanos(next()?), count: next()? })
     }
 }
 
@@ -131,7 +141,9 @@ mod tests {
             println!("skipped: this kernel does not count how long threads wait");
             return;
         }
-        assert!(waited.iter().sum::<Duration>() >= Duration::from_millis(100), "{waited:?}");
+        let time = waited.iter().map(|waits| waits.time).sum::<Duration>();
+        assert!(time >= Duration::from_millis(100), "{waited:?}");
+        assert!(waited.iter().all(|waits| waits.count > 0), "{waited:?}");
     }
 
     #[test]

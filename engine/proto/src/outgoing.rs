@@ -192,6 +192,11 @@ impl Outgoing {
         !self.ready.is_empty() || !self.returned.is_empty()
     }
 
+    /// Chunks that no path has taken yet, or that one gave back.
+    pub fn waiting(&self) -> usize {
+        self.ready.len() + self.returned.len()
+    }
+
     /// The chunks that were offered again since this was asked last: every lease of them that a path holds is void.
     pub fn take_replaced(&mut self) -> Vec<u32> {
         core::mem::take(&mut self.replaced)
@@ -335,10 +340,13 @@ mod tests {
         take(&mut outgoing, 0, 4, &[]);
         outgoing.offer(0, 0, 100);
         outgoing.offer(1, 0, 100);
+        assert_eq!(outgoing.waiting(), 2);
         let mut first = outgoing.lease().expect("offered");
+        assert_eq!(outgoing.waiting(), 1);
         assert_eq!(first.take(64), Some(0..64));
         first.lose(16..32);
         outgoing.give_back(first);
+        assert_eq!(outgoing.waiting(), 2);
         let mut again = outgoing.lease().expect("given back");
         assert_eq!((again.take(64), again.take(64), again.take(64)), (Some(16..32), Some(64..100), None));
         assert_eq!(take(&mut outgoing, 0, 4, &[0b10]), [1]);

@@ -140,6 +140,10 @@ impl Source for EndlessSource {
         self.encoder.digest(plan, bytes)
     }
 
+    fn is_timed(&self) -> bool {
+        true
+    }
+
     fn hashing(&self) -> Duration {
         self.encoder.hashing()
     }

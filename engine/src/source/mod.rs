@@ -135,6 +135,11 @@ pub trait Source: Send + Sync {
         Vec::new()
     }
 
+    /// Whether what is read depends on when it is asked for, so that chunks are to be asked for shortly before they are sent.
+    fn is_timed(&self) -> bool {
+        false
+    }
+
     /// Takes what the connection could carry now, in bytes a second: what compressing has to be faster than. The worker calls this, a
     /// few times a second; it must not wait.
     fn rate(&self, _bytes_per_second: u64) {}

@@ -155,7 +155,7 @@ impl Driver {
             Stage::Aborting(error) => error,
             Stage::Ended => return,
         };
-        self.account.end_window(self.busy);
+        self.end_window();
         let mut progress = Progress::default();
         self.report(&mut progress);
         progress.limited_by = self.limits().all;

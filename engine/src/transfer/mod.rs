@@ -20,6 +20,7 @@ use crate::limits;
 use crate::report::Shared;
 use crate::source::ChunkPlan;
 use crate::storage::{Answer, StorageHandle};
+use crate::worker::Occupation;
 use ending::{Farewell, HeldReply};
 use latency::Latencies;
 use outcome::{Totals, failed, file_ended};
@@ -29,7 +30,6 @@ use shards::Shards;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use verdict::{Account, Limits};
 use xfer_io::borrows::Slot;
 use xfer_io::clock::monotonic_ns;
@@ -123,8 +123,8 @@ pub(crate) struct Driver {
     peer: Limits,
     told: Limits,
     latencies: Latencies,
-    /// Time that the worker has worked so far.
-    busy: Duration,
+    /// How the worker was occupied so far.
+    occupation: Occupation,
     /// Content bytes that were acknowledged when totals were published last.
     delivered: u64,
     durability: Option<Durability>,
@@ -165,7 +165,7 @@ impl Driver {
             peer: Limits::default(),
             told: Limits::default(),
             latencies: Latencies::new(),
-            busy: Duration::ZERO,
+            occupation: Occupation::default(),
             delivered: 0,
             durability: None,
         };
@@ -334,10 +334,10 @@ impl Driver {
         !matches!(self.stage, Stage::Running) || !behind && self.events.len() < limits::BACKLOG_MAX
     }
 
-    /// Ends a turn in which all was sent that could be: notes what the transfer waits for, and publishes totals when that is due. `busy` is
-    /// the time that the worker was occupied so far.
-    pub(crate) fn rest(&mut self, now: Time, busy: Duration) {
-        self.busy = busy;
+    /// Ends a turn in which all was sent that could be: notes what the transfer waits for, and publishes totals when that is due.
+    /// `occupation` is the worker's so far.
+    pub(crate) fn rest(&mut self, now: Time, occupation: Occupation) {
+        self.occupation = occupation;
         if let Half::Receiving(receiving) = &mut self.half {
             receiving.buffers.release();
         }

@@ -11,10 +11,17 @@ impl Driver {
     pub(super) fn publish(&mut self, now: Time) {
         self.tell_rate(now.since(self.published));
         self.published = now;
-        self.account.end_window(self.busy);
+        self.end_window();
         self.tell_limits();
         let shared = self.shared.clone();
         shared.publish(|progress| self.report(progress));
+    }
+
+    /// Accounts for the time since totals were published last.
+    pub(super) fn end_window(&mut self) {
+        let live = self.connection.path_reports().filter(|path| path.state == PathState::Live);
+        let rtt = live.map(|path| path.rtt_min).min().unwrap_or_default();
+        self.account.end_window(self.occupation, rtt);
     }
 
     /// Tells the peer what holds the transfer up, when that has changed and the transfer is not about to end.

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use xfer_io::borrows::Slot;
-use xfer_proto::connection::{Connection, Event as ProtoEvent, Held};
+use xfer_proto::connection::{Connection, Event as ProtoEvent, Held, PathReport};
 use xfer_proto::limits::WINDOW_CHUNKS_MAX;
 use xfer_proto::ranges::RangeSet;
 use xfer_proto::space::{Piece, Space};
@@ -175,7 +175,8 @@ impl Sending {
             self.listing = true;
             cx.storage.submit(cx.key, Job::List(self.source.clone(), self.next_object));
         }
-        while self.reading < limits::READS_AHEAD && room && self.read_next(cx)? {}
+        let ahead = self.read_ahead(cx.connection);
+        while self.reading < limits::READS_AHEAD && room && self.read_next(cx, ahead)? {}
         while self.ending < limits::ENDS_MAX
             && let Some(object) = self.ends.pop_front()
         {
@@ -187,8 +188,22 @@ impl Sending {
         Ok(done)
     }
 
-    /// Reads a rejected chunk again, or the next that is needed and granted. False when there is none, or no buffer.
-    fn read_next(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
+    /// Chunks that may wait for a path before no more are read. What is read shortly before it is sent is what the paths may take at once,
+    /// and one chunk.
+    fn read_ahead(&self, connection: &Connection<AwsCrypto>) -> usize {
+        let Some(space) = self.space.as_ref().filter(|_| self.source.is_timed()) else { return usize::MAX };
+        let soon = |path: PathReport| {
+            let paced = path
+                .pacing_rate
+                .map_or(u128::MAX, |rate| u128::from(rate) * limits::TIMED_AHEAD.as_millis() / 1_000);
+            path.window.min(u64::try_from(paced).unwrap_or(u64::MAX))
+        };
+        let bytes = connection.path_reports().map(soon).fold(0, u64::saturating_add);
+        usize::try_from(bytes / space.chunk_bytes()).unwrap_or(usize::MAX).saturating_add(1)
+    }
+
+    /// Reads a rejected chunk again, or the next that is needed and granted. False when there is none, no buffer, or enough waits.
+    fn read_next(&mut self, cx: &mut Context<'_>, ahead: usize) -> Result<bool, Error> {
         if let Some((chunk, attempt)) = self.again.front().copied() {
             let read = self.read(cx, chunk, attempt)?;
             if read {
@@ -198,6 +213,10 @@ impl Sending {
         }
         let Some(space) = &self.space else { return Ok(false) };
         let Some(outgoing) = cx.connection.outgoing(TRANSFER) else { return Ok(false) };
+        let waiting = outgoing.waiting();
+        if waiting >= ahead || waiting + self.reading > ahead {
+            return Ok(false);
+        }
         // Of a long object that was withdrawn very many are accepted at once.
         self.next_chunk = self.next_chunk.max(outgoing.base());
         // The receiver's window spans no more, whatever it says.

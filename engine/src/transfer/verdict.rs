@@ -2,6 +2,7 @@
 
 use crate::api::Stage;
 use crate::limits;
+use crate::worker::Occupation;
 use std::time::Duration;
 use xfer_proto::time::Time;
 use xfer_proto::wire::{Message, TransferId};
@@ -16,8 +17,8 @@ pub(crate) struct Account {
     window: [Duration; STAGES],
     recent: [Duration; STAGES],
     total: [Duration; STAGES],
-    /// The worker's busy time when the window began.
-    busy: Duration,
+    /// How the worker had been occupied when the window began.
+    occupation: Occupation,
     /// What it is called when the worker itself is the limit.
     cpu: Stage,
 }
@@ -32,7 +33,7 @@ impl Account {
             window: zero,
             recent: zero,
             total: zero,
-            busy: Duration::ZERO,
+            occupation: Occupation::default(),
             cpu,
         }
     }
@@ -49,18 +50,25 @@ impl Account {
         most(&self.window, 0)
     }
 
-    /// Ends a window; `busy` is what the worker has worked so far. A worker that hardly rested in it was the limit, whatever the
-    /// transfer seemed to wait for.
-    pub(crate) fn end_window(&mut self, busy: Duration) {
-        let worked = busy.saturating_sub(self.busy);
-        self.busy = busy;
+    /// Ends a window; `occupation` is the worker's so far, `rtt` the least round trip of the paths. A worker that hardly rested in it was the
+    /// limit, whatever the transfer seemed to wait for. One that waited long for its processor, and longer each time than the path takes,
+    /// was the limit while it was occupied, where the path seemed to be: in such a time nothing is on its way any more.
+    pub(crate) fn end_window(&mut self, occupation: Occupation, rtt: Duration) {
+        let Occupation { busy, waited, waits } = occupation.since(self.occupation);
+        self.occupation = occupation;
         let mut window = std::mem::take(&mut self.window);
         let active = window[..Stage::None as usize].iter().sum::<Duration>();
-        if worked * 100 >= active * limits::BUSY_PERCENT && active > Duration::ZERO {
+        let path = window[Stage::Path as usize];
+        if busy * 100 >= active * limits::BUSY_PERCENT && active > Duration::ZERO {
             let idle = window[Stage::None as usize];
             window = [Duration::ZERO; STAGES];
             window[Stage::None as usize] = idle;
             window[self.cpu as usize] = active;
+        } else if waited * 100 >= active * limits::WAITED_PERCENT
+            && waited.as_nanos() >= rtt.as_nanos() * u128::from(waits)
+        {
+            window[Stage::Path as usize] = path.saturating_sub(busy);
+            window[self.cpu as usize] += path.min(busy);
         }
         for (i, spent) in window.into_iter().enumerate() {
             self.recent[i] = self.recent[i] * 7 / 8 + spent;
@@ -125,12 +133,18 @@ fn most(spent: &[Duration; STAGES], percent: u32) -> Stage {
 mod tests {
     use super::*;
 
+    const RTT: Duration = Duration::from_millis(1);
+
     fn ms(ms: u64) -> Time {
         Time::from_nanos(ms * 1_000_000)
     }
 
-    fn busy(ms: u64) -> Duration {
-        Duration::from_millis(ms)
+    fn busy(ms: u64) -> Occupation {
+        waited(ms, 0, 0)
+    }
+
+    fn waited(busy: u64, waited: u64, waits: u64) -> Occupation {
+        Occupation { busy: Duration::from_millis(busy), waited: Duration::from_millis(waited), waits }
     }
 
     #[test]
@@ -140,11 +154,11 @@ mod tests {
         account.note(ms(60), Stage::Source);
         account.note(ms(100), Stage::Source);
         assert_eq!(account.of_window(), Stage::Path);
-        account.end_window(busy(0));
+        account.end_window(busy(0), RTT);
         assert_eq!((account.recent(), account.total()), (Stage::Path, Stage::Path));
         account.note(ms(120), Stage::None);
         account.note(ms(500), Stage::None);
-        account.end_window(busy(0));
+        account.end_window(busy(0), RTT);
         assert_eq!(account.total(), Stage::Path, "60 of 120 ms; what is not active does not count");
     }
 
@@ -153,16 +167,16 @@ mod tests {
         let mut account = Account::new(ms(0), true);
         account.note(ms(0), Stage::Sink);
         account.note(ms(99), Stage::None);
-        account.end_window(busy(0));
+        account.end_window(busy(0), RTT);
         assert_eq!((account.recent(), account.total()), (Stage::Sink, Stage::None));
         for (at, stage) in [(100, Stage::Path), (140, Stage::Source), (180, Stage::None)] {
             account.note(ms(at), stage);
         }
-        account.end_window(busy(0));
+        account.end_window(busy(0), RTT);
         assert_eq!(account.total(), Stage::Sink, "99 of 179 ms");
         account.note(ms(180), Stage::Hash);
         account.note(ms(200), Stage::None);
-        account.end_window(busy(0));
+        account.end_window(busy(0), RTT);
         assert_eq!(account.total(), Stage::None, "99 of 199 ms");
     }
 
@@ -195,11 +209,31 @@ mod tests {
             let mut account = Account::new(ms(0), sends);
             account.note(ms(0), Stage::Path);
             account.note(ms(200), Stage::Path);
-            account.end_window(busy(190));
+            account.end_window(busy(190), RTT);
             assert_eq!(account.total(), cpu);
             account.note(ms(400), Stage::Path);
-            account.end_window(busy(190 + 170));
+            account.end_window(busy(190 + 170), RTT);
             assert_eq!(account.recent(), Stage::Path);
+        }
+    }
+
+    #[test]
+    fn a_worker_that_waits_long_for_its_processor_is_the_limit_and_not_the_path() {
+        let least = u64::from(limits::WAITED_PERCENT) * 2;
+        for (stage, occupation, named) in [
+            (Stage::Path, waited(110, least, 1), Stage::SenderCpu),
+            (Stage::Path, waited(110, least - 1, 1), Stage::Path),
+            (Stage::Path, waited(90, least, 1), Stage::Path),
+            (Stage::Source, waited(110, least, 1), Stage::Source),
+            // A path that takes longer than each wait.
+            (Stage::Path, waited(110, least, least), Stage::SenderCpu),
+            (Stage::Path, waited(110, least, least + 1), Stage::Path),
+        ] {
+            let mut account = Account::new(ms(0), true);
+            account.note(ms(0), stage);
+            account.note(ms(200), Stage::None);
+            account.end_window(occupation, RTT);
+            assert_eq!(account.total(), named, "{stage:?} {occupation:?}");
         }
     }
 }

@@ -41,6 +41,7 @@ use xfer_proto::wire::{Header, Kind};
 pub(crate) use accept::Admitted;
 pub(crate) use dial::DialStart;
 pub(crate) use mail::{Foreign, Mail, Mailbox, Post, post};
+pub(crate) use occupied::Occupation;
 use seat::{Owner, Seat};
 use shard::ShardSeat;
 pub(crate) use shard::{News, Order, Rings, ShardStart, Stray};

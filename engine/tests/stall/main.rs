@@ -10,7 +10,8 @@ use std::time::Duration;
 use wrap::{Delay, LateSink, LateSource};
 use xfer_engine::codec::Compression;
 use xfer_engine::sink::MemorySink;
-use xfer_engine::{Outcome, Stage, TransferConfig};
+use xfer_engine::{EngineConfig, Outcome, Stage, TransferConfig};
+use xfer_io::thread::affinity;
 
 fn never() -> Delay {
     Arc::new(|_| Duration::ZERO)
@@ -20,9 +21,12 @@ fn each(ms: u64) -> Delay {
     Arc::new(move |_| Duration::from_millis(ms))
 }
 
-/// Moves `len` bytes with storage that is late by these delays.
+/// Moves `len` bytes with storage that is late by these delays. Each end's worker has a core of its own: on one core each would wait
+/// while the other runs.
 fn run(len: usize, reads: Delay, writes: Delay, config: &TransferConfig) -> (Outcome, Outcome) {
-    let (to, from) = (listener(workers(1)), connector(workers(1)));
+    let cores = affinity().unwrap();
+    let on = |core: Option<&usize>| EngineConfig { cores: core.copied().into_iter().collect(), ..workers(1) };
+    let (to, from) = (listener(on(cores.first())), connector(on(cores.last())));
     let source = LateSource(source("a", Arc::new(noise(len, 1)), Compression::None), reads);
     let sink = LateSink(MemorySink::discarding(true), writes);
     start((&from, Arc::new(source)), (&to, Arc::new(sink)), 1, config).succeed()
@@ -91,6 +95,9 @@ fn lateness(reads: &Delay, writes: &Delay) -> [Duration; 2] {
     [least(|ends| ends.0.latency.ack_delay.p999), least(|ends| ends.1.latency.ack_delay.p999)]
 }
 
+/// What others that want the processors make answers late by; a stall would make them late by half a second.
+const OTHERS: Duration = Duration::from_millis(50);
+
 #[test]
 fn a_stall_of_storage_holds_no_answers_up() {
     let _alone = alone();
@@ -100,7 +107,8 @@ fn a_stall_of_storage_holds_no_answers_up() {
         let with = lateness(&reads, &writes);
         println!("answers are late by {without:?}, with a stall by {with:?}");
         for (with, without) in with.iter().zip(&without) {
-            assert!(*with <= *without + Duration::from_millis(5), "{without:?} rose to {with:?}");
+            let most = (*without).max(OTHERS) + Duration::from_millis(5);
+            assert!(*with <= most, "{without:?} rose to {with:?}");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What this host offers a transfer, and which pairs of addresses to a node answer: facts, without judging them.
 
+use crate::bench::{BenchEvent, BenchOptions, BenchRequest, Mode, bench};
 use crate::client::Client;
-use crate::copy::{CopyEvent, CopyRequest, Filter, copy};
-use crate::limits::PROBES_AT_ONCE;
+use crate::copy::{CopyEvent, CopyOptions, CopyRequest, Filter, copy};
+use crate::limits::{PROBES_AT_ONCE, TRIAL_TIME};
 use crate::location::{Location, Remote};
 use crate::offer::{self, Offer};
 use crate::paths::{self, HostRoutes, PathChoice};
@@ -10,6 +11,7 @@ use crate::pb;
 use crate::retry::Patience;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use xfer_engine::io::file::Root;
 use xfer_engine::io::limits::BUSY_POLL_US;
@@ -93,14 +95,32 @@ pub struct Probed {
     pub answer: Result<Duration, Error>,
 }
 
+/// How a pair of addresses is tried: what is moved over it.
+enum Trial<'a> {
+    /// Nothing of this directory of the node, into an empty one.
+    Nothing(Vec<u8>, &'a Path),
+    /// A message to a node that serves benchmarks.
+    Message,
+}
+
 /// Tries each pair of addresses between this host and a node that has a route: the engine's own handshake and challenge, and a transfer
-/// of nothing. `scratch` is an empty directory, which stays empty.
+/// of nothing, or of a message where the node `serves_benchmarks`. `scratch` is an empty directory, which stays empty.
 ///
 /// # Errors
 /// The node gives no ticket, or no pair has a route.
-pub fn probe(client: &Client, remote: &Remote, scratch: &Path) -> Result<Vec<Probed>, Error> {
-    let options = pb::TransferOptions { digests: true, chunk_log2: 20, ..Default::default() };
-    let Offer { addresses, source: root, .. } = offer::ask(client, &options)?;
+pub fn probe(
+    client: &Client,
+    remote: &Remote,
+    serves_benchmarks: bool,
+    scratch: &Path,
+) -> Result<Vec<Probed>, Error> {
+    let (addresses, trial) = if serves_benchmarks {
+        (client.bench_addresses()?, Trial::Message)
+    } else {
+        let options = pb::TransferOptions { digests: true, chunk_log2: 20, ..Default::default() };
+        let Offer { addresses, source, .. } = offer::ask(client, &options)?;
+        (addresses, Trial::Nothing(source, scratch))
+    };
     let interfaces = interfaces()?;
     let pairs = paths::select(&interfaces, &addresses, &HostRoutes(&interfaces), &[])?;
     let all: Vec<(PathPair, bool)> = pairs
@@ -112,11 +132,9 @@ pub fn probe(client: &Client, remote: &Remote, scratch: &Path) -> Result<Vec<Pro
     let mut probed = Vec::with_capacity(all.len());
     for some in all.chunks(PROBES_AT_ONCE) {
         probed.extend(std::thread::scope(|scope| {
-            let running: Vec<_> = some
-                .iter()
-                .map(|(pair, _)| (Remote { path: root.clone(), ..remote.clone() }, *pair))
-                .map(|(source, pair)| scope.spawn(move || nothing_over(source, pair, scratch)))
-                .collect();
+            let trial = &trial;
+            let running: Vec<_> =
+                some.iter().map(|(pair, _)| scope.spawn(move || trial.over(remote, *pair))).collect();
             let answers = running.into_iter().map(|probe| {
                 probe.join().unwrap_or_else(|_| Err(Error::new(Class::Other, "the probe ended by a bug")))
             });
@@ -129,29 +147,69 @@ pub fn probe(client: &Client, remote: &Remote, scratch: &Path) -> Result<Vec<Pro
     Ok(probed)
 }
 
-/// A transfer of nothing over one pair alone: how long until the pair stood.
-fn nothing_over(source: Remote, pair: PathPair, scratch: &Path) -> Result<Duration, Error> {
-    let mut request =
-        CopyRequest::new(vec![Location::Remote(source)], Location::Local(scratch.to_path_buf()));
-    request.options.recursive = true;
-    request.options.filters = vec![Filter { include: false, glob: "*".to_owned() }];
-    request.options.paths = vec![PathChoice { local: pair.local, remote: Some(pair.remote.ip()) }];
-    request.options.patience = Patience { retries: Some(0), duration_max: None };
-    request.options.workers = Some(1);
-    let mut started = Instant::now();
-    let mut stood = None;
-    let summary = copy(&request, &mut |event| match event {
-        // The last decision is told when control is done and the engines begin to talk.
-        CopyEvent::Decision(_) => started = Instant::now(),
-        CopyEvent::Connected(_) | CopyEvent::PathUp(_) => {
-            stood.get_or_insert_with(|| started.elapsed());
+impl Trial<'_> {
+    /// Over one pair alone: how long until the pair stood.
+    fn over(&self, node: &Remote, pair: PathPair) -> Result<Duration, Error> {
+        let how = CopyOptions {
+            recursive: true,
+            filters: vec![Filter { include: false, glob: "*".to_owned() }],
+            paths: vec![PathChoice { local: pair.local, remote: Some(pair.remote.ip()) }],
+            patience: Patience { retries: Some(0), duration_max: None },
+            workers: Some(1),
+            ..CopyOptions::default()
+        };
+        let mut watch = Watch::start();
+        let error = match self {
+            Trial::Nothing(source, scratch) => {
+                let source = Remote { path: source.clone(), ..node.clone() };
+                let to = Location::Local(scratch.to_path_buf());
+                let request =
+                    CopyRequest { options: how, ..CopyRequest::new(vec![Location::Remote(source)], to) };
+                let summary = copy(&request, &mut |event| match event {
+                    CopyEvent::Decision(_) => watch.decided(),
+                    CopyEvent::Connected(_) | CopyEvent::PathUp(_) => watch.stood(),
+                    _ => {}
+                })?;
+                summary.error
+            }
+            Trial::Message => {
+                let options =
+                    BenchOptions { mode: Mode::Messages, time: TRIAL_TIME, how, ..BenchOptions::default() };
+                let request = BenchRequest { node: node.clone(), options, cancel: Arc::default() };
+                let summary = bench(&request, &mut |event| match event {
+                    BenchEvent::Decision(_) => watch.decided(),
+                    BenchEvent::PathUp(_) => watch.stood(),
+                    _ => {}
+                })?;
+                summary.error
+            }
+        };
+        match (watch.time, error) {
+            (Some(time), _) => Ok(time),
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(watch.started.elapsed()),
         }
-        _ => {}
-    })?;
-    match (stood, summary.error) {
-        (Some(time), _) => Ok(time),
-        (None, Some(error)) => Err(error),
-        (None, None) => Ok(started.elapsed()),
+    }
+}
+
+/// From when the engines begin to talk until a path stands.
+struct Watch {
+    started: Instant,
+    time: Option<Duration>,
+}
+
+impl Watch {
+    fn start() -> Self {
+        Watch { started: Instant::now(), time: None }
+    }
+
+    /// The last decision is told when control is done.
+    fn decided(&mut self) {
+        self.started = Instant::now();
+    }
+
+    fn stood(&mut self) {
+        self.time.get_or_insert_with(|| self.started.elapsed());
     }
 }
 

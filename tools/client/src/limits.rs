@@ -56,6 +56,8 @@ pub const STDOUT_BYTES: usize = 1 << 20;
 
 /// Pairs of addresses that are tried at once, to learn which ones answer.
 pub const PROBES_AT_ONCE: usize = 8;
+/// How long messages are sent over a pair that is tried: the first one that is heard of ends it.
+pub const TRIAL_TIME: Duration = Duration::from_millis(1);
 
 /// Bytes read at once for a digest of what is on this machine.
 pub const HASH_BUFFER_LEN: usize = 256 << 10;

@@ -12,7 +12,7 @@ mod slow;
 
 use copying::{WAYS, Way, write_noise, xferctl};
 use serde_json::Value;
-use slow::{AHEAD, Busy, SlowDisk, cores};
+use slow::{AHEAD, Ahead, Busy, SlowDisk, cores};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -26,7 +26,7 @@ const MIB: u64 = 1 << 20;
 /// Programs that want the core of a slowed worker: it gets a quarter.
 const RIVALS: usize = 3;
 /// Niceness of an end that gets a quarter of a core beside one rival.
-const YIELDING: &str = "-5";
+const YIELDING: &str = "-15";
 
 /// Two of these beside each other would be each other's limit.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -66,6 +66,7 @@ impl End {
 /// A lab of one bare wire, and the directories that ends read from and write to.
 struct Scene {
     lab: Lab,
+    _ahead: Ahead,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -75,7 +76,8 @@ impl Scene {
         let name = format!("t{}-{name}", std::process::id());
         let program = Some(env!("CARGO_BIN_EXE_lab").into());
         let config = Config { name, program, ..Config::with_wires(1, WireShape::default()) };
-        Scene { lab: Lab::up(&config).expect("the lab comes up; its tests need root"), _alone: alone }
+        let lab = Lab::up(&config).expect("the lab comes up; its tests need root");
+        Scene { lab, _ahead: Ahead::of_others(), _alone: alone }
     }
 
     fn directory(&self, name: &str) -> PathBuf {

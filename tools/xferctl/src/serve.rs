@@ -48,7 +48,7 @@ pub(crate) fn run_node(args: &ServeArgs, roots: Roots) -> Result<u8, Error> {
 
 fn announce(args: &ServeArgs, node: &Node) -> Result<(), Error> {
     let mut stdout = Stdout::new();
-    if !args.json {
+    if !args.node.json {
         stdout.write(node.link().as_bytes())?;
         stdout.write(b"\n")?;
         return stdout.flush();
@@ -64,15 +64,16 @@ fn announce(args: &ServeArgs, node: &Node) -> Result<(), Error> {
 }
 
 fn config(args: &ServeArgs, roots: Roots) -> Result<NodeConfig, Error> {
+    let node = &args.node;
     Ok(NodeConfig {
         roots,
-        listen: args.listen.iter().map(|text| control_address(text)).collect::<Result<_, _>>()?,
-        data: args.data.iter().map(|text| data_address(text)).collect::<Result<_, _>>()?,
+        listen: node.listen.iter().map(|text| control_address(text)).collect::<Result<_, _>>()?,
+        data: node.data.iter().map(|text| data_address(text)).collect::<Result<_, _>>()?,
         read_only: args.read_only,
-        allow_plain: args.allow_plain,
+        allow_plain: node.allow_plain,
         allow_unverified: args.allow_unverified,
-        state_dir: state_dir(args.state.clone())?,
-        engine: engine(&args.workers)?,
+        state_dir: state_dir(node.state.clone())?,
+        engine: engine(&node.workers)?,
     })
 }
 

@@ -46,6 +46,17 @@ fn moved(summary: &Value) {
     }
 }
 
+/// What the end that counts as the sender took for all bytes, and the other one.
+#[track_caller]
+fn costs(summary: &Value, ends: [&str; 2]) {
+    let gb = summary["bytes"].as_f64().unwrap() / 1e9;
+    for (end, role) in ends.into_iter().zip(["send", "recv"]) {
+        let seconds = summary[format!("cpu_s_{end}")].as_f64().unwrap();
+        let per_gb = summary[format!("cpu_s_per_gb_{role}")].as_f64().unwrap();
+        assert!((per_gb * gb - seconds).abs() < 1e-6, "{summary}");
+    }
+}
+
 #[test]
 fn either_end_sends() {
     let home = Home::new();
@@ -57,13 +68,7 @@ fn either_end_sends() {
         assert_eq!(summary["paths"].as_array().unwrap().len(), 1);
         assert_eq!((&summary["encrypted"], &summary["verified"]), (&true.into(), &false.into()));
         assert!(summary["latency"].is_null());
-        let gb = summary["bytes"].as_f64().unwrap() / 1e9;
-        let (send, receive) = if sender == "client" { ("client", "node") } else { ("node", "client") };
-        for (end, role) in [(send, "send"), (receive, "recv")] {
-            let seconds = summary[format!("cpu_s_{end}")].as_f64().unwrap();
-            let per_gb = summary[format!("cpu_s_per_gb_{role}")].as_f64().unwrap();
-            assert!((per_gb * gb - seconds).abs() < 1e-6, "{summary}");
-        }
+        costs(&summary, if sender == "client" { ["client", "node"] } else { ["node", "client"] });
     }
 }
 
@@ -74,7 +79,7 @@ fn both_ends_send_at_once() {
     let summary = run(&home, &node.link, &["--bidir"]).code(0).summary();
     moved(&summary);
     assert_eq!(senders(&summary), ["client", "node"]);
-    assert!(summary["cpu_s_per_gb_send"].is_null() && summary["cpu_s_per_gb_recv"].is_null(), "{summary}");
+    costs(&summary, ["client", "node"]);
 }
 
 #[test]
@@ -116,6 +121,18 @@ fn a_cap_holds_and_is_named() {
         moved(&summary);
         assert!(summary["gbps"].as_f64().unwrap() <= 0.11, "{summary}");
         assert_eq!((&summary["limited_by"], &summary["limited_side"]), (&"rate_limit".into(), &"src".into()));
+    }
+}
+
+/// At this rate a second goes by until all that a receiver grants at first was sent.
+#[test]
+fn what_is_not_sent_in_time_is_not_sent() {
+    let home = Home::new();
+    let node = bench_node(&home, &[]);
+    for direction in [&[][..], &["--reverse"], &["--digest", "blake3"]] {
+        let options = [&["--rate", "8Mbit", "--chunk", "64KiB"], direction].concat();
+        let bytes = run(&home, &node.link, &options).code(0).summary()["bytes"].as_u64().unwrap();
+        assert!((300_000..800_000).contains(&bytes), "{bytes}: 300,000 and what was begun");
     }
 }
 

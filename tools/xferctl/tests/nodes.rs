@@ -2,6 +2,7 @@
 
 mod support;
 
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -179,14 +180,25 @@ fn the_way_to_a_node_is_looked_at() {
     assert!(ran.text().contains("open TCP"), "{}", ran.text());
 }
 
-/// Control and the pair of loopback addresses answer, and nothing stays behind.
-fn doctor_finds(home: &Home, link: &str) {
+#[test]
+fn the_way_to_a_node_of_benchmarks_is_looked_at() {
+    let home = Home::new();
+    let node = home.node(&["bench", "serve"], &[]);
+    let lines = doctor_finds(&home, &node.link);
+    let serves = lines.iter().find(|line| line["check"] == "serves").unwrap();
+    assert_eq!((&serves["status"], &serves["facts"]["files"]), (&"ok".into(), &false.into()));
+    assert!(lines.iter().all(|line| line["status"] != "fail"), "{lines:?}");
+}
+
+/// Control and the pair of loopback addresses answer, and nothing stays behind. Gives all that was found.
+fn doctor_finds(home: &Home, link: &str) -> Vec<Value> {
     let ran = home.run(&["doctor", "--json", link]).code(0);
     let lines = ran.lines();
     let find = |check: &str| lines.iter().find(|line| line["check"] == check).unwrap();
     assert_eq!(find("control")["facts"]["answers"], true);
     let data = &find("data")["facts"];
     assert_eq!((data["local"].as_str(), data["answers"].as_bool()), (Some("127.0.0.1"), Some(true)));
+    lines
 }
 
 /// PRODUCT.md, "Logs": what belongs in an audit, with who and what, and nothing that is not known.

@@ -23,6 +23,8 @@ pub struct PathReport {
     pub state: PathState,
     /// Smoothed round trip.
     pub rtt: Duration,
+    /// The least of the last seconds.
+    pub rtt_min: Duration,
     /// Congestion window in bytes.
     pub window: u64,
     /// Rate that the controller allows, bytes per second.
@@ -135,6 +137,7 @@ impl<C: Crypto> Connection<C> {
             address: p.address,
             state: p.state,
             rtt: p.rtt.smoothed(),
+            rtt_min: p.rtt.min(),
             window: p.controller.window(),
             pacing_rate: p.controller.pacing_rate(),
             in_flight: p.sent.in_flight(),

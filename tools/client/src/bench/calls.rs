@@ -2,7 +2,9 @@
 
 use crate::client::Client;
 use crate::limits::{BENCH_WAIT, MESSAGE_LEN_MAX};
+use crate::offer;
 use crate::pb::{self, bench_service_client::BenchServiceClient};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tonic::transport::Channel;
 use xfer_engine::meter::Measured;
@@ -22,6 +24,30 @@ impl Client {
         request: pb::CreateBenchRequest,
     ) -> Result<pb::CreateTransferResponse, Error> {
         self.call(self.benches().create_bench(self.short(request)))
+    }
+
+    /// Whether the node serves memory to benchmarks, and no files.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub fn serves_benchmarks(&self) -> Result<bool, Error> {
+        // Only such a node knows that it has no benchmark of this name.
+        match self.call(self.benches().get_bench(self.short(pb::GetBenchRequest::default()))) {
+            Ok(_) => Ok(true),
+            Err(error) if error.class == Class::NoSource => Ok(true),
+            Err(error) if error.class == Class::Refused => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where a node that serves benchmarks takes data. The ticket that tells it is given back.
+    ///
+    /// # Errors
+    /// The node gives no ticket.
+    pub(crate) fn bench_addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+        let answer = self.create_bench(pb::CreateBenchRequest { versions: vec![1], ..Default::default() })?;
+        self.give_back(&answer.name, "nothing was to be measured");
+        offer::addresses(&answer)
     }
 
     /// What the node's end of a benchmark took.

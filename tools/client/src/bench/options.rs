@@ -44,7 +44,8 @@ impl Default for BenchOptions {
             time: Duration::from_secs(10),
             source: 256 << 10,
             interval: Duration::from_secs(1),
-            how: CopyOptions { digests: false, ..CopyOptions::default() },
+            // A chunk that is all of the memory, or a part of it, is lent.
+            how: CopyOptions { digests: false, chunk_log2: Some(18), ..CopyOptions::default() },
         }
     }
 }

@@ -110,22 +110,23 @@ impl BenchSummary {
         }
     }
 
-    /// Processor seconds that the sending end spent on 10^9 bytes of content; `None` when it is not known, and where both ends sent.
+    /// Processor seconds that the sending end spent on 10^9 bytes of content; `None` when it is not known. Where both ends sent, that is
+    /// this machine, and the bytes are those of both directions together.
     pub fn cpu_s_per_gb_send(&self) -> Option<f64> {
         self.per_gb(true)
     }
 
-    /// The same of the receiving end.
+    /// The same of the receiving end; where both ends sent, of the node.
     pub fn cpu_s_per_gb_recv(&self) -> Option<f64> {
         self.per_gb(false)
     }
 
-    /// Of the end that sent, or of the other one.
+    /// Of the end that sent, or of the other one; an end that both sends and receives cannot tell what each took.
     fn per_gb(&self, sent: bool) -> Option<f64> {
-        let [only] = &self.directions[..] else { return None };
-        let of_client = (only.sender == End::Client) == sent;
-        let cpu = if of_client { self.cpu_client } else { self.cpu_node };
-        cpu.filter(|_| only.bytes > 0).map(|seconds| seconds * 1e9 / only.bytes as f64)
+        let client_sent = self.directions.iter().any(|direction| direction.sender == End::Client);
+        let cpu = if client_sent == sent { self.cpu_client } else { self.cpu_node };
+        let bytes: u64 = self.directions.iter().map(|direction| direction.bytes).sum();
+        cpu.filter(|_| bytes > 0).map(|seconds| seconds * 1e9 / bytes as f64)
     }
 
     /// The exit code of the tool.
@@ -198,6 +199,6 @@ mod tests {
         let summary = BenchSummary::new(&both);
         assert_eq!((summary.gbps, summary.seconds, summary.wire_bytes), (6.0, 4.0, 4_000_000_000));
         assert_eq!((summary.cpu_client, summary.cpu_node), (Some(2.0), Some(6.0)));
-        assert_eq!((summary.cpu_s_per_gb_send(), summary.cpu_s_per_gb_recv()), (None, None));
+        assert_eq!((summary.cpu_s_per_gb_send(), summary.cpu_s_per_gb_recv()), (Some(1.0), Some(3.0)));
     }
 }

@@ -65,7 +65,7 @@ pub(crate) struct SelectionArgs {
     pub(crate) files_from: Option<PathBuf>,
 }
 
-/// How packets go.
+/// How packets go, for whatever moves content.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct NetworkArgs {
     /// Send from this address (to this one); repeat it for several paths [default: one path for each NIC]
@@ -77,7 +77,7 @@ pub(crate) struct NetworkArgs {
     /// How paths find their rate; `fixed` needs --rate
     #[arg(long, value_name = "ALGORITHM", default_value = "bbr")]
     pub(crate) cc: CcArg,
-    /// Cap of the whole transfer, as 1Gbit or 50MiB a second; with --cc fixed the rate of each path
+    /// Cap over all paths, as 1Gbit or 50MiB a second; with --cc fixed the rate of each path
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     pub(crate) rate: Option<u64>,
     /// Send content unencrypted, where the node allows it
@@ -88,7 +88,7 @@ pub(crate) struct NetworkArgs {
     pub(crate) connect_timeout: Duration,
 }
 
-pub(super) fn path_choice(text: &str) -> Result<PathChoice, String> {
+fn path_choice(text: &str) -> Result<PathChoice, String> {
     PathChoice::parse(text).map_err(|error| error.to_string())
 }
 
@@ -101,7 +101,7 @@ pub(crate) struct ContentArgs {
     /// How chunks are compressed
     #[arg(long, value_name = "ALGORITHM", default_value = "none")]
     pub(crate) compress: CompressArg,
-    /// Size of a chunk, a power of two from 64KiB to 64MiB [default: 1MiB]
+    /// Size of a chunk, a power of two from 64KiB to 64MiB; what an interrupted copy left in bigger ones is read again [default: 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::chunk_log2)]
     pub(crate) chunk: Option<u8>,
     /// What to keep besides mode and modification time; without a value: all

@@ -7,15 +7,15 @@ mod look;
 mod serve;
 mod stages;
 
-pub(crate) use bench::{BenchArgs, BenchCommand, BenchRunArgs, BenchServeArgs, BenchStagesArgs};
+pub(crate) use bench::{BenchArgs, BenchCommand, BenchRunArgs, BenchStagesArgs};
 pub(crate) use copy::{
-    BackendArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, ProgressArg,
-    SelectionArgs,
+    BackendArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg,
+    ProgressArg, SelectionArgs,
 };
 pub(crate) use look::{
     ConfigArgs, ConfigCommand, DoctorArgs, HashArgs, ListArgs, NodeArgs, NodeCommand, ShowArgs, StatArgs,
 };
-pub(crate) use serve::{PollArg, ServeArgs, WorkerArgs};
+pub(crate) use serve::{ListenArgs, PollArg, ServeArgs, WorkerArgs};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;

@@ -1,4 +1,4 @@
-//! Options of `serve`.
+//! Options of nodes, and what either end tells its engine.
 
 use crate::limits::WORKERS_MAX;
 use crate::units;
@@ -12,21 +12,28 @@ pub(crate) struct ServeArgs {
     /// A directory to serve, or several with a name each; a directory with `=` in its name is written ./a=b
     #[arg(long, value_name = "DIR|NAME=DIR")]
     pub(crate) root: Vec<OsString>,
+    /// Write nothing beneath the roots
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Let clients ask for transfers without digests
+    #[arg(long)]
+    pub(crate) allow_unverified: bool,
+    #[command(flatten)]
+    pub(crate) node: ListenArgs,
+}
+
+/// What a node needs, whatever it serves.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ListenArgs {
     /// TCP address for control [default: port 7700 of every address]
     #[arg(long, value_name = "IP:PORT", value_delimiter = ',')]
     pub(crate) listen: Vec<String>,
     /// UDP address for data [default: as --listen]
     #[arg(long, value_name = "IP[:PORT]", value_delimiter = ',')]
     pub(crate) data: Vec<String>,
-    /// Write nothing beneath the roots
-    #[arg(long)]
-    pub(crate) read_only: bool,
     /// Let clients ask for unencrypted content
     #[arg(long)]
     pub(crate) allow_plain: bool,
-    /// Let clients ask for transfers without digests
-    #[arg(long)]
-    pub(crate) allow_unverified: bool,
     /// Where identity and token are kept [default: $XDG_STATE_HOME/xfer]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,

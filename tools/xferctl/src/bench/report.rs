@@ -270,7 +270,10 @@ fn text(summary: &BenchSummary) -> String {
         None => lines.extend(summary.directions.iter().filter(|d| d.bytes > 0).map(direction)),
     }
     let cost = |what: &str, cost: Option<f64>| cost.map(|cost| format!("{what} {cost:.3} CPU s/GB"));
-    let costs = [cost("sender", summary.cpu_s_per_gb_send()), cost("receiver", summary.cpu_s_per_gb_recv())];
+    // An end that does both has no other name.
+    let [send, receive] =
+        if summary.directions.len() > 1 { ["client", "node"] } else { ["sender", "receiver"] };
+    let costs = [cost(send, summary.cpu_s_per_gb_send()), cost(receive, summary.cpu_s_per_gb_recv())];
     let costs: Vec<String> = costs.into_iter().flatten().collect();
     if summary.latency.is_none() && !costs.is_empty() {
         lines.push(costs.join(", "));
@@ -356,6 +359,9 @@ mod tests {
         let lines = "sent 953.7 MiB in 2.0s: 4.00 Gbit/s; limited by sender cpu (src)\n\
                      sender 0.500 CPU s/GB, receiver 0.250 CPU s/GB\n";
         assert_eq!(text(&one()), lines);
+        let back = Direction { sender: End::Node, ..one().directions[0].clone() };
+        let both = BenchSummary { directions: vec![one().directions[0].clone(), back], ..one() };
+        assert!(text(&both).ends_with("client 0.250 CPU s/GB, node 0.125 CPU s/GB\n"), "{}", text(&both));
         assert_eq!(text(&BenchSummary::default()), "");
         let ms = Duration::from_millis;
         let accepted =

@@ -2,9 +2,9 @@
 
 use super::report::Reporter;
 use crate::args::{BenchRunArgs, DigestArg, GlobalArgs};
-use crate::{complain, output, serve, signals};
+use crate::copy::moving;
+use crate::{complain, output, signals};
 use xfer_client::bench::Mode;
-use xfer_client::copy::Cipher;
 use xfer_client::location::Remote;
 use xfer_client::{
     BenchOptions, BenchRequest, BenchSummary, Book, Class, CopyOptions, Error, Location, bench,
@@ -42,7 +42,6 @@ fn node(args: &BenchRunArgs) -> Result<Remote, Error> {
 }
 
 fn options(args: &BenchRunArgs) -> Result<BenchOptions, Error> {
-    let network = &args.network;
     let mode = match (args.latency, args.bidir, args.reverse) {
         (true, _, _) => Mode::Messages,
         (_, true, _) => Mode::Both,
@@ -55,17 +54,9 @@ fn options(args: &BenchRunArgs) -> Result<BenchOptions, Error> {
         source: args.source,
         interval: args.interval,
         how: CopyOptions {
-            congestion: network.cc.into(),
-            rate: network.rate,
-            cipher: if network.no_encrypt { Cipher::None } else { Cipher::Auto },
             digests: args.content.digest == DigestArg::Blake3,
-            chunk_log2: args.content.chunk,
-            connect_timeout: network.connect_timeout,
-            paths: network.path.clone(),
-            cores: args.workers.cores.clone().unwrap_or_default(),
-            workers: serve::workers(&args.workers)?,
-            poll: serve::poll(&args.workers),
-            ..CopyOptions::default()
+            chunk_log2: Some(args.content.chunk),
+            ..moving(&args.network, &args.workers)?
         },
     })
 }
@@ -77,6 +68,7 @@ mod tests {
     use clap::Parser as _;
     use std::time::Duration;
     use xfer_client::CongestionControl;
+    use xfer_client::copy::Cipher;
 
     fn parsed(words: &str) -> Result<BenchOptions, clap::Error> {
         let all = ["xferctl", "bench", "run"].into_iter().chain(words.split_whitespace()).chain(["n:"]);
@@ -112,6 +104,7 @@ mod tests {
             (Mode::Send, Duration::from_secs(10), 256 << 10)
         );
         assert_eq!((options.how.digests, options.how.cipher), (false, Cipher::Auto));
+        assert_eq!(options.how.chunk_log2.map(|log2| 1 << log2), Some(options.source), "chunks are lent");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod report;
 mod request;
 mod summary;
 
+pub(crate) use request::moving;
 pub(crate) use summary::PathLine;
 
 use crate::args::{CopyArgs, GlobalArgs};

@@ -1,7 +1,8 @@
 //! What a command line asks of a copy, as a request.
 
 use crate::args::{
-    BackendArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, PreserveArg, SelectionArgs,
+    BackendArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg,
+    SelectionArgs, WorkerArgs,
 };
 use crate::limits::{FILES_FROM_LEN_MAX, RETRIES_UNATTENDED};
 use crate::serve;
@@ -46,18 +47,11 @@ pub(super) fn of(args: &CopyArgs, matches: &ArgMatches, started: Instant) -> Res
 }
 
 fn options(args: &CopyArgs, matches: &ArgMatches) -> Result<CopyOptions, Error> {
-    let (network, content, limits) = (&args.network, &args.content, &args.limits);
+    let (content, limits) = (&args.content, &args.limits);
     let attended = io::stderr().is_terminal();
     let retries = limits.retries.or((!attended).then_some(RETRIES_UNATTENDED));
     Ok(CopyOptions {
         recursive: args.recursive,
-        backend: match network.backend {
-            BackendArg::Auto => Backend::Auto,
-            BackendArg::Udp => Backend::Udp,
-        },
-        congestion: network.cc.into(),
-        rate: network.rate,
-        cipher: if network.no_encrypt { Cipher::None } else { Cipher::Auto },
         digests: content.digest == DigestArg::Blake3,
         compression: match content.compress {
             CompressArg::Auto => Compression::Auto,
@@ -81,16 +75,33 @@ fn options(args: &CopyArgs, matches: &ArgMatches) -> Result<CopyOptions, Error> 
         },
         dry_run: args.dry_run,
         explain: args.explain,
-        connect_timeout: network.connect_timeout,
         patience: Patience { retries, duration_max: limits.max_duration },
         max_transfer: limits.max_transfer,
         error_on_no_transfer: limits.error_on_no_transfer,
         filters: filters(matches),
-        files_from: Vec::new(),
+        ..moving(&args.network, &args.workers)?
+    })
+}
+
+/// What says how content moves, whatever it is.
+///
+/// # Errors
+/// `Usage`.
+pub(crate) fn moving(network: &NetworkArgs, workers: &WorkerArgs) -> Result<CopyOptions, Error> {
+    Ok(CopyOptions {
+        backend: match network.backend {
+            BackendArg::Auto => Backend::Auto,
+            BackendArg::Udp => Backend::Udp,
+        },
+        congestion: network.cc.into(),
+        rate: network.rate,
+        cipher: if network.no_encrypt { Cipher::None } else { Cipher::Auto },
+        connect_timeout: network.connect_timeout,
         paths: network.path.clone(),
-        cores: args.workers.cores.clone().unwrap_or_default(),
-        workers: serve::workers(&args.workers)?,
-        poll: serve::poll(&args.workers),
+        cores: workers.cores.clone().unwrap_or_default(),
+        workers: serve::workers(workers)?,
+        poll: serve::poll(workers),
+        ..CopyOptions::default()
     })
 }
 

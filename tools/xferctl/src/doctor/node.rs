@@ -57,6 +57,10 @@ fn no_control(address: &HostPort, error: &Error) -> Finding {
     }
 }
 
+fn bench_node() -> Finding {
+    Finding::new("serves", Status::Ok, "memory to `xferctl bench run`, and no files").fact("files", false)
+}
+
 /// Tries all pairs, each on its own.
 fn data(
     client: &Client,
@@ -64,7 +68,13 @@ fn data(
     tell: &mut dyn FnMut(Finding) -> Result<(), Error>,
 ) -> Result<u8, Error> {
     let scratch = Scratch::make()?;
-    let probed = match doctor::probe(client, remote, &scratch.0) {
+    let probed = client.serves_benchmarks().and_then(|benchmarks| {
+        if benchmarks {
+            tell(bench_node())?;
+        }
+        doctor::probe(client, remote, benchmarks, &scratch.0)
+    });
+    let probed = match probed {
         Ok(probed) => probed,
         Err(error) => {
             tell(Finding::failed("data", &error))?;
