@@ -15,7 +15,8 @@ use crate::workloads::Setting;
 /// Where content comes from and goes to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum From {
-    File,
+    /// Files of so many bytes.
+    File(u64),
     Memory,
 }
 
@@ -23,7 +24,7 @@ impl From {
     /// How the names of its kinds begin.
     fn name(self) -> &'static str {
         match self {
-            From::File => "file to file",
+            From::File(_) => "file to file",
             From::Memory => "memory to memory",
         }
     }
@@ -47,6 +48,9 @@ pub(crate) fn records(
     }
     let mut words: Vec<String> = ["bench", "stages", "--json", "--mtu"].map(str::to_owned).to_vec();
     words.extend([mtu.to_string(), "--dir".into(), setting.dir.display().to_string()]);
+    if let From::File(bytes) = from {
+        words.extend(["--size".into(), bytes.to_string()]);
+    }
     match measure(stage, setting, &words) {
         Ok(summary) => read(&summary, from).map(|kind| record(workload, case, &words, kind)).collect(),
         Err(failure) => {
@@ -84,7 +88,7 @@ fn record(workload: &str, case: &str, words: &[String], kind: Kind) -> Record {
         bytes: 0,
         client_rss_kib: 0,
         server_rss_kib: 0,
-        client: format!("xferctl {}", words[..5].join(" ")),
+        client: format!("xferctl {}", words.join(" ")),
         servers: Vec::new(),
         note: format!("set by the side that {}s", kind.side),
     }
@@ -128,7 +132,7 @@ mod tests {
     fn the_cases_of_files_are_read() {
         let case = |name: &str, gbps: f64| serde_json::json!({"case": name, "encrypted": true, "verified": false, "limit_gbps": gbps, "limited_side": "send"});
         let summary = serde_json::json!({"type": "summary", "cases": [case("memory to memory", 30.0), case("file to file", 15.0)]});
-        let found: Vec<Kind> = read(&summary, From::File).collect();
+        let found: Vec<Kind> = read(&summary, From::File(1)).collect();
         let wanted = Kind {
             name: "file to file".into(),
             encrypted: true,
@@ -137,6 +141,6 @@ mod tests {
             side: "send".into(),
         };
         assert_eq!(found, [wanted]);
-        assert_eq!(read(&serde_json::json!({}), From::File).count(), 0);
+        assert_eq!(read(&serde_json::json!({}), From::File(1)).count(), 0);
     }
 }

@@ -18,7 +18,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes the files in `directory`, each of up to `bytes` bytes, rounded up to a chunk.
+    /// Makes the files in `directory`, each of `bytes` bytes, rounded up to a chunk. They are read and written whole, as often as there is
+    /// time for, once at least.
     ///
     /// # Errors
     /// What the file system says.
@@ -47,7 +48,7 @@ impl Scratch {
     pub(super) fn read(&mut self, time: Duration, chunks: &[ChunkBuf]) -> Result<Cost, Error> {
         let mut watch = Stopwatch::start(time);
         for (at, chunk) in self.offsets().zip(chunks.iter().cycle()) {
-            if !watch.goes_on() {
+            if at == 0 && !watch.goes_on() {
                 break;
             }
             let mut bytes = writer(chunk);
@@ -59,10 +60,10 @@ impl Scratch {
     pub(super) fn write(&mut self, time: Duration, chunks: &[ChunkBuf]) -> Result<Cost, Error> {
         let mut watch = Stopwatch::start(time);
         for (at, chunk) in self.offsets().zip(chunks.iter().cycle()) {
-            if !watch.goes_on() {
-                break;
-            }
             if at == 0 {
+                if !watch.goes_on() {
+                    break;
+                }
                 // As a partial file begins: empty, and as long as it will be.
                 let renewed = self.written.truncate(0).and_then(|()| self.written.truncate(self.bytes));
                 renewed.map_err(|error| failed(&error))?;

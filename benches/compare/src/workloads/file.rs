@@ -76,7 +76,7 @@ fn run(
         may_be_cut: false,
     };
     let mut records = copies::compare(stage, setting.dir, peers, &case)?;
-    records.extend(limit::records(stage, setting, workload, &case.name, limit::From::File, mtu));
+    records.extend(limit::records(stage, setting, workload, &case.name, limit::From::File(bytes), mtu));
     Ok(records)
 }
 

@@ -23,8 +23,8 @@ pub(crate) struct BenchStagesArgs {
     pub(crate) digest: DigestArg,
     /// Size of the file that is read, and of the one that is written
     ///
-    /// Memory for the pages of a large new file can cost far more than for those of a small one that are used again: take the size of
-    /// the copy in question, and enough --seconds to get through it.
+    /// They are read and written whole, once at least. Memory for the pages of a large new file can cost far more than for those of a
+    /// small one that are used again: take the size of the copy in question.
     #[arg(long, value_name = "SIZE", value_parser = units::size, default_value = "256MiB")]
     pub(crate) size: u64,
     /// Where to make these two files [default: the directory for temporary files]
