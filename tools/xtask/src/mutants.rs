@@ -145,7 +145,8 @@ fn run_for(command: &mut Command, most: Duration) -> Outcome<Option<ExitStatus>>
     }
     // The group: cargo does not take its test program with it.
     let group = format!("-{}", child.id());
-    Step::new("stop a mutant", "kill").args(["-KILL", "--", &group]).run()?;
+    // Every shell knows `kill`; the program of that name is not on every system.
+    Step::new("stop a mutant", "sh").args(["-c", "kill -s KILL -- \"$1\"", "sh", &group]).run()?;
     child.wait().doing("wait for a stopped mutant")?;
     Ok(None)
 }
