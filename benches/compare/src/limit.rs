@@ -47,12 +47,13 @@ pub(crate) fn records(
         return Vec::new();
     }
     let mut words: Vec<String> = ["bench", "stages", "--json", "--mtu"].map(str::to_owned).to_vec();
-    words.extend([mtu.to_string(), "--dir".into(), setting.dir.display().to_string()]);
+    let dir = setting.dir.display().to_string();
+    words.extend([mtu.to_string(), "--dir".into(), dir.clone()]);
     if let From::File(bytes) = from {
         words.extend(["--size".into(), bytes.to_string()]);
     }
     match measure(stage, setting, &words) {
-        Ok(summary) => read(&summary, from).map(|kind| record(workload, case, &words, kind)).collect(),
+        Ok(summary) => read(&summary, from).map(|kind| record(workload, case, &words, &dir, kind)).collect(),
         Err(failure) => {
             eprintln!("  limit: {failure}");
             Vec::new()
@@ -71,7 +72,7 @@ struct Kind {
     side: String,
 }
 
-fn record(workload: &str, case: &str, words: &[String], kind: Kind) -> Record {
+fn record(workload: &str, case: &str, words: &[String], dir: &str, kind: Kind) -> Record {
     let gbit = kind.bits_per_second / 1e9;
     eprintln!("  limit: {} Gbit/s", digits(gbit));
     Record {
@@ -88,7 +89,7 @@ fn record(workload: &str, case: &str, words: &[String], kind: Kind) -> Record {
         bytes: 0,
         client_rss_kib: 0,
         server_rss_kib: 0,
-        client: format!("xferctl {}", words.join(" ")),
+        client: format!("xferctl {}", words.join(" ")).replace(dir, "$DIR"),
         servers: Vec::new(),
         note: format!("set by the side that {}s", kind.side),
     }

@@ -40,11 +40,13 @@ impl Line {
         &self.words
     }
 
-    /// As one could type it, with `hidden` text replaced: scratch directories, links.
+    /// As one could type it where the program is on `PATH`, with `hidden` text replaced: scratch directories, links.
     pub(crate) fn show(&self, hidden: &[(String, &str)]) -> String {
+        let name = |program: &str| program.rsplit('/').next().map(quote).unwrap_or_default();
         let text = match self.words.as_slice() {
             [shell, flag, script] if shell == "sh" && flag == "-c" => script.clone(),
-            words => words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "),
+            [program, words @ ..] => words.iter().fold(name(program), |text, word| text + " " + &quote(word)),
+            [] => String::new(),
         };
         hidden
             .iter()
@@ -70,6 +72,7 @@ mod tests {
     fn lines_are_shown_as_typed() {
         let line = Line::new("curl").args("-s -o").path(Path::new("/x/out")).arg("a b");
         assert_eq!(line.show(&[("/x".into(), "$DIR")]), "curl -s -o $DIR/out 'a b'");
+        assert_eq!(Line::new("/usr/sbin/nginx").arg("-c").show(&[]), "nginx -c");
         assert_eq!(Line::shell("nc a 1 < b").show(&[]), "nc a 1 < b");
         assert_eq!((quote(""), quote("it's")), ("''".into(), r"'it'\''s'".into()));
     }
