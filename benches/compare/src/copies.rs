@@ -239,8 +239,7 @@ fn copy(
         content::check_same(source, &job.target)?;
     }
     let carried = received_after.iter().zip(received_before).map(|(after, before)| after - before).max();
-    let link = told.first().and_then(|_| crate::peers::xfer::link(&told).ok()).unwrap_or_default();
-    let hidden = [(link, "$LINK"), (dir.display().to_string(), "$DIR")];
+    let hidden = crate::peers::xfer::hidden(&told, dir);
     let copied = Copied {
         wall,
         placed: ran.seen,

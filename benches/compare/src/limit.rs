@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::failure::{Doing, Failure, Outcome};
 use crate::flows::has_verb;
+use crate::line::Line;
 use crate::peers::xfer;
 use crate::record::{Record, Unit};
 use crate::stage::Stage;
@@ -46,14 +47,14 @@ pub(crate) fn records(
         eprintln!("  limit: {} has no `bench stages`", xfer::program().display());
         return Vec::new();
     }
-    let mut words: Vec<String> = ["bench", "stages", "--json", "--mtu"].map(str::to_owned).to_vec();
-    let dir = setting.dir.display().to_string();
-    words.extend([mtu.to_string(), "--dir".into(), dir.clone()]);
+    let mut line =
+        Line::new("xferctl").args("bench stages --json --mtu").arg(mtu).arg("--dir").path(setting.dir);
     if let From::File(bytes) = from {
-        words.extend(["--size".into(), bytes.to_string()]);
+        line = line.arg("--size").arg(bytes);
     }
-    match measure(stage, setting, &words) {
-        Ok(summary) => read(&summary, from).map(|kind| record(workload, case, &words, &dir, kind)).collect(),
+    let shown = line.show(&xfer::hidden(&[], setting.dir));
+    match measure(stage, setting, &line.words()[1..]) {
+        Ok(summary) => read(&summary, from).map(|kind| record(workload, case, &shown, kind)).collect(),
         Err(failure) => {
             eprintln!("  limit: {failure}");
             Vec::new()
@@ -72,7 +73,7 @@ struct Kind {
     side: String,
 }
 
-fn record(workload: &str, case: &str, words: &[String], dir: &str, kind: Kind) -> Record {
+fn record(workload: &str, case: &str, shown: &str, kind: Kind) -> Record {
     let gbit = kind.bits_per_second / 1e9;
     eprintln!("  limit: {} Gbit/s", digits(gbit));
     Record {
@@ -89,7 +90,7 @@ fn record(workload: &str, case: &str, words: &[String], dir: &str, kind: Kind) -
         bytes: 0,
         client_rss_kib: 0,
         server_rss_kib: 0,
-        client: format!("xferctl {}", words.join(" ")).replace(dir, "$DIR"),
+        client: shown.to_owned(),
         servers: Vec::new(),
         note: format!("set by the side that {}s", kind.side),
     }

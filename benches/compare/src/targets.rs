@@ -3,6 +3,7 @@
 use crate::record::{Record, Run, Unit};
 use crate::statistics::digits;
 use crate::table;
+use Wanted::{AtLeast, AtMost};
 
 const OURS: &str = "xferctl";
 const OURS_PLAIN: &str = "xferctl plain";
@@ -22,15 +23,22 @@ pub(crate) struct Row {
     pub(crate) target: &'static str,
     what: String,
     found: f64,
-    wanted: f64,
-    /// The found must not be more, instead of not less.
-    at_most: bool,
+    wanted: Wanted,
     unit: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wanted {
+    AtLeast(f64),
+    AtMost(f64),
 }
 
 impl Row {
     fn is_met(&self) -> bool {
-        if self.at_most { self.found <= self.wanted } else { self.found >= self.wanted }
+        match self.wanted {
+            AtLeast(wanted) => self.found >= wanted,
+            AtMost(wanted) => self.found <= wanted,
+        }
     }
 }
 
@@ -41,38 +49,15 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn at_least(
-        &mut self,
-        target: &'static str,
-        what: impl Into<String>,
-        found: Option<f64>,
-        wanted: f64,
-        unit: &'static str,
-    ) {
-        self.add(target, what.into(), found, wanted, false, unit);
-    }
-
-    fn at_most(
-        &mut self,
-        target: &'static str,
-        what: impl Into<String>,
-        found: Option<f64>,
-        wanted: f64,
-        unit: &'static str,
-    ) {
-        self.add(target, what.into(), found, wanted, true, unit);
-    }
-
     fn add(
         &mut self,
         target: &'static str,
-        what: String,
+        what: impl Into<String>,
         found: Option<f64>,
-        wanted: f64,
-        at_most: bool,
+        wanted: Wanted,
         unit: &'static str,
     ) {
-        self.rows.extend(found.map(|found| Row { target, what, found, wanted, at_most, unit }));
+        self.rows.extend(found.map(|found| Row { target, what: what.into(), found, wanted, unit }));
     }
 
     /// Ours by the best of the others that `is_meant`, the least of all cases that have both: more is better for us.
@@ -132,13 +117,13 @@ pub(crate) fn rows(run: &Run, records: &[Record]) -> Vec<Row> {
         "big" => {
             ratios(&mut rows, ["T1", "T2"]);
             let memory = rows.memory();
-            rows.at_most("T13", "memory of the greater side, full rate", memory, 96.0, " MiB");
+            rows.add("T13", "memory of the greater side, full rate", memory, AtMost(96.0), " MiB");
             let cost = rows.cost_beside_https();
-            rows.at_most(
+            rows.add(
                 "T14",
                 "CPU seconds per GB, both sides, by those of curl over HTTPS",
                 cost,
-                1.0,
+                AtMost(1.0),
                 "x",
             );
         }
@@ -146,22 +131,22 @@ pub(crate) fn rows(run: &Run, records: &[Record]) -> Vec<Row> {
         "memory" => memory(&mut rows, run.machine.contains("AMD")),
         "small" => {
             let beside = rows.beside(OURS, |_| true);
-            rows.at_least("T5", "10,000 files, beside the fastest", beside, 1.0, "x");
+            rows.add("T5", "10,000 files, beside the fastest", beside, AtLeast(1.0), "x");
         }
         "linear" => linear(&mut rows),
         "cold" => {
             let beside = rows.beside(OURS, |record| record.peer.starts_with("curl https"));
-            rows.at_least(
+            rows.add(
                 "T6",
                 "cold 1 KiB, beside curl over HTTPS, the worse of both wires",
                 beside,
-                1.0,
+                AtLeast(1.0),
                 "x",
             );
         }
         "far-small" => {
             let beside = rows.beside(OURS, |record| record.peer == "tar | nc");
-            rows.at_least("T6b", "1,000 files far away, beside tar through nc", beside, 1.0, "x");
+            rows.add("T6b", "1,000 files far away, beside tar through nc", beside, AtLeast(1.0), "x");
         }
         "wires" => wires(&mut rows),
         "wan" => far(&mut rows),
@@ -175,45 +160,45 @@ pub(crate) fn rows(run: &Run, records: &[Record]) -> Vec<Row> {
 fn ratios(rows: &mut Rows<'_>, [guarded, plain]: [&'static str; 2]) {
     let ssh = ["scp", "sftp", "rsync over ssh"];
     let share = rows.of_limit(OURS, "file to file");
-    rows.at_least(guarded, "encrypted and verified, of the limit", share, 85.0, "%");
+    rows.add(guarded, "encrypted and verified, of the limit", share, AtLeast(85.0), "%");
     let beside = rows.beside(OURS, |record| record.encrypted);
-    rows.at_least(guarded, "encrypted and verified, beside the fastest encrypted", beside, 1.2, "x");
+    rows.add(guarded, "encrypted and verified, beside the fastest encrypted", beside, AtLeast(1.2), "x");
     let beside = rows.beside(OURS, |record| ssh.contains(&record.peer.as_str()));
-    rows.at_least(guarded, "the same, beside scp, sftp, rsync over ssh", beside, 2.5, "x");
+    rows.add(guarded, "the same, beside scp, sftp, rsync over ssh", beside, AtLeast(2.5), "x");
     let beside = rows.beside(OURS, |record| record.peer.contains("-verify-checksum"));
-    rows.at_least(guarded, "the same, beside GridFTP with checksum", beside, 4.5, "x");
+    rows.add(guarded, "the same, beside GridFTP with checksum", beside, AtLeast(4.5), "x");
     let share = rows.of_limit(OURS_PLAIN, "file to file");
-    rows.at_least(plain, "plain, of the limit", share, 75.0, "%");
+    rows.add(plain, "plain, of the limit", share, AtLeast(75.0), "%");
     let beside = rows.beside(OURS_PLAIN, |record| !record.encrypted && !record.verified);
-    rows.at_least(plain, "plain, beside the fastest plain", beside, 1.3, "x");
+    rows.add(plain, "plain, beside the fastest plain", beside, AtLeast(1.3), "x");
 }
 
 /// One kernel flow on an AMD machine is slower beside ours than on an Intel one.
 fn memory(rows: &mut Rows<'_>, is_amd: bool) {
     let kind = "memory to memory";
     let share = rows.of_limit(FLOW, kind);
-    rows.at_least("T4", "encrypted, of the limit", share, 80.0, "%");
+    rows.add("T4", "encrypted, of the limit", share, AtLeast(80.0), "%");
     let share = rows.of_limit(FLOW_PLAIN, kind);
-    rows.at_least("T4", "plain, of the limit", share, 70.0, "%");
+    rows.add("T4", "plain, of the limit", share, AtLeast(70.0), "%");
     let share = rows.of_limit(FLOW_LARGE, &format!("{kind}, source of 256 MiB"));
-    rows.at_least("T4", "encrypted from 256 MiB, of its limit", share, 80.0, "%");
+    rows.add("T4", "encrypted from 256 MiB, of its limit", share, AtLeast(80.0), "%");
     let beside = rows.beside(FLOW, |record| record.peer == "iperf3 bbr");
-    rows.at_least("T4", "encrypted, beside iperf3 with BBR", beside, if is_amd { 1.6 } else { 1.3 }, "x");
+    rows.add("T4", "encrypted, beside iperf3 with BBR", beside, AtLeast(if is_amd { 1.6 } else { 1.3 }), "x");
     for library in ["quinn", "s2n-quic"] {
         let beside = rows.beside(FLOW, |record| record.peer.starts_with(library));
-        rows.at_least("T4", format!("encrypted, beside {library}"), beside, 2.0, "x");
+        rows.add("T4", format!("encrypted, beside {library}"), beside, AtLeast(2.0), "x");
     }
     let beside = rows.beside(FLOW_PLAIN, |record| record.peer.starts_with("iperf3"));
-    rows.at_least("T4", "plain, beside the better of iperf3 with CUBIC and BBR", beside, 1.3, "x");
+    rows.add("T4", "plain, beside the better of iperf3 with CUBIC and BBR", beside, AtLeast(1.3), "x");
 }
 
 fn linear(rows: &mut Rows<'_>) {
     let seconds: Vec<f64> = rows.cases.iter().filter_map(|(_, records)| median(records, OURS)).collect();
     if let [few, many] = seconds[..] {
-        rows.at_most("T5", "100,000 files by 10,000", Some(many / few), 11.0, "x");
+        rows.add("T5", "100,000 files by 10,000", Some(many / few), AtMost(11.0), "x");
     }
     let memory = rows.memory();
-    rows.at_most("T13", "memory of the greater side, 100,000 files", memory, 96.0, " MiB");
+    rows.add("T13", "memory of the greater side, 100,000 files", memory, AtMost(96.0), " MiB");
 }
 
 /// The share was noted with the figures that it is made of.
@@ -226,13 +211,13 @@ fn wires(rows: &mut Rows<'_>) {
         };
         let wanted = if case.matches('+').count() == 1 { 99.0 } else { 98.0 };
         let own = share(FLOW);
-        rows.at_least("T7", format!("{case}, of what its wires give alone"), own, wanted, "%");
+        rows.add("T7", format!("{case}, of what its wires give alone"), own, AtLeast(wanted), "%");
         if let (Some(own), Some(theirs)) = (own, share("MPTCP")) {
-            rows.at_least(
+            rows.add(
                 "T7",
                 format!("{case}, the same beside MPTCP's share"),
                 Some(own / theirs),
-                1.0,
+                AtLeast(1.0),
                 "x",
             );
         }
@@ -256,21 +241,21 @@ fn far(rows: &mut Rows<'_>) {
     };
     for (case, records) in rows.cases {
         let own = share_of_gigabit(records, FLOW, GOODPUT);
-        rows.at_least("T9", format!("{case}, of wire goodput"), own, wanted(case), "%");
+        rows.add("T9", format!("{case}, of wire goodput"), own, AtLeast(wanted(case)), "%");
         if let (Some(own), Some(theirs)) = (own, share_of_gigabit(records, "iperf3 bbr", TCP_GOODPUT)) {
             let what = format!("{case}, the same beside one kernel BBR flow's share");
-            rows.at_least("T9", what, Some(own / theirs), 1.0, "x");
+            rows.add("T9", what, Some(own / theirs), AtLeast(1.0), "x");
         }
     }
     let memory = rows.memory();
-    rows.at_most("T13", "memory of the greater side, 1 Gbit/s far away", memory, 48.0, " MiB");
+    rows.add("T13", "memory of the greater side, 1 Gbit/s far away", memory, AtMost(48.0), " MiB");
 }
 
 fn far_file(rows: &mut Rows<'_>) {
     for (case, records) in rows.cases {
         if case.contains("50 ms") && (case.ends_with(" 0 % loss") || case.ends_with(" 1 % loss")) {
             let own = share_of_gigabit(records, OURS, GOODPUT);
-            rows.at_least("T9", format!("{case}, start included, of wire goodput"), own, 85.0, "%");
+            rows.add("T9", format!("{case}, start included, of wire goodput"), own, AtLeast(85.0), "%");
         }
     }
 }
@@ -284,7 +269,7 @@ pub(crate) fn settle(rows: &mut [Row]) {
         .collect();
     for row in rows.iter_mut().filter(|row| row.target == JUMBO) {
         if let Some((_, found)) = standard.iter().find(|(what, _)| *what == row.what) {
-            row.wanted = found * 0.95;
+            row.wanted = AtLeast(found * 0.95);
         }
         row.what = format!("MTU 9000: {}", row.what);
     }
@@ -294,17 +279,18 @@ pub(crate) fn settle(rows: &mut [Row]) {
 pub(crate) fn markdown(rows: &[Row]) -> String {
     let mut text = "| target | what | found | wanted | |\n|---|---|---|---|---|\n".to_owned();
     for row in rows {
-        let (sign, verdict) =
-            (if row.at_most { "<=" } else { ">=" }, if row.is_met() { "" } else { "**short**" });
-        let shown =
-            |value: f64| format!("{}{}", digits(value), if row.unit.is_empty() { "" } else { row.unit });
+        let (sign, wanted) = match row.wanted {
+            AtLeast(wanted) => (">=", wanted),
+            AtMost(wanted) => ("<=", wanted),
+        };
+        let verdict = if row.is_met() { "" } else { "**short**" };
+        let shown = |value: f64| format!("{}{}", digits(value), row.unit);
         text += &format!(
-            "| {} | {} | {} | {sign} {}{} | {verdict} |\n",
+            "| {} | {} | {} | {sign} {} | {verdict} |\n",
             row.target,
             row.what,
             shown(row.found),
-            digits(row.wanted),
-            row.unit
+            shown(wanted)
         );
     }
     text
@@ -362,7 +348,8 @@ mod tests {
             .iter()
             .find(|row| row.what == "MTU 9000: the same, beside scp, sftp, rsync over ssh")
             .unwrap();
-        assert_eq!((jumbo.found, digits(jumbo.wanted).as_str(), jumbo.is_met()), (2.8, "2.85", false));
+        assert!(matches!(jumbo.wanted, AtLeast(wanted) if digits(wanted) == "2.85"), "{jumbo:?}");
+        assert_eq!((jumbo.found, jumbo.is_met()), (2.8, false));
     }
 
     #[test]

@@ -164,8 +164,7 @@ fn run(stage: &Stage, dir: &Path, flow: &dyn Flow, case: &Case, record: &mut Rec
     record.values.push(value);
     record.client_rss_kib = record.client_rss_kib.max(ran.cost.rss_kib);
     record.server_rss_kib = record.server_rss_kib.max(after.rss_kib);
-    let hidden =
-        [(crate::peers::xfer::link(&told).unwrap_or_default(), "$LINK"), (dir.display().to_string(), "$DIR")];
+    let hidden = crate::peers::xfer::hidden(&told, dir);
     (record.client, record.servers) = (line.show(&hidden), vec![serving.line.show(&hidden)]);
     // What was skipped is taken to be as fast as the rest.
     let gigabytes = bits / 8e9 * (case.seconds + case.skip) as f64;

@@ -55,6 +55,11 @@ pub(crate) fn link(told: &[String]) -> Outcome<String> {
     link.ok_or_else(|| Failure::new(format!("the node told no link: {first}")))
 }
 
+/// What a shown command has names for: the link that a node told, if it did, and the directory of this run.
+pub(crate) fn hidden(told: &[String], dir: &Path) -> [(String, &'static str); 2] {
+    [(link(told).unwrap_or_default(), "$LINK"), (dir.display().to_string(), "$DIR")]
+}
+
 impl Peer for Xfer {
     fn name(&self) -> &str {
         self.name
