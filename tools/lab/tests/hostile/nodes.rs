@@ -104,21 +104,25 @@ fn said(output: &Output) -> String {
     format!("{}{}", output.stdout.escape_ascii(), output.stderr.escape_ascii())
 }
 
+/// A copy from the fake node, whose data port does what `serve` says.
+fn meets<R: Send>(stage: &Stage, fake: &Fake, serve: impl FnOnce(UdpSocket) -> R + Send) -> (Output, R) {
+    let data = fake.data.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        let serving = scope.spawn(|| serve(data));
+        (run(stage, &fake.link).0, serving.join().unwrap())
+    })
+}
+
 /// A manifest that leads out of the destination: the client refuses it by its class, and nothing is written there.
 #[test]
 fn a_manifest_cannot_lead_out_of_the_destination() {
     let stage = Stage::up("leads");
     for name in [&b"../evil"[..], b"/tmp/evil", b"f/../../evil", b"f//evil"] {
         let fake = fake(&stage.hostile(), Spoken::Answer);
-        let data = fake.data.try_clone().unwrap();
-        let (output, peer) = std::thread::scope(|scope| {
-            let serving = scope.spawn(|| {
-                let mut peer =
-                    Peer::accept(data, &ticket(), &manifest(vec![entry(name, EntryKind::File, b"")]));
-                peer.until(Duration::from_secs(3), |peer| peer.closed.is_some());
-                peer
-            });
-            (run(&stage, &fake.link).0, serving.join().unwrap())
+        let (output, peer) = meets(&stage, &fake, |data| {
+            let mut peer = Peer::accept(data, &ticket(), &manifest(vec![entry(name, EntryKind::File, b"")]));
+            peer.until(Duration::from_secs(3), |peer| peer.closed.is_some());
+            peer
         });
         assert_eq!(output.status.code(), Some(6), "{}: {}", name.escape_ascii(), said(&output));
         assert!(said(&output).contains("name with"), "{}", said(&output));
@@ -136,25 +140,19 @@ fn a_manifest_cannot_write_through_its_own_symlink() {
     let outside = stage.lab.host("c").home().join("outside");
     fs::create_dir(&outside).unwrap();
     let fake = fake(&stage.hostile(), Spoken::Answer);
-    let data = fake.data.try_clone().unwrap();
     let target = outside.display().to_string();
     let entries = vec![
         entry(b"f", EntryKind::Directory, b""),
         entry(b"f/s", EntryKind::Symlink, target.as_bytes()),
         entry(b"f/s/evil", EntryKind::File, b""),
     ];
-    let output = std::thread::scope(|scope| {
-        let serving = scope.spawn(|| {
-            let mut peer = Peer::accept(data, &ticket(), &manifest(entries));
-            peer.until(Duration::from_secs(5), |peer| {
-                peer.messages.iter().any(|message| matches!(message, Message::Complete(_)))
-            });
-            peer.acknowledge();
-            peer.until(Duration::from_secs(3), |peer| peer.closed.is_some());
+    let (output, ()) = meets(&stage, &fake, |data| {
+        let mut peer = Peer::accept(data, &ticket(), &manifest(entries));
+        peer.until(Duration::from_secs(5), |peer| {
+            peer.messages.iter().any(|message| matches!(message, Message::Complete(_)))
         });
-        let output = run(&stage, &fake.link).0;
-        serving.join().unwrap();
-        output
+        peer.acknowledge();
+        peer.until(Duration::from_secs(3), |peer| peer.closed.is_some());
     });
     assert_eq!(output.status.code(), Some(16), "{}", said(&output));
     assert!(said(&output).contains("f/s/evil"), "{}", said(&output));
@@ -167,17 +165,11 @@ fn a_manifest_cannot_write_through_its_own_symlink() {
 fn an_ack_of_what_the_client_did_not_send_ends_the_copy() {
     let stage = Stage::up("nodeack");
     let fake = fake(&stage.hostile(), Spoken::Answer);
-    let data = fake.data.try_clone().unwrap();
-    let output = std::thread::scope(|scope| {
-        let serving = scope.spawn(|| {
-            let mut peer = Peer::accept(data, &ticket(), &[]);
-            assert!(peer.until(Duration::from_secs(3), |peer| !peer.seen.is_empty()), "the client stands");
-            peer.send_ack(&[1_000_000..=1_000_000]);
-            peer.until(Duration::from_secs(3), |peer| peer.closed.is_some());
-        });
-        let output = run(&stage, &fake.link).0;
-        serving.join().unwrap();
-        output
+    let (output, ()) = meets(&stage, &fake, |data| {
+        let mut peer = Peer::accept(data, &ticket(), &[]);
+        assert!(peer.until(Duration::from_secs(3), |peer| !peer.seen.is_empty()), "the client stands");
+        peer.send_ack(&[1_000_000..=1_000_000]);
+        peer.until(Duration::from_secs(3), |peer| peer.closed.is_some());
     });
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("an ACK names a packet that was not sent"), "{}", said(&output));

@@ -11,13 +11,8 @@ pub(crate) const AHEAD: &str = "-20";
 
 /// Two cores that this process may use: one end is slowed down beside another.
 pub(crate) fn cores() -> [usize; 2] {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
-    let mut cores = list.trim().split(',').flat_map(|part| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        first.parse::<usize>().unwrap()..=last.parse().unwrap()
-    });
-    let (one, other) = cores.next().zip(cores.next()).expect("this test needs two cores");
+    let cores = xfer_engine::io::thread::affinity().unwrap();
+    let &[one, other, ..] = &cores[..] else { panic!("this test needs two cores") };
     [one, other]
 }
 
