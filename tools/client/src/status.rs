@@ -47,14 +47,25 @@ fn without_details(status: &Status, node: &str) -> Error {
         _ => Class::Other,
     };
     // What went wrong when connecting anew travels inside as it was.
+    let mut causes = Vec::new();
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(status);
     while let Some(inner) = cause {
         if let Some(error) = inner.downcast_ref::<Error>() {
             return error.clone();
         }
+        causes.push(inner.to_string());
         cause = inner.source();
     }
-    Error::new(class, format!("call {node}")).because(status.message())
+    // Nothing that a node says has a cause inside: the connection ended.
+    let class = if causes.is_empty() { class } else { Class::Temporary };
+    let error = Error::new(class, format!("call {node}"));
+    let said = [status.message().to_owned()].into_iter().chain(causes).fold(Vec::new(), |mut said, text| {
+        if said.last() != Some(&text) {
+            said.push(text);
+        }
+        said
+    });
+    said.into_iter().fold(error, Error::because)
 }
 
 #[cfg(test)]
@@ -82,6 +93,14 @@ mod tests {
         let error = error(&status, "n1");
         assert_eq!((error.class, error.side, error.errno), (Class::Fatal, Some(Side::Destination), Some(28)));
         assert_eq!(error.to_string(), "dst n1: write a\\xff at byte 9: No space");
+    }
+
+    #[test]
+    fn a_connection_that_ends_is_temporary_and_says_why() {
+        let reset = std::io::Error::from_raw_os_error(104);
+        let error = error(&Status::from_error(reset.into()), "n");
+        assert_eq!(error.class, Class::Temporary);
+        assert!(error.to_string().contains("reset by peer"), "{error}");
     }
 
     #[test]
