@@ -73,9 +73,11 @@ pub const DONE_OBJECTS: usize = 8;
 pub const DONE_MESSAGE: usize = 1_024;
 
 /// Content after which the sink is synced and journaled ...
-pub const SYNC_BYTES: u64 = 64 << 20;
+pub const SYNC_BYTES: u64 = 32 << 20;
 /// ... or time, whichever comes first.
 pub const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Content that no journal counts, with which no more is granted: what comes while the one before is synced has the same room.
+pub const UNJOURNALED_MAX: u64 = 2 * SYNC_BYTES;
 /// How often totals are published for the application.
 pub const REPORT_EVERY: Duration = Duration::from_millis(50);
 /// How long the end of a transfer waits until the peer has heard why.

@@ -59,6 +59,9 @@ pub(crate) struct Receiving {
     done: VecDeque<(u32, DoneStatus)>,
     some_failed: bool,
     syncing: bool,
+    /// Content that the sync under way covers.
+    syncing_bytes: u64,
+    /// Content that came after it.
     unsynced: u64,
     last_sync: Time,
     finishing: bool,
@@ -123,6 +126,7 @@ impl Receiving {
             done: VecDeque::new(),
             some_failed: false,
             syncing: false,
+            syncing_bytes: 0,
             unsynced: 0,
             last_sync: now,
             finishing: false,
@@ -181,7 +185,8 @@ impl Receiving {
             || (self.unsynced > 0 && cx.now.since(self.last_sync) >= limits::SYNC_EVERY);
         if sync_due && !self.syncing && !self.finishing {
             self.syncing = true;
-            self.unsynced = 0;
+            self.last_sync = cx.now;
+            self.syncing_bytes = std::mem::take(&mut self.unsynced);
             cx.storage.submit(cx.key, Job::Sync(self.sink.clone()));
         }
         if self.all_arrived(cx) && !self.finishing {
@@ -214,7 +219,8 @@ impl Receiving {
         Ok(Some(durability))
     }
 
-    /// Reserves buffers for the next chunks and grants them.
+    /// Reserves buffers for the next chunks and grants them. Storage that syncs slowly holds the sender up: what a crash costs must not
+    /// grow with what comes meanwhile.
     fn grant(&mut self, cx: &mut Context<'_>) {
         self.wanted = self.grants_wanted(cx);
         let Some(space) = &self.space else { return };
@@ -226,7 +232,8 @@ impl Receiving {
                 incoming.skip_to(u32::try_from(here.end).unwrap_or(u32::MAX).min(space.chunks()));
                 continue;
             }
-            if self.buffers.len() + self.writing >= self.wanted {
+            let unjournaled = self.syncing_bytes + self.unsynced;
+            if self.buffers.len() + self.writing >= self.wanted || unjournaled >= limits::UNJOURNALED_MAX {
                 return;
             }
             let place = part_of(space, &self.memories, chunk).map(Stored::Part);
@@ -387,7 +394,7 @@ impl Receiving {
             }
             Answer::Synced(ended) => {
                 self.syncing = false;
-                self.last_sync = cx.now;
+                self.syncing_bytes = 0;
                 self.ended(cx, ended?);
             }
             Answer::Finished(finished) => {
