@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::bench;
+use crate::faults;
 use crate::mutants;
 use crate::setup;
 use crate::sim;
@@ -44,6 +45,11 @@ const JOBS: &[Job] = &[
         name: "verdicts",
         about: "`limited_by` where a processor is the limit, on a machine that is otherwise free",
         run: verdicts,
+    },
+    Job {
+        name: "kills",
+        about: "either end killed at 1,000 random instants, or as `kills [--count N] [--seed S]`",
+        run: faults::kills,
     },
     Job {
         name: "wan",

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -77,4 +78,10 @@ fn collect(directory: &Path, at: &[Vec<u8>], records: &mut Vec<Record>) {
             records.push((path, blake3::hash(&fs::read(entry.path()).expect("a file"))));
         }
     }
+}
+
+/// Bytes that the files of a directory take on disk.
+pub(crate) fn blocks(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().map_while(Result::ok);
+    entries.filter_map(|entry| entry.metadata().ok()).map(|found| found.blocks() * 512).sum()
 }
