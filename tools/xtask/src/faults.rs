@@ -1,6 +1,8 @@
 //! Long checks of faulty hosts and networks: ends that are killed, a rough copy over two wires, an hour of faults.
 
+use crate::setup;
 use crate::step::{Failure, Outcome, Step};
+use crate::test;
 
 /// `long kills [--count N] [--seed S]`.
 ///
@@ -11,6 +13,28 @@ pub(crate) fn kills(args: &[String]) -> Outcome {
     let test = ["test", "-p", "xferctl", "--release", "--test", "random_kills", "many"];
     let step = Step::cargo("kills at random instants", test).args(["--", "--ignored", "--nocapture"]);
     settings.iter().fold(step, |step, (name, value)| step.env(*name, value)).run()
+}
+
+/// `long rough [--mib N]`.
+///
+/// # Errors
+/// A wrong command line, a copy that did not end well, or too much that was sent again.
+pub(crate) fn rough(args: &[String]) -> Outcome {
+    endurance("rough", settings(args, &[("--mib", "ROUGH_MIB")])?)
+}
+
+/// `long soak [--minutes M] [--seed S]`.
+///
+/// # Errors
+/// A wrong command line, a copy that did not end well, or an end that grew.
+pub(crate) fn soak(args: &[String]) -> Outcome {
+    endurance("soak", settings(args, &[("--minutes", "SOAK_MINUTES"), ("--seed", "SOAK_SEED")])?)
+}
+
+fn endurance(name: &str, settings: Vec<(&'static str, String)>) -> Outcome {
+    setup::ensure(setup::LAB)?;
+    let options = ["--ignored", "--nocapture", name];
+    test::in_lab_with(&["--release", "--test", "endurance"], &options, &settings)
 }
 
 /// Options with a number each, as variables of the test that reads them.

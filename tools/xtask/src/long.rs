@@ -52,6 +52,16 @@ const JOBS: &[Job] = &[
         run: faults::kills,
     },
     Job {
+        name: "rough",
+        about: "10 GiB over two unequal, lossy wires, a cut, two kills, or as `rough [--mib N]`",
+        run: faults::rough,
+    },
+    Job {
+        name: "soak",
+        about: "an hour of copies amid random faults: neither end grows; or as `soak [--minutes M] [--seed S]`",
+        run: faults::soak,
+    },
+    Job {
         name: "wan",
         about: "targets of long and of several wires in the lab, or as `wan CASE...` those whose names hold a CASE",
         run: wan,

@@ -109,16 +109,31 @@ fn python_files(dir: &Path) -> Outcome<Vec<String>> {
 fn lab_tests(filter: Option<&str>) -> Outcome {
     in_lab(filter.as_slice(), &[])?;
     let selection: Vec<&str> = ["--test", "smoke"].into_iter().chain(filter).collect();
-    tests_as_root("comparison in the lab", "xfer-compare", &selection, &["--ignored"])
+    tests_as_root("comparison in the lab", "xfer-compare", &selection, &["--ignored"], &[])
 }
 
 /// Runs tests of the lab: `selection` goes to cargo, `options` to the test programs.
 pub(crate) fn in_lab(selection: &[&str], options: &[&str]) -> Outcome {
-    tests_as_root("lab tests", "xfer-lab", selection, options)
+    in_lab_with(selection, options, &[])
 }
 
-/// Runs tests of `package` as root, with the release programs at hand, one at a time.
-fn tests_as_root(name: &str, package: &str, selection: &[&str], options: &[&str]) -> Outcome {
+/// The same, with settings that the tests read from their environment.
+pub(crate) fn in_lab_with(
+    selection: &[&str],
+    options: &[&str],
+    settings: &[(&'static str, String)],
+) -> Outcome {
+    tests_as_root("lab tests", "xfer-lab", selection, options, settings)
+}
+
+/// Runs tests of `package` as root, with the release programs at hand and `settings` in their environment, one at a time.
+fn tests_as_root(
+    name: &str,
+    package: &str,
+    selection: &[&str],
+    options: &[&str],
+    settings: &[(&'static str, String)],
+) -> Outcome {
     let programs = workspace::build_release(&["xferctl", "xfer-lab"])?;
     let mut step = Step::cargo(name, ["test", "-p", package])
         .args(selection)
@@ -126,10 +141,14 @@ fn tests_as_root(name: &str, package: &str, selection: &[&str], options: &[&str]
         .args(options)
         .env("XFERCTL_BIN", &programs.xferctl)
         .env("XFER_LAB_BIN", &programs.lab);
+    for (variable, value) in settings {
+        step = step.env(*variable, value);
+    }
     let mut prefix = setup::root_prefix()?;
     if !prefix.is_empty() {
         prefix.push(format!("XFERCTL_BIN={}", programs.xferctl.display()));
         prefix.push(format!("XFER_LAB_BIN={}", programs.lab.display()));
+        prefix.extend(settings.iter().map(|(variable, value)| format!("{variable}={value}")));
         step = step.env(runner_variable()?, prefix.join(" "));
     }
     step.run()
