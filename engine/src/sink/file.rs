@@ -102,6 +102,8 @@ pub struct FileSink {
     pub(super) scratch: Scratch,
     /// The transfer ended early.
     pub(super) closed: AtomicBool,
+    /// Content could not be made durable once.
+    pub(super) unsound: AtomicBool,
 }
 
 /// What is left for the end of the transfer.
@@ -154,6 +156,7 @@ impl FileSink {
             pending_directories_max: pending_directories_max(xfer_io::descriptors::limit()),
             scratch: Scratch::default(),
             closed: AtomicBool::new(false),
+            unsound: AtomicBool::new(false),
             spec,
         }
     }

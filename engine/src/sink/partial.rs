@@ -202,18 +202,18 @@ impl Partials {
             }
             None => {
                 // Before the file is emptied: a journal must never tell of what is not there.
-                journal.truncate(0)?;
+                cut_durably(&journal, 0)?;
                 let head = subject.head();
                 journal.write_at(&head, 0)?;
                 (journal, Vec::new(), head.len() as u64)
             }
         };
+        cut_durably(&journal, len)?;
         if held.is_empty() {
             file.truncate(0)?;
             file.truncate(subject.size)?;
         }
         let punched = punch_gaps(&file, subject, &held)?;
-        journal.truncate(len)?;
         let journal = Journal { subject: *subject, name: journal_name, file: journal, len: Mutex::new(len) };
         journal.append(Some(holder), &[])?;
         Ok(Claim {
@@ -337,7 +337,7 @@ impl Claim {
         self.journal.is_some()
     }
 
-    /// What is held was not offered to the sender, which will send it: it is written again, and does not count until then.
+    /// What is held was not offered to the sender, which will send it: it is written again, and does not count until then, durably.
     pub(super) fn forget_held(&mut self) -> Result<(), FileError> {
         if self.held.is_empty() {
             return Ok(());
@@ -379,16 +379,27 @@ impl Journal {
     fn forget(&self) -> Result<(), FileError> {
         let mut len = lock(&self.len);
         *len = self.subject.head().len() as u64;
-        self.file.truncate(*len)
+        cut_durably(&self.file, *len)
     }
 
     fn append(&self, holder: Option<&str>, chunks: &[Held]) -> Result<(), FileError> {
         let mut len = lock(&self.len);
         let bytes = journal::records(&self.subject, *len, holder, chunks);
-        self.file.write_at(&bytes, *len)?;
+        // Where in the journal is no place in the object.
+        let failed = |error| FileError { op: "write the journal of", offset: None, ..error };
+        self.file.write_at(&bytes, *len).map_err(failed)?;
         *len += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// Cuts a journal. What is behind does not come back, whatever is written after: a crash may undo a cut and leave what came later.
+fn cut_durably(journal: &File, len: u64) -> Result<(), FileError> {
+    if journal.stat()?.size <= len {
+        return Ok(());
+    }
+    journal.truncate(len)?;
+    journal.sync_data()
 }
 
 /// What an earlier run left of an object.
