@@ -59,6 +59,11 @@ fn tree() -> Sender {
         .file("f", content(9, 2 * CHUNK + 1))
 }
 
+fn many() -> Sender {
+    let name = |n: u64| format!("d{}/f{n}", n % 3);
+    (0..12).fold(Sender::new(), |sender, n| sender.file(name(n), content(n, 300 + n as usize)))
+}
+
 /// Sends chunks, and syncs after each that is told to.
 fn send(sink: &FileSink, sender: &mut Sender, chunks: &[u32], synced: &[usize]) {
     sender.list(sink).expect("decided");
@@ -100,7 +105,7 @@ fn three_chunks_unverified(dir: &Path) {
     sink.sync().expect("synced");
 }
 
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 11] = [
     Scenario {
         name: "a large file",
         before: nothing,
@@ -194,6 +199,14 @@ const SCENARIOS: [Scenario; 10] = [
         },
         fails: false,
         sender: tree,
+        later: spec,
+    },
+    Scenario {
+        name: "more files than are synced one by one",
+        before: nothing,
+        run: |dir, _| drop(many().run(&sink(dir))),
+        fails: false,
+        sender: many,
         later: spec,
     },
     Scenario {
@@ -394,7 +407,7 @@ fn crash(scenario: &Scenario, effort: Effort) -> Looked {
         let case = Case { scenario, before: &before, done, name };
         let (began, later) = case.check(&state);
         looked.states += 1;
-        if looked.states % effort.again != 0 {
+        if !looked.states.is_multiple_of(effort.again) {
             continue;
         }
         for (_, name, state) in states(&began, &later, 1, effort.stride) {
