@@ -225,9 +225,9 @@ impl FileSink {
                 self.discard_finished(finished);
             }
         })?;
+        let made_in = self.directories.take_made_in();
         if durable {
             let (parent, _) = split_place(&finished.object.place);
-            let made_in = self.directories.take_made_in();
             for path in made_in.iter().map(Vec::as_slice).chain([parent]) {
                 let synced = self.directories.get(path).and_then(|directory| sync_directory(&directory.root));
                 synced.map_err(|error| Fault::Transfer(self.directory_fault(path, &error)))?;
