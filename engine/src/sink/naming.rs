@@ -7,7 +7,7 @@ use super::directory::{lock, split_place};
 use super::fault::{Fault, fault};
 use super::journal::Held;
 use super::object::{Body, Finished, Object};
-use super::partial::{Claim, Partials};
+use super::partial::{Claim, Partials, not_found};
 use super::write::warn_of;
 use super::{Ended, FileSink};
 use crate::error::{Class, Error, Side};
@@ -226,15 +226,22 @@ impl FileSink {
             }
         })?;
         let made_in = self.directories.take_made_in();
-        if durable {
-            let (parent, _) = split_place(&finished.object.place);
-            for path in made_in.iter().map(Vec::as_slice).chain([parent]) {
-                let synced = self.directories.get(path).and_then(|directory| sync_directory(&directory.root));
-                synced.map_err(|error| Fault::Transfer(self.directory_fault(path, &error)))?;
-            }
+        let synced = if durable { self.sync_names(finished, &made_in) } else { Ok(()) };
+        if synced.is_err() {
+            warn_of(b"", finished.remove_journal());
         }
+        synced.map_err(Fault::Transfer)?;
         finished.remove_journal().map_err(|error| Fault::of(&finished.object.name, &error))?;
         Ok(ended)
+    }
+
+    /// The name of a file is durable, and so are those of directories that were made for it.
+    fn sync_names(&self, finished: &Finished, made_in: &[Vec<u8>]) -> Result<(), Error> {
+        let (parent, _) = split_place(&finished.object.place);
+        made_in.iter().map(Vec::as_slice).chain([parent]).try_for_each(|path| {
+            let synced = self.directories.get(path).and_then(|directory| sync_directory(&directory.root));
+            synced.map_err(|error| self.directory_fault(path, &error))
+        })
     }
 
     fn rename(&self, finished: &Finished) -> Result<Ended, Fault> {
@@ -287,7 +294,7 @@ impl FileSink {
     /// Files get no name any more; what a later run can go on with stays.
     pub(super) fn leave(&self, files: &[Finished]) {
         let leave = |finished: &Finished| match &finished.body {
-            Body::Small { partials, name, .. } => partials.root.remove_file(name),
+            Body::Small { partials, name, .. } => not_found(partials.root.remove_file(name)).map(drop),
             Body::Large(claim) if claim.is_journaled() => Ok(()),
             Body::Large(claim) => claim.discard(),
         };

@@ -77,7 +77,8 @@ struct Journal {
     len: Mutex<u64>,
 }
 
-fn not_found<T>(result: Result<T, FileError>) -> Result<Option<T>, FileError> {
+/// `None` for what is not there.
+pub(super) fn not_found<T>(result: Result<T, FileError>) -> Result<Option<T>, FileError> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.errno == libc::ENOENT => Ok(None),
@@ -186,10 +187,7 @@ impl Partials {
         let name = with_suffix(&stem, b".part");
         let file = self.lock_part(&stem, &name)?;
         let journal_name = with_suffix(&stem, b".journal");
-        let journal = match not_found(self.root.open_write(&journal_name))? {
-            Some(file) => file,
-            None => self.root.create(&journal_name, 0o600)?,
-        };
+        let journal = self.open_journal(&journal_name).inspect_err(|_| self.drop_empty(&file, &name))?;
         let left = read_journal(&journal, subject)?.filter(|left| !left.held.is_empty());
         let left = left.filter(|_| file.stat().is_ok_and(|stat| stat.size == subject.size));
         let (journal, held, len) = match left {
@@ -224,6 +222,22 @@ impl Partials {
             holes_are_written: !punched,
             journal: Some(journal),
         })
+    }
+
+    fn open_journal(&self, name: &[u8]) -> Result<File, FileError> {
+        match not_found(self.root.open_write(name))? {
+            Some(file) => Ok(file),
+            None => self.root.create(name, 0o600),
+        }
+    }
+
+    /// Removes a partial file that nothing is in: without a journal no later run could go on with it.
+    fn drop_empty(&self, file: &File, name: &[u8]) {
+        if file.stat().is_ok_and(|stat| stat.size == 0)
+            && let Err(error) = self.root.remove_file(name)
+        {
+            tracing::debug!(side = "dst", "{error}");
+        }
     }
 
     /// Puts a new journal in the place of the old one, durably: what it does not tell of any more may be overwritten then. Returns its length.
