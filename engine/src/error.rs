@@ -164,6 +164,12 @@ impl Error {
         self
     }
 
+    /// Appends the system's reason and keeps its number.
+    pub fn because_of_errno(mut self, errno: i32) -> Self {
+        self.errno = Some(errno);
+        self.because(errno_text(errno))
+    }
+
     /// As it goes to the peer; `side` is what the error's own end is when it names none.
     pub fn to_wire(&self, side: Side) -> ErrorBody {
         let mut text = self.message.clone();

@@ -62,6 +62,8 @@ fn existing(root: &Root) -> Option<Arc<Partials>> {
 pub(super) struct Directories {
     base: Root,
     open: Mutex<Open>,
+    /// Directories that others were made in on the way to a file.
+    made_in: Mutex<Vec<Vec<u8>>>,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +83,7 @@ pub(super) fn split_place(place: &[u8]) -> (&[u8], &[u8]) {
 
 impl Directories {
     pub(super) fn new(base: Root) -> Self {
-        Directories { base, open: Mutex::default() }
+        Directories { base, open: Mutex::default(), made_in: Mutex::default() }
     }
 
     /// The directory at `path` beneath the base, no symlink followed. Those that are missing on the way are made: a list of files need
@@ -112,11 +114,17 @@ impl Directories {
         let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
         for end in slashes.chain([path.len()]) {
             match self.base.make_dir(&path[..end], 0o777) {
-                Err(error) if error.errno != libc::EEXIST => return Err(error),
-                _ => {}
+                Ok(()) => lock(&self.made_in).push(split_place(&path[..end]).0.to_vec()),
+                Err(error) if error.errno == libc::EEXIST => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Directories that got names of others since the last time: those names are not durable yet.
+    pub(super) fn take_made_in(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut *lock(&self.made_in))
     }
 
     /// Closes partial directories that nothing waits in, which removes those that are empty.

@@ -15,7 +15,7 @@ use crate::limits::{SINK_KEPT_BYTES, SINK_KEPT_BYTES_MAX};
 use crate::source::{ChunkPlan, DigestCache, Encoding, Preserve};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use xfer_proto::wire::{Durability, Page};
 
 /// When a file that is there already counts as the same.
@@ -102,6 +102,10 @@ pub struct FileSink {
     pub(super) scratch: Scratch,
     /// The transfer ended early.
     pub(super) closed: AtomicBool,
+    /// Shared by whoever writes a chunk, so that the end can wait for them.
+    pub(super) writing: RwLock<()>,
+    /// Content could not be made durable once.
+    pub(super) unsound: AtomicBool,
 }
 
 /// What is left for the end of the transfer.
@@ -154,6 +158,8 @@ impl FileSink {
             pending_directories_max: pending_directories_max(xfer_io::descriptors::limit()),
             scratch: Scratch::default(),
             closed: AtomicBool::new(false),
+            writing: RwLock::default(),
+            unsound: AtomicBool::new(false),
             spec,
         }
     }
@@ -194,6 +200,7 @@ impl Sink for FileSink {
     }
 
     fn write(&self, plan: &ChunkPlan, encoding: &Encoding, stored: &[u8]) -> Result<Verdict, Error> {
+        let _writing = self.writing.read().unwrap_or_else(PoisonError::into_inner);
         self.check_open()?;
         self.write_chunk(plan, encoding, stored)
     }
@@ -218,6 +225,8 @@ impl Sink for FileSink {
 
     fn abort(&self) {
         if !self.closed.swap(true, Ordering::AcqRel) {
+            // What is being written would leave something behind that nobody looks after any more.
+            drop(self.writing.write().unwrap_or_else(PoisonError::into_inner));
             self.abort_all();
         }
     }

@@ -6,7 +6,6 @@ use super::fault::{Fault, refusal};
 use super::file::{Last, LastDirectory};
 use super::naming::sync_directory;
 use super::partial::stem;
-use super::write::transfer_error;
 use super::{Action, Ended, FileSink};
 use crate::digest;
 use crate::error::{Class, Error};
@@ -37,7 +36,8 @@ impl FileSink {
         }
         if !each && self.spec.durability != Durability::None {
             let base = self.spec.target.base().open_dir(b"", Follow::Never);
-            base.and_then(|base| base.sync_filesystem()).map_err(|error| transfer_error(&error))?;
+            let synced = base.and_then(|base| base.sync_filesystem());
+            synced.map_err(|error| self.directory_fault(b"", &error))?;
         }
         Ok((ended, self.spec.durability))
     }
@@ -80,7 +80,7 @@ impl FileSink {
         }
         lock(&self.objects).clear();
         let left = std::mem::take(&mut *lock(&self.pending));
-        drop(left);
+        self.leave(left.files());
         self.directories.clear();
     }
 }

@@ -4,13 +4,13 @@
 //! durable. In between, what has arrived of large files is journaled: after its data is durable, never before.
 
 use super::directory::{lock, split_place};
-use super::fault::Fault;
+use super::fault::{Fault, fault};
 use super::journal::Held;
 use super::object::{Body, Finished, Object};
-use super::partial::{Claim, Partials};
-use super::write::transfer_error;
+use super::partial::{Claim, Partials, not_found};
+use super::write::warn_of;
 use super::{Ended, FileSink};
-use crate::error::Error;
+use crate::error::{Class, Error, Side};
 use crate::limits::{
     SINK_DESCRIPTORS_SHARE, SINK_PENDING_DIRECTORIES_MAX, SINK_PENDING_DIRECTORIES_MIN, SINK_PENDING_MAX,
     SINK_PENDING_OPEN_MAX, SYNC_EACH_MAX,
@@ -18,6 +18,7 @@ use crate::limits::{
 use crate::source::Identity;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use xfer_io::file::{File, FileError, Follow, Replace, Root};
 use xfer_proto::wire::Durability;
 
@@ -47,6 +48,11 @@ impl Pending {
         self.files.len() >= SINK_PENDING_MAX
             || self.open >= SINK_PENDING_OPEN_MAX
             || self.directories.len() >= directories_max
+    }
+
+    /// The files that wait.
+    pub(super) fn files(&self) -> &[Finished] {
+        &self.files
     }
 
     /// Takes out an object that shall not get its name.
@@ -84,14 +90,20 @@ impl Touched {
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), FileError> {
-        self.few.values().try_for_each(sync_directory)?;
-        self.devices.values().try_for_each(|root| root.open_dir(b"", Follow::Never)?.sync_filesystem())
+    /// # Errors
+    /// With the directory that could not be synced.
+    fn sync(&self) -> Result<(), (&[u8], FileError)> {
+        for (path, root) in &self.few {
+            sync_directory(root).map_err(|error| (&path[..], error))?;
+        }
+        let whole = |root: &Root| root.open_dir(b"", Follow::Never)?.sync_filesystem();
+        self.devices.values().try_for_each(|root| whole(root).map_err(|error| (&[][..], error)))
     }
 }
 
 /// Chunks of one object that are written and not journaled.
 struct Unsynced {
+    object: Arc<Object>,
     claim: Arc<Claim>,
     chunks: Vec<Held>,
 }
@@ -99,36 +111,29 @@ struct Unsynced {
 impl FileSink {
     /// A file is whole: it gets its name now, or waits for the next sync, as durability has it.
     pub(super) fn finished(&self, finished: Finished) -> Result<Vec<Ended>, Fault> {
-        match self.spec.durability {
-            Durability::None => Ok(vec![self.name(&finished)?]),
-            Durability::File => {
-                let synced = finished.file().map_or(Ok(()), File::sync_data);
-                synced.map_err(|error| Fault::of(&finished.object.name, &error))?;
-                let ended = self.name(&finished)?;
-                sync_directory(&finished.partials().parent)
-                    .map_err(|e| Fault::Transfer(transfer_error(&e)))?;
-                Ok(vec![ended])
-            }
-            Durability::Batch => {
-                let full = {
-                    let mut pending = lock(&self.pending);
-                    pending.push(finished);
-                    pending.is_full(self.pending_directories_max).then(|| std::mem::take(&mut *pending))
-                };
-                full.map_or(Ok(Vec::new()), |batch| self.name_batch(batch, &[]).map_err(Fault::Transfer))
-            }
+        if self.spec.durability == Durability::Batch {
+            let full = {
+                let mut pending = lock(&self.pending);
+                pending.push(finished);
+                pending.is_full(self.pending_directories_max).then(|| std::mem::take(&mut *pending))
+            };
+            return full.map_or(Ok(Vec::new()), |batch| self.name_batch(batch, &[]).map_err(Fault::Transfer));
         }
+        let named = self.name(&finished);
+        if let Err(Fault::Transfer(_)) = named {
+            self.leave(&[finished]);
+        }
+        Ok(vec![named?])
     }
 
     /// A name was made in a directory: it is made durable with the next batch.
     pub(super) fn touched(&self, path: &[u8], root: &Root) -> Result<(), Error> {
-        match self.spec.durability {
+        let done = match self.spec.durability {
             Durability::None => Ok(()),
-            Durability::File => sync_directory(root).map_err(|error| transfer_error(&error)),
-            Durability::Batch => {
-                lock(&self.pending).touched.add(path, root).map_err(|error| transfer_error(&error))
-            }
-        }
+            Durability::File => sync_directory(root),
+            Durability::Batch => lock(&self.pending).touched.add(path, root),
+        };
+        done.map_err(|error| self.directory_fault(path, &error))
     }
 
     pub(super) fn sync_all(&self) -> Result<Vec<Ended>, Error> {
@@ -145,48 +150,98 @@ impl FileSink {
         let objects: Vec<Arc<Object>> = lock(&self.objects).values().cloned().collect();
         for object in objects {
             let claim = lock(&object.state).parts.as_ref().map(|parts| Arc::clone(&parts.claim));
-            claim.map_or(Ok(()), |claim| claim.sync_journal()).map_err(|error| transfer_error(&error))?;
+            claim
+                .map_or(Ok(()), |claim| claim.sync_journal())
+                .map_err(|error| fault(&object.name, &error))?;
         }
         Ok(())
     }
 
     fn take_unsynced(&self) -> Vec<Unsynced> {
         let objects: Vec<Arc<Object>> = lock(&self.objects).values().cloned().collect();
-        let taken = objects.iter().filter_map(|object| {
+        let taken = objects.into_iter().filter_map(|object| {
             let mut state = lock(&object.state);
             let parts = state.parts.as_mut().filter(|parts| !parts.unsynced.is_empty())?;
             let chunks = std::mem::take(&mut parts.unsynced);
-            Some(Unsynced { claim: Arc::clone(&parts.claim), chunks })
+            let claim = Arc::clone(&parts.claim);
+            drop(state);
+            Some(Unsynced { object, claim, chunks })
         });
         taken.filter(|unsynced| unsynced.claim.is_journaled()).collect()
     }
 
     fn name_batch(&self, batch: Pending, unsynced: &[Unsynced]) -> Result<Vec<Ended>, Error> {
-        let failed = |error: FileError| transfer_error(&error);
-        make_durable(&batch.files, unsynced).map_err(failed)?;
-        for Unsynced { claim, chunks } in unsynced {
-            claim.append(chunks).map_err(failed)?;
-        }
         let mut ended = Vec::with_capacity(batch.files.len());
-        let mut touched = batch.touched;
-        for finished in &batch.files {
+        let named = self.name_all(&batch.files, batch.touched, unsynced, &mut ended);
+        if named.is_err() {
+            let (named, left) = batch.files.split_at(ended.len());
+            self.leave(left);
+            warn_of(b"", named.iter().try_for_each(Finished::remove_journal));
+        }
+        named.map(|()| ended)
+    }
+
+    /// Of `files` those that have ended are in `ended`, whatever this returns.
+    fn name_all(
+        &self,
+        files: &[Finished],
+        mut touched: Touched,
+        unsynced: &[Unsynced],
+        ended: &mut Vec<Ended>,
+    ) -> Result<(), Error> {
+        self.make_durable(files, unsynced)?;
+        for Unsynced { object, claim, chunks } in unsynced {
+            claim.append(chunks).map_err(|error| fault(&object.name, &error))?;
+        }
+        for finished in files {
             let (parent, _) = split_place(&finished.object.place);
-            touched.add(parent, &finished.partials().parent).map_err(failed)?;
+            let added = touched.add(parent, &finished.partials().parent);
+            added.map_err(|error| self.directory_fault(parent, &error))?;
             match self.rename(finished) {
                 Ok(done) => ended.push(done),
-                Err(Fault::Object(error)) => ended.push(finished.object.failed(error)),
+                Err(Fault::Object(error)) => {
+                    self.discard_finished(finished);
+                    ended.push(finished.object.failed(error));
+                }
                 Err(Fault::Transfer(error)) => return Err(error),
             }
         }
-        touched.sync().map_err(failed)?;
-        batch.files.iter().try_for_each(Finished::remove_journal).map_err(failed)?;
+        for path in self.directories.take_made_in() {
+            let added = self.directories.get(&path).and_then(|directory| touched.add(&path, &directory.root));
+            added.map_err(|error| self.directory_fault(&path, &error))?;
+        }
+        touched.sync().map_err(|(path, error)| self.directory_fault(path, &error))?;
+        files.iter().try_for_each(|f| f.remove_journal().map_err(|error| fault(&f.object.name, &error)))
+    }
+
+    /// Gives a file its name by itself, after it was made durable if that is asked for.
+    fn name(&self, finished: &Finished) -> Result<Ended, Fault> {
+        let durable = self.spec.durability != Durability::None;
+        if durable {
+            self.make_durable(std::slice::from_ref(finished), &[]).map_err(Fault::Transfer)?;
+        }
+        let ended = self.rename(finished).inspect_err(|error| {
+            if matches!(error, Fault::Object(_)) {
+                self.discard_finished(finished);
+            }
+        })?;
+        let made_in = self.directories.take_made_in();
+        let synced = if durable { self.sync_names(finished, &made_in) } else { Ok(()) };
+        if synced.is_err() {
+            warn_of(b"", finished.remove_journal());
+        }
+        synced.map_err(Fault::Transfer)?;
+        finished.remove_journal().map_err(|error| Fault::of(&finished.object.name, &error))?;
         Ok(ended)
     }
 
-    fn name(&self, finished: &Finished) -> Result<Ended, Fault> {
-        let ended = self.rename(finished)?;
-        finished.remove_journal().map_err(|error| Fault::of(&finished.object.name, &error))?;
-        Ok(ended)
+    /// The name of a file is durable, and so are those of directories that were made for it.
+    fn sync_names(&self, finished: &Finished, made_in: &[Vec<u8>]) -> Result<(), Error> {
+        let (parent, _) = split_place(&finished.object.place);
+        made_in.iter().map(Vec::as_slice).chain([parent]).try_for_each(|path| {
+            let synced = self.directories.get(path).and_then(|directory| sync_directory(&directory.root));
+            synced.map_err(|error| self.directory_fault(path, &error))
+        })
     }
 
     fn rename(&self, finished: &Finished) -> Result<Ended, Fault> {
@@ -198,16 +253,59 @@ impl FileSink {
             }
             Body::Large(claim) => claim.name_as(last),
         };
-        if let Err(error) = renamed {
-            self.discard_finished(finished);
-            return Err(Fault::of(&object.name, &error));
-        }
+        renamed.map_err(|error| Fault::of(&object.name, &error))?;
         if let (Some(cache), Some(digest)) = (&self.spec.digest_cache, &finished.digest) {
             let stat = finished.partials().parent.stat(last);
             let identity = Identity::from(&stat.map_err(|error| Fault::of(&object.name, &error))?);
             cache.put(&self.spec.target.shown(&object.name), &identity, digest);
         }
         Ok(finished.ended())
+    }
+
+    /// Content of files becomes durable: one by one while they are few, else with their whole file systems. When that fails once, the
+    /// kernel takes what it could not write for written, and says so the next time: nothing is named or journaled any more.
+    fn make_durable(&self, finished: &[Finished], unsynced: &[Unsynced]) -> Result<(), Error> {
+        if self.unsound.load(Ordering::Acquire) {
+            let error = Error::new(Class::Fatal, "an earlier sync failed").on(Side::Destination);
+            return Err(error.object(self.spec.target.shown_base()));
+        }
+        let synced = self.sync_content(finished, unsynced);
+        if synced.is_err() {
+            self.unsound.store(true, Ordering::Release);
+        }
+        synced
+    }
+
+    fn sync_content(&self, finished: &[Finished], unsynced: &[Unsynced]) -> Result<(), Error> {
+        let open: Option<Vec<(&Object, &File)>> =
+            finished.iter().map(|f| Some((&*f.object, f.file()?))).collect();
+        if let Some(open) = open.filter(|open| open.len() + unsynced.len() <= SYNC_EACH_MAX) {
+            let parts = unsynced.iter().map(|u| (&*u.object, &u.claim.file));
+            let sync =
+                |(object, file): (&Object, &File)| file.sync_data().map_err(|e| fault(&object.name, &e));
+            return open.into_iter().chain(parts).try_for_each(sync);
+        }
+        let all = finished.iter().map(Finished::partials).chain(unsynced.iter().map(|u| &u.claim.partials));
+        let devices: HashMap<u64, &Arc<Partials>> = all.map(|partials| (partials.device, partials)).collect();
+        let sync = |partials: &&Arc<Partials>| partials.sync_filesystem();
+        devices.values().try_for_each(sync).map_err(|error| self.directory_fault(b"", &error))
+    }
+
+    /// Files get no name any more; what a later run can go on with stays.
+    pub(super) fn leave(&self, files: &[Finished]) {
+        let leave = |finished: &Finished| match &finished.body {
+            Body::Small { partials, name, .. } => not_found(partials.root.remove_file(name)).map(drop),
+            Body::Large(claim) if claim.is_journaled() => Ok(()),
+            Body::Large(claim) => claim.discard(),
+        };
+        // After one failure the others would only be told of, too.
+        warn_of(b"", files.iter().try_for_each(leave));
+    }
+
+    /// What failed at a directory of the destination.
+    pub(super) fn directory_fault(&self, path: &[u8], error: &FileError) -> Error {
+        let shown = if path.is_empty() { self.spec.target.shown_base() } else { path.to_vec() };
+        fault(&shown, error)
     }
 }
 
@@ -218,17 +316,6 @@ impl Finished {
             Body::Large(claim) => claim.remove_journal(),
         }
     }
-}
-
-/// Content of files becomes durable: one by one while they are few, else with their whole file systems.
-fn make_durable(finished: &[Finished], unsynced: &[Unsynced]) -> Result<(), FileError> {
-    let open: Option<Vec<&File>> = finished.iter().map(Finished::file).collect();
-    if let Some(open) = open.filter(|open| open.len() + unsynced.len() <= SYNC_EACH_MAX) {
-        return open.into_iter().chain(unsynced.iter().map(|u| &u.claim.file)).try_for_each(File::sync_data);
-    }
-    let all = finished.iter().map(Finished::partials).chain(unsynced.iter().map(|u| &u.claim.partials));
-    let devices: HashMap<u64, &Arc<Partials>> = all.map(|partials| (partials.device, partials)).collect();
-    devices.values().try_for_each(|partials| partials.sync_filesystem())
 }
 
 /// Names in a directory become durable. File systems that cannot sync one say `EINVAL`: their names are durable as they are made.

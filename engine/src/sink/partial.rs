@@ -77,7 +77,8 @@ struct Journal {
     len: Mutex<u64>,
 }
 
-fn not_found<T>(result: Result<T, FileError>) -> Result<Option<T>, FileError> {
+/// `None` for what is not there.
+pub(super) fn not_found<T>(result: Result<T, FileError>) -> Result<Option<T>, FileError> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.errno == libc::ENOENT => Ok(None),
@@ -186,10 +187,7 @@ impl Partials {
         let name = with_suffix(&stem, b".part");
         let file = self.lock_part(&stem, &name)?;
         let journal_name = with_suffix(&stem, b".journal");
-        let journal = match not_found(self.root.open_write(&journal_name))? {
-            Some(file) => file,
-            None => self.root.create(&journal_name, 0o600)?,
-        };
+        let journal = self.open_journal(&journal_name).inspect_err(|_| self.drop_empty(&file, &name))?;
         let left = read_journal(&journal, subject)?.filter(|left| !left.held.is_empty());
         let left = left.filter(|_| file.stat().is_ok_and(|stat| stat.size == subject.size));
         let (journal, held, len) = match left {
@@ -202,18 +200,18 @@ impl Partials {
             }
             None => {
                 // Before the file is emptied: a journal must never tell of what is not there.
-                journal.truncate(0)?;
+                cut_durably(&journal, 0)?;
                 let head = subject.head();
                 journal.write_at(&head, 0)?;
                 (journal, Vec::new(), head.len() as u64)
             }
         };
+        cut_durably(&journal, len)?;
         if held.is_empty() {
             file.truncate(0)?;
             file.truncate(subject.size)?;
         }
         let punched = punch_gaps(&file, subject, &held)?;
-        journal.truncate(len)?;
         let journal = Journal { subject: *subject, name: journal_name, file: journal, len: Mutex::new(len) };
         journal.append(Some(holder), &[])?;
         Ok(Claim {
@@ -224,6 +222,22 @@ impl Partials {
             holes_are_written: !punched,
             journal: Some(journal),
         })
+    }
+
+    fn open_journal(&self, name: &[u8]) -> Result<File, FileError> {
+        match not_found(self.root.open_write(name))? {
+            Some(file) => Ok(file),
+            None => self.root.create(name, 0o600),
+        }
+    }
+
+    /// Removes a partial file that nothing is in: without a journal no later run could go on with it.
+    fn drop_empty(&self, file: &File, name: &[u8]) {
+        if file.stat().is_ok_and(|stat| stat.size == 0)
+            && let Err(error) = self.root.remove_file(name)
+        {
+            tracing::debug!(side = "dst", "{error}");
+        }
     }
 
     /// Puts a new journal in the place of the old one, durably: what it does not tell of any more may be overwritten then. Returns its length.
@@ -337,7 +351,7 @@ impl Claim {
         self.journal.is_some()
     }
 
-    /// What is held was not offered to the sender, which will send it: it is written again, and does not count until then.
+    /// What is held was not offered to the sender, which will send it: it is written again, and does not count until then, durably.
     pub(super) fn forget_held(&mut self) -> Result<(), FileError> {
         if self.held.is_empty() {
             return Ok(());
@@ -379,16 +393,27 @@ impl Journal {
     fn forget(&self) -> Result<(), FileError> {
         let mut len = lock(&self.len);
         *len = self.subject.head().len() as u64;
-        self.file.truncate(*len)
+        cut_durably(&self.file, *len)
     }
 
     fn append(&self, holder: Option<&str>, chunks: &[Held]) -> Result<(), FileError> {
         let mut len = lock(&self.len);
         let bytes = journal::records(&self.subject, *len, holder, chunks);
-        self.file.write_at(&bytes, *len)?;
+        // Where in the journal is no place in the object.
+        let failed = |error| FileError { op: "write the journal of", offset: None, ..error };
+        self.file.write_at(&bytes, *len).map_err(failed)?;
         *len += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// Cuts a journal. What is behind does not come back, whatever is written after: a crash may undo a cut and leave what came later.
+fn cut_durably(journal: &File, len: u64) -> Result<(), FileError> {
+    if journal.stat()?.size <= len {
+        return Ok(());
+    }
+    journal.truncate(len)?;
+    journal.sync_data()
 }
 
 /// What an earlier run left of an object.

@@ -1,13 +1,13 @@
 //! Stage 9, write: a verified chunk into its files.
 
 use super::directory::{lock, split_place};
-use super::fault::{Fault, fault, has_ended, inconsistent, refusal};
+use super::fault::{Fault, has_ended, inconsistent, refusal};
 use super::object::{Body, Finished, Object, Parts};
 use super::partial::{Claim, ClaimFault, Partials, stem};
 use super::verify::{self, Checked};
 use super::{Ended, FileSink, Verdict};
 use crate::digest::{self, Digest};
-use crate::error::{Class, Error, Side};
+use crate::error::{Class, Error};
 use crate::source::{ChunkPlan, Encoding};
 use std::sync::Arc;
 use xfer_io::file::File;
@@ -165,9 +165,11 @@ impl FileSink {
         let claim = parts.claim.clone();
         let sized = if size == object.subject.size { Ok(()) } else { claim.file.truncate(size) };
         if let Err(error) = sized.and_then(|()| object.kept.set(&claim.file)) {
-            self.discard_or_warn(&claim);
             return match Fault::of(&object.name, &error) {
-                Fault::Object(error) => Ok(vec![object.failed(error)]),
+                Fault::Object(error) => {
+                    self.discard_or_warn(&claim);
+                    Ok(vec![object.failed(error)])
+                }
                 fatal => Err(fatal),
             };
         }
@@ -264,7 +266,8 @@ fn runs_len(runs: &[verify::Run]) -> u64 {
     runs.last().map_or(0, |(range, _)| range.len() as u64)
 }
 
-fn warn_of(name: &[u8], result: Result<(), xfer_io::file::FileError>) {
+/// Tells of a failure that changes nothing about what is told otherwise.
+pub(super) fn warn_of(name: &[u8], result: Result<(), xfer_io::file::FileError>) {
     if let Err(error) = result {
         tracing::warn!(side = "dst", object = %name.escape_ascii(), "{error}");
     }
@@ -291,8 +294,3 @@ impl Object {
 
 /// Size of an open object's subject: it has no version that a later run could know again.
 pub(super) const OPEN_SIZE: u64 = u64::MAX;
-
-/// An error of the transfer's own, about no object.
-pub(super) fn transfer_error(error: &xfer_io::file::FileError) -> Error {
-    fault(&error.name, error).on(Side::Destination)
-}

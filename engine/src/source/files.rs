@@ -244,9 +244,10 @@ impl FileSource {
         match stat() {
             Ok(stat) if Identity::from(&stat) == *identity => Ok(()),
             Ok(_) => Err(failure::changed(&object.named.shown())),
-            Err(error) => {
+            Err(error) if error.errno == libc::ENOENT => {
                 Err(failure::failed(&error, &object.named.shown()).because("source changed while sending"))
             }
+            Err(error) => Err(failure::failed(&error, &object.named.shown())),
         }
     }
 }

@@ -39,9 +39,8 @@ pub(crate) fn error(failure: &FileError, shown: &[u8]) -> Error {
         },
     };
     let mut error = Error::new(class, failure.op).object(shown);
-    error.errno = Some(failure.errno);
     error.offset = failure.offset;
-    error.because(std::io::Error::from_raw_os_error(failure.errno))
+    error.because_of_errno(failure.errno)
 }
 
 /// An object as a message; `path` is how it is told.

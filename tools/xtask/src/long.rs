@@ -36,6 +36,11 @@ const JOBS: &[Job] = &[
         run: mutants::run,
     },
     Job {
+        name: "crashes",
+        about: "a machine that loses power after each call of a receiver, in many ways, and while it goes on from there",
+        run: crashes,
+    },
+    Job {
         name: "deny",
         about: "licences, banned crates and sources, by cargo-deny (installed if missing)",
         run: deny,
@@ -106,6 +111,15 @@ fn many_seeds(args: &[String]) -> Outcome {
         all.extend(["--seeds".to_owned(), SIM_SEEDS.to_owned()]);
     }
     sim::run(&all)
+}
+
+fn crashes(args: &[String]) -> Outcome {
+    if !args.is_empty() {
+        return Err(Failure::usage("long crashes takes no arguments"));
+    }
+    let words =
+        ["test", "-p", "xfer-engine", "--lib", "sink::tests::power", "--", "--ignored", "--nocapture"];
+    Step::cargo("crashes", words).run()
 }
 
 fn copies(args: &[String]) -> Outcome {

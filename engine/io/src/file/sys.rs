@@ -1,6 +1,7 @@
 //! The system calls on files, all of them, each as a safe function that does nothing else.
 //!
-//! Interrupted calls are repeated here; short reads and writes are the caller's to continue.
+//! Interrupted calls are repeated here; short reads and writes are the caller's to continue. Whatever touches a disk goes through
+//! `faults`, which tests switch in below all of this and which is otherwise not there.
 
 use std::ffi::CStr;
 use std::io;
@@ -8,6 +9,8 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+use super::call::Call;
+use super::faults;
 use super::stat::{Space, Stat, Timestamp};
 use crate::error::{check, check_size, restart};
 
@@ -45,8 +48,10 @@ pub(super) fn openat2(
     let mut attempts = 0;
     loop {
         let opened = restart(|| {
-            // SAFETY: `name` is terminated, `how` has the size given, and both outlive the call.
-            owned(unsafe { libc::syscall(libc::SYS_openat2, fd, path, &raw const how, bytes) })
+            faults::around(&Call::Open { dir, name, flags }, || {
+                // SAFETY: `name` is terminated, `how` has the size given, and both outlive the call.
+                owned(unsafe { libc::syscall(libc::SYS_openat2, fd, path, &raw const how, bytes) })
+            })
         });
         match opened {
             Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && attempts < RESOLVE_ATTEMPTS => {
@@ -58,18 +63,24 @@ pub(super) fn openat2(
 }
 
 pub(super) fn pread(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: i64) -> io::Result<usize> {
-    let (to, len) = (buffer.as_mut_ptr().cast(), buffer.len());
+    let to = buffer.as_mut_ptr().cast();
     restart(|| {
-        // SAFETY: the kernel writes at most `len` bytes, all inside `buffer`.
-        check_size(unsafe { libc::pread(fd.as_raw_fd(), to, len, offset) })
+        faults::sized(&Call::Read { file: fd, offset, len: buffer.len() }, |most| {
+            let len = buffer.len().min(most);
+            // SAFETY: the kernel writes at most `len` bytes, all inside `buffer`.
+            check_size(unsafe { libc::pread(fd.as_raw_fd(), to, len, offset) })
+        })
     })
 }
 
 pub(super) fn pwrite(fd: BorrowedFd<'_>, buffer: &[u8], offset: i64) -> io::Result<usize> {
-    let (from, len) = (buffer.as_ptr().cast(), buffer.len());
+    let from = buffer.as_ptr().cast();
     restart(|| {
-        // SAFETY: the kernel reads at most `len` bytes, all inside `buffer`.
-        check_size(unsafe { libc::pwrite(fd.as_raw_fd(), from, len, offset) })
+        faults::sized(&Call::Write { file: fd, offset, bytes: buffer }, |most| {
+            let len = buffer.len().min(most);
+            // SAFETY: the kernel reads at most `len` bytes, all inside `buffer`.
+            check_size(unsafe { libc::pwrite(fd.as_raw_fd(), from, len, offset) })
+        })
     })
 }
 
@@ -80,28 +91,53 @@ pub(super) fn seek(fd: BorrowedFd<'_>, offset: i64, whence: i32) -> io::Result<i
 }
 
 pub(super) fn fallocate(fd: BorrowedFd<'_>, mode: i32, offset: i64, len: i64) -> io::Result<()> {
-    // SAFETY: fallocate takes no pointers.
-    restart(|| check(unsafe { libc::fallocate(fd.as_raw_fd(), mode, offset, len) })).map(drop)
+    restart(|| {
+        faults::around(&Call::Allocate { file: fd, mode, offset, len }, || {
+            // SAFETY: fallocate takes no pointers.
+            check(unsafe { libc::fallocate(fd.as_raw_fd(), mode, offset, len) })
+        })
+    })
+    .map(drop)
 }
 
 pub(super) fn ftruncate(fd: BorrowedFd<'_>, len: i64) -> io::Result<()> {
-    // SAFETY: ftruncate takes no pointers.
-    restart(|| check(unsafe { libc::ftruncate(fd.as_raw_fd(), len) })).map(drop)
+    restart(|| {
+        faults::around(&Call::Truncate { file: fd, len }, || {
+            // SAFETY: ftruncate takes no pointers.
+            check(unsafe { libc::ftruncate(fd.as_raw_fd(), len) })
+        })
+    })
+    .map(drop)
 }
 
 pub(super) fn fdatasync(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: fdatasync takes no pointers.
-    restart(|| check(unsafe { libc::fdatasync(fd.as_raw_fd()) })).map(drop)
+    restart(|| {
+        faults::around(&Call::SyncData { file: fd }, || {
+            // SAFETY: fdatasync takes no pointers.
+            check(unsafe { libc::fdatasync(fd.as_raw_fd()) })
+        })
+    })
+    .map(drop)
 }
 
 pub(super) fn fsync(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: fsync takes no pointers.
-    restart(|| check(unsafe { libc::fsync(fd.as_raw_fd()) })).map(drop)
+    restart(|| {
+        faults::around(&Call::Sync { file: fd }, || {
+            // SAFETY: fsync takes no pointers.
+            check(unsafe { libc::fsync(fd.as_raw_fd()) })
+        })
+    })
+    .map(drop)
 }
 
 pub(super) fn syncfs(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: syncfs takes no pointers.
-    restart(|| check(unsafe { libc::syncfs(fd.as_raw_fd()) })).map(drop)
+    restart(|| {
+        faults::around(&Call::SyncFileSystem { file: fd }, || {
+            // SAFETY: syncfs takes no pointers.
+            check(unsafe { libc::syncfs(fd.as_raw_fd()) })
+        })
+    })
+    .map(drop)
 }
 
 pub(super) fn sync_file_range(fd: BorrowedFd<'_>, offset: i64, len: i64) -> io::Result<()> {
@@ -134,6 +170,11 @@ pub(super) fn flock(fd: BorrowedFd<'_>, how: i32) -> io::Result<bool> {
 
 /// State of what `name` stands for, symlinks not followed; of `dir` itself with an empty name.
 pub(super) fn fstatat(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Stat> {
+    faults::around(&Call::Stat { dir, name }, || stat_unwatched(dir, name))
+}
+
+/// As [`fstatat`], unknown to the fault layer, which asks so itself.
+pub(super) fn stat_unwatched(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Stat> {
     // SAFETY: all zeroes is a valid stat.
     let mut stat: libc::stat = unsafe { mem::zeroed() };
     let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
@@ -153,14 +194,18 @@ pub(super) fn fstatvfs(fd: BorrowedFd<'_>) -> io::Result<Space> {
 /// Fills `buffer` with directory entries (`linux_dirent64`); 0 at the end.
 pub(super) fn getdents(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     let (to, len) = (buffer.as_mut_ptr(), buffer.len());
-    // SAFETY: the kernel writes at most `len` bytes, all inside `buffer`.
-    let returned = unsafe { libc::syscall(libc::SYS_getdents64, fd.as_raw_fd(), to, len) };
-    check_size(returned as libc::ssize_t)
+    faults::around(&Call::List { dir: fd }, || {
+        // SAFETY: the kernel writes at most `len` bytes, all inside `buffer`.
+        let returned = unsafe { libc::syscall(libc::SYS_getdents64, fd.as_raw_fd(), to, len) };
+        check_size(returned as libc::ssize_t)
+    })
 }
 
 pub(super) fn mkdirat(dir: BorrowedFd<'_>, name: &CStr, mode: u32) -> io::Result<()> {
-    // SAFETY: `name` is terminated and outlives the call.
-    check(unsafe { libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode) }).map(drop)
+    faults::around(&Call::MakeDir { dir, name }, || {
+        // SAFETY: `name` is terminated and outlives the call.
+        check(unsafe { libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode) }).map(drop)
+    })
 }
 
 pub(super) fn renameat2(
@@ -171,10 +216,12 @@ pub(super) fn renameat2(
     flags: u32,
 ) -> io::Result<()> {
     let (from_fd, to_fd) = (from_dir.as_raw_fd(), to_dir.as_raw_fd());
-    let (from, to) = (from.as_ptr(), to.as_ptr());
-    // SAFETY: both names are terminated and outlive the call.
-    let returned = unsafe { libc::syscall(libc::SYS_renameat2, from_fd, from, to_fd, to, flags) };
-    check(returned as libc::c_int).map(drop)
+    faults::around(&Call::Rename { from_dir, from, to_dir, to }, || {
+        let (from, to) = (from.as_ptr(), to.as_ptr());
+        // SAFETY: both names are terminated and outlive the call.
+        let returned = unsafe { libc::syscall(libc::SYS_renameat2, from_fd, from, to_fd, to, flags) };
+        check(returned as libc::c_int).map(drop)
+    })
 }
 
 pub(super) fn linkat(
@@ -184,18 +231,24 @@ pub(super) fn linkat(
     to: &CStr,
 ) -> io::Result<()> {
     let (from_fd, to_fd) = (from_dir.as_raw_fd(), to_dir.as_raw_fd());
-    // SAFETY: both names are terminated and outlive the call.
-    check(unsafe { libc::linkat(from_fd, from.as_ptr(), to_fd, to.as_ptr(), 0) }).map(drop)
+    faults::around(&Call::Link { from_dir, from, to_dir, to }, || {
+        // SAFETY: both names are terminated and outlive the call.
+        check(unsafe { libc::linkat(from_fd, from.as_ptr(), to_fd, to.as_ptr(), 0) }).map(drop)
+    })
 }
 
 pub(super) fn unlinkat(dir: BorrowedFd<'_>, name: &CStr, flags: i32) -> io::Result<()> {
-    // SAFETY: `name` is terminated and outlives the call.
-    check(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), flags) }).map(drop)
+    faults::around(&Call::Remove { dir, name }, || {
+        // SAFETY: `name` is terminated and outlives the call.
+        check(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), flags) }).map(drop)
+    })
 }
 
 pub(super) fn symlinkat(target: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
-    // SAFETY: both strings are terminated and outlive the call.
-    check(unsafe { libc::symlinkat(target.as_ptr(), dir.as_raw_fd(), name.as_ptr()) }).map(drop)
+    faults::around(&Call::Symlink { target, dir, name }, || {
+        // SAFETY: both strings are terminated and outlive the call.
+        check(unsafe { libc::symlinkat(target.as_ptr(), dir.as_raw_fd(), name.as_ptr()) }).map(drop)
+    })
 }
 
 pub(super) fn readlinkat(dir: BorrowedFd<'_>, name: &CStr, buffer: &mut [u8]) -> io::Result<usize> {
@@ -220,13 +273,17 @@ pub(super) fn utimensat(dir: BorrowedFd<'_>, name: &CStr, mtime: Timestamp) -> i
 
 pub(super) fn futimens(fd: BorrowedFd<'_>, mtime: Timestamp) -> io::Result<()> {
     let times = mtime_only(mtime);
-    // SAFETY: `times` holds two timespecs and outlives the call.
-    check(unsafe { libc::futimens(fd.as_raw_fd(), times.as_ptr()) }).map(drop)
+    faults::around(&Call::SetTime { file: fd, mtime }, || {
+        // SAFETY: `times` holds two timespecs and outlives the call.
+        check(unsafe { libc::futimens(fd.as_raw_fd(), times.as_ptr()) }).map(drop)
+    })
 }
 
 pub(super) fn fchmod(fd: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
-    // SAFETY: fchmod takes no pointers.
-    check(unsafe { libc::fchmod(fd.as_raw_fd(), mode) }).map(drop)
+    faults::around(&Call::SetMode { file: fd, mode }, || {
+        // SAFETY: fchmod takes no pointers.
+        check(unsafe { libc::fchmod(fd.as_raw_fd(), mode) }).map(drop)
+    })
 }
 
 /// A symlink is refused (`EOPNOTSUPP`).

@@ -1,9 +1,11 @@
 //! Sinks, driven as an engine drives them: pages in, decisions out, chunks in any order.
 
 mod crash;
+mod disk;
 mod files;
 mod names;
 mod policy;
+mod power;
 mod streams;
 
 use super::*;

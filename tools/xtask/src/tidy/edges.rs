@@ -37,6 +37,9 @@ const TEST_EDGES_OF: [(&str, &str); 4] = [
     ("xfer-lab", "xfer-proto"),
 ];
 
+/// A feature that only tests may ask for: faults below files.
+const TEST_FEATURE: &str = "faults";
+
 /// The crates that may depend on nothing at all.
 const STD_ONLY: &[&str] = &["xtask", "xfer-netem"];
 
@@ -81,6 +84,10 @@ fn check_manifest(manifest: &Source) -> Vec<Finding> {
         }
         if !ours && !dependency.dev && STD_ONLY.contains(&name) {
             findings.push(finding(dependency.line, format!("`{name}` uses std only, not `{used}`")));
+        }
+        if !dependency.dev && dependency.value.contains(&format!("\"{TEST_FEATURE}\"")) {
+            let message = format!("only tests may ask for the feature `{TEST_FEATURE}`");
+            findings.push(finding(dependency.line, message));
         }
         if !takes_version_from_workspace(&dependency.value) {
             let message = format!("the version of `{used}` belongs in [workspace.dependencies]");
@@ -209,6 +216,16 @@ mod tests {
         assert_eq!(messages("b/Cargo.toml", "[package]\nname = \"new\"\n").len(), 1);
         let std_only = "[package]\nname = \"xtask\"\n[dependencies]\nserde.workspace = true\n";
         assert_eq!(messages("c/Cargo.toml", std_only), ["`xtask` uses std only, not `serde`"]);
+    }
+
+    #[test]
+    fn faults_outside_of_tests_are_found() {
+        let tool = |section: &str| {
+            let line = "xfer-client = { workspace = true, features = [\"faults\"] }";
+            messages("a/Cargo.toml", &format!("[package]\nname = \"xferctl\"\n[{section}]\n{line}\n"))
+        };
+        assert_eq!(tool("dependencies"), ["only tests may ask for the feature `faults`"]);
+        assert!(tool("dev-dependencies").is_empty());
     }
 
     #[test]
