@@ -1,7 +1,9 @@
 //! Follows a transfer to its end: keeps its record, writes what belongs there to log and audit, ends one in which nothing moves.
 
 use crate::audit::Audit;
-use crate::limits::{AUDIT_DIGEST_BYTES_MAX, TRANSFER_LINES_MAX, TRANSFER_STALL_LOOK};
+use crate::limits::{
+    AUDIT_DIGEST_BYTES_MAX, TRANSFER_LINES_MAX, TRANSFER_STALL_LOOK_MAX, TRANSFER_STALL_LOOK_MIN,
+};
 use crate::registry::{Record, State, now_ns};
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
@@ -32,15 +34,12 @@ fn read(record: &Record, events: &Receiver<Event>, audit: &Audit, stall: Duratio
     let mut lines = Lines::default();
     let mut motion = Motion::new(stall);
     loop {
-        let event = match events.recv_timeout(TRANSFER_STALL_LOOK) {
+        motion.look(record, Instant::now());
+        let event = match events.recv_deadline(motion.next) {
             Ok(event) => event,
-            Err(RecvTimeoutError::Timeout) => {
-                motion.look(record, Instant::now());
-                continue;
-            }
+            Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => break,
         };
-        motion.look(record, Instant::now());
         match event {
             Event::Connected => {
                 record.set(State::Running);
@@ -86,15 +85,21 @@ struct Motion {
     /// Content, and files that ended.
     seen: (u64, u64),
     since: Option<Instant>,
+    /// When to look again.
+    next: Instant,
 }
 
 impl Motion {
     fn new(stall: Duration) -> Self {
-        Motion { stall, seen: (0, 0), since: None }
+        Motion { stall, seen: (0, 0), since: None, next: Instant::now() }
     }
 
     /// Ends the transfer when it has not moved for too long. The time counts from when its connection stood.
     fn look(&mut self, record: &Record, now: Instant) {
+        if now < self.next {
+            return;
+        }
+        self.next = now + (self.stall / 4).clamp(TRANSFER_STALL_LOOK_MIN, TRANSFER_STALL_LOOK_MAX);
         if record.packets_received().is_none() {
             return;
         }

@@ -109,8 +109,10 @@ pub const TRANSFERS_RUNNING_MAX: usize = 256;
 pub const TRANSFERS_PER_CLIENT_MAX: usize = 64;
 /// How long a transfer may go without any content moving, whatever else its peer says, unless the operator says otherwise.
 pub const TRANSFER_STALL_MAX: Duration = Duration::from_secs(3_600);
-/// How often that is looked at.
-pub const TRANSFER_STALL_LOOK: Duration = Duration::from_millis(500);
+/// How often that is looked at: four times in such a time, within these bounds.
+pub const TRANSFER_STALL_LOOK_MIN: Duration = Duration::from_millis(100);
+/// See [`TRANSFER_STALL_LOOK_MIN`].
+pub const TRANSFER_STALL_LOOK_MAX: Duration = Duration::from_secs(30);
 /// How long a ticket waits for its connection.
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(60);
 /// How often a watcher is told of progress.

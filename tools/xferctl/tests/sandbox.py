@@ -102,7 +102,8 @@ def main():
     calls, socket = allowed(unit["SystemCallFilter"])
     families = [FAMILIES[name] for name in unit["RestrictAddressFamilies"][0].split()]
     read_only(writable)
-    limit = int(unit["LimitNOFILE"][0])
+    # Where this machine allows fewer, these.
+    limit = min(int(unit["LimitNOFILE"][0]), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     os.umask(int(unit["UMask"][0], 8))
     for capability in range(64):
