@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use prost::Message as _;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 use xfer_engine::{Class, Error, Progress, Transfer};
@@ -41,20 +41,28 @@ pub(crate) struct Record {
     pub(crate) renamed: bool,
     pub(crate) created: Timestamp,
     state: watch::Sender<State>,
-    transfer: OnceLock<Transfer>,
+    /// The engine's end of it, from when it was admitted until it ended: its queue of events takes a quarter of a MiB.
+    transfer: Mutex<Option<Arc<Transfer>>>,
 }
 
 impl Record {
     /// Hands over the engine's transfer, once.
     pub(crate) fn admitted(&self, transfer: Transfer) {
-        if self.transfer.set(transfer).is_err() {
-            unreachable!("a transfer is admitted once");
-        }
+        *self.held() = Some(Arc::new(transfer));
     }
 
-    /// The engine's transfer.
-    pub(crate) fn transfer(&self) -> Option<&Transfer> {
-        self.transfer.get()
+    /// The engine's transfer, as long as it runs.
+    pub(crate) fn transfer(&self) -> Option<Arc<Transfer>> {
+        self.held().clone()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Arc<Transfer>>> {
+        self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its totals as the engine tells them.
+    fn live_progress(&self) -> Progress {
+        self.transfer().map(|transfer| transfer.progress()).unwrap_or_default()
     }
 
     /// Follows the state.
@@ -73,6 +81,7 @@ impl Record {
         });
         if self.has_ended() {
             *self.targets() = Vec::new();
+            *self.held() = None;
         }
     }
 
@@ -87,7 +96,7 @@ impl Record {
 
     /// Ends it before it was admitted, or without its engine.
     pub(crate) fn fail(&self, error: Error) {
-        let progress = self.transfer.get().map(Transfer::progress).unwrap_or_default();
+        let progress = self.live_progress();
         self.set(State::Ended { at_ns: now_ns(), error: Some(error), progress: Box::new(progress) });
     }
 
@@ -101,7 +110,7 @@ impl Record {
         if !matches!(*self.state.borrow(), State::Running) {
             return None;
         }
-        let progress = self.transfer.get()?.progress();
+        let progress = self.transfer()?.progress();
         Some(progress.paths.iter().map(|path| path.packets_received).sum())
     }
 
@@ -109,9 +118,7 @@ impl Record {
     pub(crate) fn progress(&self) -> Progress {
         match &*self.state.borrow() {
             State::Ended { progress, .. } => (**progress).clone(),
-            State::Waiting | State::Running => {
-                self.transfer.get().map(Transfer::progress).unwrap_or_default()
-            }
+            State::Waiting | State::Running => self.live_progress(),
         }
     }
 
@@ -250,7 +257,7 @@ impl Registry {
             renamed: new.renamed,
             created: Timestamp::now(),
             state: watch::Sender::new(State::Waiting),
-            transfer: OnceLock::new(),
+            transfer: Mutex::default(),
         });
         inner.records.insert(number, record.clone());
         Ok(record)

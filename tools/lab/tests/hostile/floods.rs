@@ -153,6 +153,10 @@ fn forgeries(real: Option<ConnectionId>) -> Vec<Vec<u8>> {
 /// Sends forged packets to `target` at [`RATE`] until it is told to stop. `node` is whose connection is looked for.
 fn forge(stage: &Stage, node: SocketAddr, target: SocketAddr, stop: &AtomicBool) -> Flooded {
     pin(SENDER_CORE);
+    // The sender would take half of the core from it, and it would not reach its rate.
+    let own = nix::unistd::gettid().to_string();
+    let preferred = std::process::Command::new("renice").args(["-n", "-15", "-p", &own]).output().unwrap();
+    assert!(preferred.status.success(), "{}", preferred.stderr.escape_ascii());
     let bind = || UdpSocket::bind(SocketAddr::new(stage.hostile().ipv4(1).into(), 0)).unwrap();
     let socket = stage.hostile().enter(bind).unwrap();
     socket.set_nonblocking(true).unwrap();
@@ -234,12 +238,13 @@ fn a_transfer_keeps_its_rate_beside_forged_packets() {
     let third = elsewhere.local_addr().unwrap();
     // Buffers and pools are there after a run of each kind.
     beside(&stage, &receiver, third);
-    let before = resident(receiver.node.id());
-    let (mut reference, mut flooded, mut most) = (Vec::new(), Vec::new(), 0);
+    beside(&stage, &receiver, receiver.address);
+    let taken = || resident(receiver.node.id());
+    let (mut reference, mut flooded, before, mut most) = (Vec::new(), Vec::new(), taken(), 0);
     for _ in 0..ROUNDS {
         reference.push(beside(&stage, &receiver, third));
         flooded.push(beside(&stage, &receiver, receiver.address));
-        most = most.max(resident(receiver.node.id()));
+        most = most.max(taken());
     }
     told("flood to a third host", &reference);
     told("flood to the receiver", &flooded);
