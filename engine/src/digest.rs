@@ -162,11 +162,13 @@ pub struct TreeDigest {
     hasher: blake3::Hasher,
     next: u32,
     waiting: BTreeMap<u32, Option<Box<[u8]>>>,
+    waiting_bytes: usize,
+    bytes_max: usize,
 }
 
 impl Default for TreeDigest {
     fn default() -> Self {
-        TreeDigest { hasher: blake3::Hasher::new(), next: 0, waiting: BTreeMap::new() }
+        TreeDigest::within(usize::MAX)
     }
 }
 
@@ -174,6 +176,17 @@ impl TreeDigest {
     /// A tree without records.
     pub fn new() -> Self {
         TreeDigest::default()
+    }
+
+    /// A tree without records, of which at most `bytes` may wait for one before them.
+    pub fn within(bytes: usize) -> Self {
+        TreeDigest {
+            hasher: blake3::Hasher::new(),
+            next: 0,
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
+            bytes_max: bytes,
+        }
     }
 
     /// Tells an object that is part of the digest: a file's root or the root of a symlink's target.
@@ -199,13 +212,16 @@ impl TreeDigest {
 
     fn insert(&mut self, object: u32, record: Option<Box<[u8]>>) -> Result<(), ReorderFull> {
         if object > self.next {
-            if self.waiting.len() >= limits::TREE_REORDER_RECORDS_MAX {
+            let bytes = self.waiting_bytes + len(&record);
+            if self.waiting.len() >= limits::TREE_REORDER_RECORDS_MAX || bytes > self.bytes_max {
                 return Err(ReorderFull);
             }
+            self.waiting_bytes = bytes;
             self.waiting.insert(object, record);
         } else if object == self.next {
             self.take(record);
             while let Some(next) = self.waiting.remove(&self.next) {
+                self.waiting_bytes -= len(&next);
                 self.take(next);
             }
         }
@@ -218,6 +234,14 @@ impl TreeDigest {
         }
         self.next += 1;
     }
+}
+
+/// Bytes of a record that waits, its text left out.
+pub(crate) const WAITING_ROOM: usize = size_of::<(u32, Option<Box<[u8]>>)>();
+
+/// Bytes that a record takes while it waits.
+fn len(record: &Option<Box<[u8]>>) -> usize {
+    WAITING_ROOM + record.as_deref().map_or(0, <[u8]>::len)
 }
 
 fn record(path: &[u8], digest: &Digest) -> Box<[u8]> {

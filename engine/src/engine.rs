@@ -409,7 +409,12 @@ impl Transfer {
 
     /// Ends the transfer: journals are synced, the last event says `Interrupted` with `reason`. Returns at once.
     pub fn cancel(&self, reason: &str) {
-        self.shared.request_cancel(Error::new(Class::Interrupted, reason));
+        self.end(Error::new(Class::Interrupted, reason));
+    }
+
+    /// The same with an error of any class, which the peer is told too.
+    pub fn end(&self, error: Error) {
+        self.shared.request_cancel(error);
         for mailbox in self.mailboxes.iter() {
             mailbox.send(Mail::Wake);
         }

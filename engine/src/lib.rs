@@ -15,9 +15,11 @@ mod queues;
 mod report;
 pub mod sink;
 pub mod source;
+mod sparing;
 pub mod stages;
 mod storage;
 mod transfer;
+mod whole;
 mod worker;
 
 pub use xfer_io as io;
@@ -26,3 +28,5 @@ pub use xfer_proto::wire::{Durability, EntryKind};
 pub use api::*;
 pub use engine::{Engine, Transfer};
 pub use error::{Class, Error, Side};
+pub use sparing::Sparing;
+pub use whole::CopyDigest;

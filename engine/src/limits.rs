@@ -46,7 +46,11 @@ pub const DATAGRAM_MAX: u16 = 8_972;
 pub const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(60);
 /// How often a worker that panicked starts over: one that does so again and again is broken.
 pub const RESTARTS_MAX: usize = 64;
-/// How long an engine that is dropped waits for its workers.
+/// Log lines of one kind that peers may cause, a line for each object ...
+pub const LINES_MAX: u32 = 100;
+/// ... in this time; more are counted.
+pub const LINES_EVERY: Duration = Duration::from_secs(10);
+/// How long an engine that is dropped waits for its workers and for its I/O threads.
 pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Rate of `fixed` congestion control that was told none, bytes a second: 1 Gbit/s.
 pub const FIXED_RATE_DEFAULT: u64 = 125_000_000;
@@ -180,6 +184,14 @@ pub const SINK_PENDING_DIRECTORIES_MAX: usize = 1_024;
 pub const SINK_DESCRIPTORS_SHARE: u64 = 16;
 /// As [`SINK_PENDING_MAX`], for files that stay open because they are synced one by one or locked.
 pub const SINK_PENDING_OPEN_MAX: usize = 128;
+/// Large files in progress of one transfer: two descriptors each. Of all descriptors that the process may have this share, ...
+pub const SINK_CLAIMS_SHARE: u64 = 8;
+/// ... at least these many files ...
+pub const SINK_CLAIMS_MIN: usize = 64;
+/// ... and at most these; a window of chunks brings no more of a sender that goes on where it was.
+pub const SINK_CLAIMS_MAX: usize = 1_024;
+/// As [`SINK_CLAIMS_SHARE`], for all transfers of the process.
+pub const SINK_CLAIMS_PROCESS_SHARE: u64 = 4;
 /// Files or directories that are synced one by one; more are synced with their whole file system.
 pub const SYNC_EACH_MAX: usize = 8;
 /// Seconds after which a partial file that nobody holds is removed.
@@ -188,6 +200,8 @@ pub const PARTIAL_AGE_S_MAX: u64 = 7 * 24 * 3_600;
 pub const PARTIAL_ATTEMPTS: usize = 100;
 /// Bytes of the text in a journal that says who writes it.
 pub const HOLDER_LEN_MAX: usize = 128;
+
+const _: () = assert!(SINK_CLAIMS_MAX >= CHUNKS_MAX && SINK_CLAIMS_PROCESS_SHARE < SINK_CLAIMS_SHARE);
 
 /// Content that one sample of a stage's cost is taken over.
 pub const SAMPLE_BYTES: usize = 1 << 20;

@@ -64,7 +64,7 @@ struct Task {
     reply: Mailbox,
 }
 
-/// The I/O threads' common queue. Dropping it ends them after their present job.
+/// The I/O threads' common queue. Dropping it ends them after their present job, which is waited for as long as for workers.
 pub(crate) struct Storage {
     tasks: Option<Sender<Task>>,
     threads: Vec<JoinHandle<Option<()>>>,
@@ -104,8 +104,15 @@ impl Storage {
 impl Drop for Storage {
     fn drop(&mut self) {
         self.tasks = None;
+        let deadline = Instant::now() + limits::STOP_PATIENCE;
         for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if !thread.is_finished() {
+                // Its job may wait for ever: for a pipe that nobody writes to, for a file system that is away.
+                tracing::debug!("an I/O thread is left to its job");
+            } else if thread.join().is_err() {
                 tracing::error!("an I/O thread panicked outside of a job");
             }
         }

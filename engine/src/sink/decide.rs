@@ -355,6 +355,8 @@ impl FileSink {
         if !left.map_err(failed)? {
             return Ok(Decision::Need);
         }
+        // What is left is not known of without a place; the file comes anew.
+        let Some(place) = self.places.take() else { return Ok(Decision::Need) };
         let claimed = partials.claim(subject, &self.spec.holder, &self.closed);
         let mut claim = claimed.map_err(|error: ClaimFault| claim_fault(object, error))?;
         let is_packed = subject.size <= 1 << subject.chunk_log2 >> 2;
@@ -362,6 +364,7 @@ impl FileSink {
             claim.discard().map_err(failed)?;
             return Ok(Decision::Need);
         }
+        claim.place = Some(place);
         let runs = runs(&claim.held);
         if runs.len() > RESUME_RUNS_MAX {
             claim.forget_held().map_err(failed)?;

@@ -51,7 +51,7 @@ impl Directory {
 /// The partial directory that there is. That it cannot be opened matters only to who needs it.
 fn existing(root: &Root) -> Option<Arc<Partials>> {
     let found = Partials::existing(root).unwrap_or_else(|error| {
-        tracing::debug!(side = "dst", "{error}");
+        tracing::debug!(side = "dst", %error, "no directory of partial files");
         None
     });
     found.map(Arc::new)

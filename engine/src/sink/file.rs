@@ -8,6 +8,7 @@ use super::directory::{Directories, lock};
 use super::fault::{Fault, has_ended};
 use super::naming::{Pending, pending_directories_max};
 use super::object::{Object, Parts, State};
+use super::places::Places;
 use super::verify::Scratch;
 use super::{Decided, Ended, Sink, Target, Verdict};
 use crate::error::{Class, Error, Side};
@@ -99,6 +100,8 @@ pub struct FileSink {
     pub(super) promised: AtomicU64,
     /// Directories that may have files waiting for their names.
     pub(super) pending_directories_max: usize,
+    /// Large files in progress.
+    pub(super) places: Arc<Places>,
     pub(super) scratch: Scratch,
     /// The transfer ended early.
     pub(super) closed: AtomicBool,
@@ -156,6 +159,7 @@ impl FileSink {
             last: Mutex::default(),
             promised: AtomicU64::new(0),
             pending_directories_max: pending_directories_max(xfer_io::descriptors::limit()),
+            places: Places::new(xfer_io::descriptors::limit()),
             scratch: Scratch::default(),
             closed: AtomicBool::new(false),
             writing: RwLock::default(),

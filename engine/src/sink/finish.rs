@@ -9,9 +9,13 @@ use super::partial::stem;
 use super::{Action, Ended, FileSink};
 use crate::digest;
 use crate::error::{Class, Error};
-use crate::limits::SYNC_EACH_MAX;
+use crate::limits::{LINES_EVERY, LINES_MAX, SYNC_EACH_MAX};
+use crate::sparing::Sparing;
+use std::time::Instant;
 use xfer_io::file::{FileError, Follow, Replace};
 use xfer_proto::wire::Durability;
+
+static BEHIND: Sparing = Sparing::new(LINES_MAX, LINES_EVERY);
 
 impl FileSink {
     pub(super) fn finish_all(&self) -> Result<(Vec<Ended>, Durability), Error> {
@@ -75,8 +79,10 @@ impl FileSink {
 
     /// Makes durable what has arrived, journals it and lets go of everything.
     pub(super) fn abort_all(&self) {
-        if let Err(error) = self.sync_with_journals() {
-            tracing::warn!(side = "dst", "the journal of this transfer may be behind: {error}");
+        if let Err(error) = self.sync_with_journals()
+            && let Some(others) = BEHIND.admit(Instant::now())
+        {
+            tracing::warn!(side = "dst", %error, others, "the journal of a transfer may be behind");
         }
         lock(&self.objects).clear();
         let left = std::mem::take(&mut *lock(&self.pending));

@@ -15,6 +15,7 @@ mod memory;
 mod naming;
 mod object;
 mod partial;
+mod places;
 mod regrid;
 mod stream;
 mod target;

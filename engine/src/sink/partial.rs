@@ -8,16 +8,21 @@
 use super::directory::lock;
 use super::journal::{self, HEAD_LEN, Held, Subject};
 use super::naming::sync_directory;
+use super::places::Place;
 use super::regrid::Regrid;
 use crate::digest::Digest;
 use crate::error::errno_text;
-use crate::limits::{PARTIAL_AGE_S_MAX, PARTIAL_ATTEMPTS};
+use crate::limits::{LINES_EVERY, LINES_MAX, PARTIAL_AGE_S_MAX, PARTIAL_ATTEMPTS};
+use crate::sparing::Sparing;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use xfer_io::file::{File, FileError, Follow, Replace, Root};
+
+static DISCARDED: Sparing = Sparing::new(LINES_MAX, LINES_EVERY);
+static LEFT: Sparing = Sparing::new(LINES_MAX, LINES_EVERY);
 
 /// Name of the directory; hidden from lists and copies, refused in manifests.
 pub const PARTIAL_DIRECTORY: &[u8] = b".xfer-partial";
@@ -66,6 +71,8 @@ pub(super) struct Claim {
     pub held: Vec<Held>,
     /// Gaps between the held chunks may hold old bytes that could not be punched out: holes must be written.
     pub holes_are_written: bool,
+    /// Its place among the transfer's files in progress.
+    pub place: Option<Place>,
     journal: Option<Journal>,
 }
 
@@ -220,6 +227,7 @@ impl Partials {
             name,
             held,
             holes_are_written: !punched,
+            place: None,
             journal: Some(journal),
         })
     }
@@ -263,6 +271,7 @@ impl Partials {
             name,
             held: Vec::new(),
             holes_are_written: false,
+            place: None,
             journal: None,
         })
     }
@@ -304,10 +313,12 @@ impl Partials {
             }
             not_found(self.root.remove_file(&name))?;
             not_found(self.root.remove_file(&with_suffix(other, b".journal")))?;
+            let Some(others) = DISCARDED.admit(Instant::now()) else { continue };
             tracing::info!(
                 side = "dst",
                 partial = %String::from_utf8_lossy(other),
                 directory = %self.parent.prefix().display(),
+                others,
                 "the source changed since an earlier run: its partial file is discarded"
             );
         }
@@ -337,7 +348,10 @@ impl Drop for Partials {
         if let Ok(true) = self.lock.try_lock() {
             match self.parent.remove_dir(PARTIAL_DIRECTORY) {
                 Err(e) if !matches!(e.errno, libc::ENOTEMPTY | libc::EEXIST | libc::ENOENT) => {
-                    tracing::warn!(side = "dst", cause = %errno_text(e.errno), "{e}");
+                    if let Some(others) = LEFT.admit(Instant::now()) {
+                        let cause = errno_text(e.errno);
+                        tracing::warn!(side = "dst", error = %e, cause, others, "a directory of partial files stays");
+                    }
                 }
                 _ => {}
             }

@@ -7,9 +7,12 @@ use super::partial::{Claim, ClaimFault, Partials, stem};
 use super::verify::{self, Checked};
 use super::{Ended, FileSink, Verdict};
 use crate::digest::{self, Digest};
-use crate::error::{Class, Error};
+use crate::error::{Class, Error, Side};
+use crate::limits::{LINES_EVERY, LINES_MAX};
 use crate::source::{ChunkPlan, Encoding};
+use crate::sparing::Sparing;
 use std::sync::Arc;
+use std::time::Instant;
 use xfer_io::file::File;
 use xfer_proto::space::Piece;
 
@@ -143,6 +146,10 @@ impl FileSink {
         if let Some(parts) = &state.parts {
             return Ok(Some(Arc::clone(&parts.claim)));
         }
+        let Some(place) = self.places.take() else {
+            let full = refusal(Class::Temporary, &object.name, "too many large files in progress at once:");
+            return Err(Fault::Object(full.because("none of those that were begun before has ended")));
+        };
         let partials = self.partials_of(object)?;
         let claim = if object.subject.size == OPEN_SIZE {
             partials.claim_open(&stem(&object.subject.name, 0, object.subject.mtime))
@@ -150,6 +157,7 @@ impl FileSink {
             partials.claim(&object.subject, &self.spec.holder, &self.closed)
         };
         let mut claim = claim.map_err(|error| claim_fault(object, error))?;
+        claim.place = Some(place);
         // What an earlier run left was offered when the object was decided; what came since then was not.
         claim.forget_held().map_err(|error| Fault::of(&object.name, &error))?;
         let parts = state.parts.insert(Parts::new(claim, &object.subject));
@@ -266,10 +274,14 @@ fn runs_len(runs: &[verify::Run]) -> u64 {
     runs.last().map_or(0, |(range, _)| range.len() as u64)
 }
 
+static LEFT: Sparing = Sparing::new(LINES_MAX, LINES_EVERY);
+
 /// Tells of a failure that changes nothing about what is told otherwise.
 pub(super) fn warn_of(name: &[u8], result: Result<(), xfer_io::file::FileError>) {
-    if let Err(error) = result {
-        tracing::warn!(side = "dst", object = %name.escape_ascii(), "{error}");
+    if let Err(error) = result
+        && let Some(others) = LEFT.admit(Instant::now())
+    {
+        tracing::warn!(side = "dst", object = %name.escape_ascii(), %error, others, "an operation on a partial file failed");
     }
 }
 

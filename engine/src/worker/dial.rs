@@ -234,7 +234,7 @@ impl Worker {
                 Ok(queue) => ways.push((*pair, queue)),
                 Err(error) => {
                     let text = format!("open a socket on {}", pair.local);
-                    tracing::debug!(%error, "{text}");
+                    tracing::debug!(%error, local = %pair.local, "no socket on an address");
                     failure = Error::new(Class::Fatal, text).because(error);
                 }
             }

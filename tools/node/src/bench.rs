@@ -1,11 +1,12 @@
 //! The bench service: the node's end of a benchmark is a memory that is sent again and again, or a sink that forgets.
 
+use crate::audit::Asked;
 use crate::limits::{BENCH_BYTES_MAX, BENCH_TIME_MAX, BENCH_WAIT_MAX, TRANSFERS_MAX};
 use crate::listen::Peer;
 use crate::pb::{self, bench_service_server::BenchService};
 use crate::registry::{New, Record, State};
 use crate::tickets::Shared;
-use crate::{spawn, status};
+use crate::{spawn::Place, status};
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -91,6 +92,18 @@ impl Benches {
         request: pb::CreateBenchRequest,
         peer: SocketAddr,
     ) -> Result<pb::CreateTransferResponse, Error> {
+        let (upload, bench) = (request.send.is_none(), true);
+        self.make(shared, request, peer).inspect_err(|error| {
+            shared.audit.refused(&Asked { peer, upload, bench, names: &[] }, error);
+        })
+    }
+
+    fn make(
+        &self,
+        shared: &Arc<Shared>,
+        request: pb::CreateBenchRequest,
+        peer: SocketAddr,
+    ) -> Result<pb::CreateTransferResponse, Error> {
         let making = lock(&self.making);
         self.has_room(request.send.map_or(0, |memory| memory.bytes))?;
         let (answer, measured) = create(shared, request, peer)?;
@@ -108,8 +121,9 @@ impl BenchService for Bench {
     ) -> Result<Response<pb::CreateTransferResponse>, Status> {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let peer = peer.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        let (shared, benches, request) = (self.shared.clone(), self.benches()?, request.into_inner());
-        spawn::blocking(move || benches.create(&shared, request, peer)).await.map(Response::new)
+        let (shared, benches, place) = (self.shared.clone(), self.benches()?, Place::of(&request));
+        let request = request.into_inner();
+        place.blocking(move || benches.create(&shared, request, peer)).await.map(Response::new)
     }
 
     async fn get_bench(&self, request: Request<pb::GetBenchRequest>) -> Result<Response<pb::Bench>, Status> {
@@ -164,10 +178,15 @@ fn create(
         Some((bytes, time)) => Role::Send(Arc::new(EndlessSource::new(bytes, time, digests, meter.clone()))),
         None => Role::Receive(Arc::new(DiscardSink::new(digests, meter.clone()))),
     };
-    let new = New { peer, upload, paths: Vec::new(), targets: Vec::new(), bench: true };
+    let new = new(peer, upload);
     let record = shared.register(new)?;
     let answer = shared.admit(&record, &terms, role).inspect_err(|error| record.fail(error.clone()))?;
     Ok((answer, Measured { record, meter, bytes }))
+}
+
+fn new(peer: SocketAddr, upload: bool) -> New {
+    let (paths, targets) = (Vec::new(), Vec::new());
+    New { peer, upload, paths, targets, bench: true, one_file: false, renamed: false }
 }
 
 /// What the node shall send, within its bounds.
@@ -185,16 +204,16 @@ fn checked(memory: pb::Memory) -> Result<(usize, Duration), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clients::Caps;
     use crate::registry::Registry;
 
     #[test]
     fn memory_is_bounded_until_benchmarks_end() {
-        let registry = Registry::new("r".to_owned());
+        let registry = Registry::new("r".to_owned(), Caps::default());
         let benches = Benches::default();
         let taken = |bytes| {
             let peer = "127.0.0.1:9".parse().unwrap();
-            let new = New { peer, upload: false, paths: Vec::new(), targets: Vec::new(), bench: true };
-            let Ok(record) = registry.register(new) else { panic!("full") };
+            let Ok(record) = registry.register(new(peer, false)) else { panic!("full") };
             benches.keep(Measured { record: record.clone(), meter: Arc::default(), bytes });
             record
         };

@@ -2,7 +2,8 @@
 
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BATCHES_AHEAD, HASH_PATHS_MAX};
 use crate::pb::{self, file_service_server::FileService};
-use crate::roots::{OpenRoots, Place, RemotePath};
+use crate::roots::{self, OpenRoots, RemotePath};
+use crate::spawn::Place;
 use crate::tree::{self, Told};
 use crate::{spawn, status};
 use std::ops::ControlFlow;
@@ -25,9 +26,9 @@ impl FileService for Files {
     type HashStream = Answers<pb::HashResponse>;
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
-        let (roots, request) = (self.roots.clone(), request.into_inner());
+        let (roots, place, request) = (self.roots.clone(), Place::of(&request), request.into_inner());
         let (sender, receiver) = tokio::sync::mpsc::channel(BATCHES_AHEAD);
-        tokio::task::spawn_blocking(move || {
+        place.answering(move || {
             let mut pages = Pages::new(sender, request.page_size);
             match list(&roots, &request, &mut pages) {
                 Ok(()) => pages.finish(),
@@ -38,19 +39,19 @@ impl FileService for Files {
     }
 
     async fn stat(&self, request: Request<pb::StatRequest>) -> Result<Response<pb::Entry>, Status> {
-        let (roots, request) = (self.roots.clone(), request.into_inner());
-        spawn::blocking(move || stat(&roots, &request)).await.map(Response::new)
+        let (roots, place, request) = (self.roots.clone(), Place::of(&request), request.into_inner());
+        place.blocking(move || stat(&roots, &request)).await.map(Response::new)
     }
 
     async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<Self::HashStream>, Status> {
-        let (roots, paths) = (self.roots.clone(), request.into_inner().paths);
+        let (roots, place, paths) = (self.roots.clone(), Place::of(&request), request.into_inner().paths);
         if paths.len() > HASH_PATHS_MAX {
             return Err(status::of(&Error::new(Class::Usage, "too many paths in one call")));
         }
         let (sender, receiver) = tokio::sync::mpsc::channel(BATCHES_AHEAD);
-        tokio::task::spawn_blocking(move || {
+        place.answering(move || {
             for path in paths {
-                if sender.blocking_send(Ok(hash(&roots, path))).is_err() {
+                if !spawn::tell(&sender, Ok(hash(&roots, path))) {
                     break;
                 }
             }
@@ -69,8 +70,8 @@ fn stat(roots: &OpenRoots, request: &pb::StatRequest) -> Result<pb::Entry, Error
         return Err(hidden(&request.path));
     }
     match roots.place(&path)? {
-        Place::Names => Ok(level_of_names()),
-        Place::Within(served, name) => {
+        roots::Place::Names => Ok(level_of_names()),
+        roots::Place::Within(served, name) => {
             let told = |e| tree::error(&e, &request.path);
             let mut entry = tree::entry(&served.root, &name, path.name.clone()).map_err(told)?;
             if request.digest && entry.kind() == pb::Kind::File {
@@ -92,8 +93,10 @@ fn hash(roots: &OpenRoots, path: Vec<u8>) -> pb::HashResponse {
             return Err(hidden(&path));
         }
         match roots.place(&checked)? {
-            Place::Names => Err(Error::new(Class::Usage, "only a file has a digest, not the names of roots")),
-            Place::Within(served, name) => {
+            roots::Place::Names => {
+                Err(Error::new(Class::Usage, "only a file has a digest, not the names of roots"))
+            }
+            roots::Place::Within(served, name) => {
                 tree::hash(&served.root, &name).map_err(|e| tree::error(&e, &path))
             }
         }
@@ -120,8 +123,8 @@ fn list(roots: &OpenRoots, request: &pb::ListRequest, pages: &mut Pages) -> Resu
     // Only compared with, never opened, so it needs no check.
     let after = &request.page_token;
     match roots.place(&path)? {
-        Place::Names => list_names(roots, request.recursive, after, pages),
-        Place::Within(served, name) => {
+        roots::Place::Names => list_names(roots, request.recursive, after, pages),
+        roots::Place::Within(served, name) => {
             let told = |e| tree::error(&e, &request.path);
             let stat = served.root.stat_followed(&name);
             if stat.as_ref().is_ok_and(|stat| stat.kind == xfer_engine::io::file::Kind::Dir) {
@@ -227,11 +230,7 @@ impl Pages {
     fn flush(&mut self) -> ControlFlow<()> {
         self.batch_bytes = 0;
         let batch = std::mem::take(&mut self.batch);
-        match self.sender.blocking_send(Ok(batch)) {
-            Ok(()) => ControlFlow::Continue(()),
-            // The client went away.
-            Err(_) => ControlFlow::Break(()),
-        }
+        if spawn::tell(&self.sender, Ok(batch)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     fn finish(mut self) {
@@ -242,7 +241,7 @@ impl Pages {
     }
 
     fn fail(mut self, error: &Error) {
-        if self.flush().is_continue() && self.sender.blocking_send(Err(status::of(error))).is_err() {
+        if self.flush().is_continue() && !spawn::tell(&self.sender, Err(status::of(error))) {
             tracing::debug!(%error, "the client of a failed listing went away");
         }
     }

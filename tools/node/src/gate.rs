@@ -3,16 +3,18 @@
 //! A connection is a stranger until a call with the node's token came over it. Where there are too many strangers, the one that came first
 //! goes: a client proves itself within a few round trips, so that one that has waited long is none.
 
-use crate::limits::{CONNECTIONS_MAX, REFUSED_LIFE, STRANGERS_MAX};
+use crate::clients::{Clients, Connected, Excess};
+use crate::limits::{REFUSED_LIFE, STRANGERS_MAX};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 /// All connections of a node, strangers and others.
 pub(crate) struct Gate {
     strangers: Mutex<Strangers>,
-    /// A permit for each connection that proved itself.
-    slots: Arc<Semaphore>,
+    /// Where those that proved themselves have their places.
+    clients: Arc<Clients>,
 }
 
 #[derive(Default)]
@@ -28,6 +30,7 @@ pub(crate) type Verdict = oneshot::Receiver<()>;
 /// What is known of one connection; it leaves the gate when this is dropped.
 pub(crate) struct Guest {
     gate: Arc<Gate>,
+    host: IpAddr,
     number: u64,
     standing: Mutex<Standing>,
 }
@@ -35,17 +38,17 @@ pub(crate) struct Guest {
 enum Standing {
     Stranger,
     Refused,
-    Proven { _slot: OwnedSemaphorePermit },
+    Proven { _place: Connected },
 }
 
 impl Gate {
     /// Nobody is there.
-    pub(crate) fn new() -> Arc<Gate> {
-        Arc::new(Gate { strangers: Mutex::default(), slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)) })
+    pub(crate) fn new(clients: Arc<Clients>) -> Arc<Gate> {
+        Arc::new(Gate { strangers: Mutex::default(), clients })
     }
 
-    /// A connection comes; the stranger that has waited longest goes when there are too many.
-    pub(crate) fn enter(self: &Arc<Self>) -> (Guest, Verdict) {
+    /// A connection comes from `host`; the stranger that has waited longest goes when there are too many.
+    pub(crate) fn enter(self: &Arc<Self>, host: IpAddr) -> (Guest, Verdict) {
         let (keep, verdict) = oneshot::channel();
         let mut strangers = self.strangers();
         let number = strangers.next;
@@ -55,7 +58,7 @@ impl Gate {
             strangers.waiting.pop_first();
         }
         drop(strangers);
-        (Guest { gate: self.clone(), number, standing: Mutex::new(Standing::Stranger) }, verdict)
+        (Guest { gate: self.clone(), host, number, standing: Mutex::new(Standing::Stranger) }, verdict)
     }
 
     /// A stranger has to go.
@@ -69,19 +72,21 @@ impl Gate {
 }
 
 impl Guest {
-    /// A call with the token came. False when there are as many connections of that kind as there may be.
-    pub(crate) fn prove(&self) -> bool {
+    /// A call with the token came.
+    ///
+    /// # Errors
+    /// There are as many connections of that kind as there may be.
+    pub(crate) fn prove(&self) -> Result<(), Excess> {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*standing, Standing::Proven { .. }) {
-            return true;
+            return Ok(());
         }
-        let Ok(slot) = self.gate.slots.clone().try_acquire_owned() else { return false };
-        *standing = Standing::Proven { _slot: slot };
+        *standing = Standing::Proven { _place: self.gate.clients.connect(self.host)? };
         if let Some(keep) = self.gate.strangers().waiting.remove(&self.number) {
             // An error means that the connection ends just now.
             keep.send(()).unwrap_or_default();
         }
-        true
+        Ok(())
     }
 
     /// A call was refused: a stranger's connection ends as soon as the answer had time to leave. Whether it is the first one.
@@ -111,18 +116,26 @@ impl Drop for Guest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clients::Caps;
     use tokio::sync::oneshot::error::TryRecvError;
+
+    const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn gate(connections: usize) -> Arc<Gate> {
+        let caps = Caps { connections, connections_per_client: connections, ..Caps::default() };
+        Gate::new(Clients::new(caps))
+    }
 
     #[test]
     fn the_oldest_stranger_makes_room() {
-        let gate = Gate::new();
-        let mut all: Vec<_> = (0..STRANGERS_MAX).map(|_| gate.enter()).collect();
+        let gate = gate(9);
+        let mut all: Vec<_> = (0..STRANGERS_MAX).map(|_| gate.enter(HOST)).collect();
         assert_eq!(all[0].1.try_recv(), Err(TryRecvError::Empty));
-        assert!(all[1].0.prove());
+        assert!(all[1].0.prove().is_ok());
         assert_eq!(all[1].1.try_recv(), Ok(()));
-        let one = gate.enter();
+        let one = gate.enter(HOST);
         assert_eq!(all[0].1.try_recv(), Err(TryRecvError::Empty), "one proved itself");
-        let another = gate.enter();
+        let another = gate.enter(HOST);
         assert_eq!(all[0].1.try_recv(), Err(TryRecvError::Closed));
         assert_eq!(all[2].1.try_recv(), Err(TryRecvError::Empty));
         drop((one, another));
@@ -131,23 +144,23 @@ mod tests {
 
     #[test]
     fn connections_that_proved_themselves_are_bounded() {
-        let gate = Gate::new();
-        let mut all: Vec<_> = (0..CONNECTIONS_MAX).map(|_| gate.enter().0).collect();
-        assert!(all.iter().all(Guest::prove));
-        let more = gate.enter().0;
-        assert!(!more.prove());
+        let gate = gate(9);
+        let mut all: Vec<_> = (0..9).map(|_| gate.enter(HOST).0).collect();
+        assert!(all.iter().all(|guest| guest.prove().is_ok()));
+        let more = gate.enter(HOST).0;
+        assert_eq!(more.prove(), Err(Excess::Connections));
         drop(all.pop());
-        assert!(more.prove() && more.prove());
+        assert!(more.prove().is_ok() && more.prove().is_ok());
     }
 
     #[test]
     fn one_that_is_dismissed_goes_unless_it_proved_itself() {
-        let gate = Gate::new();
-        let (guest, mut verdict) = gate.enter();
+        let gate = gate(9);
+        let (guest, mut verdict) = gate.enter(HOST);
         gate.dismiss(guest.number);
         assert_eq!(verdict.try_recv(), Err(TryRecvError::Closed));
-        let (guest, mut verdict) = gate.enter();
-        assert!(guest.prove());
+        let (guest, mut verdict) = gate.enter(HOST);
+        assert!(guest.prove().is_ok());
         gate.dismiss(guest.number);
         assert_eq!(verdict.try_recv(), Ok(()));
     }

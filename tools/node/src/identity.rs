@@ -149,13 +149,13 @@ impl Identity {
 
     /// `xfer://TOKEN.FINGERPRINT@` and the addresses.
     pub(crate) fn link(&self, addresses: &[String]) -> String {
-        let fingerprint = digest::digest(&digest::SHA256, &self.certificate);
-        format!(
-            "xfer://{}.{}@{}",
-            URL_SAFE_NO_PAD.encode(self.token),
-            URL_SAFE_NO_PAD.encode(fingerprint.as_ref()),
-            addresses.join(",")
-        )
+        let token = URL_SAFE_NO_PAD.encode(self.token);
+        format!("xfer://{token}.{}@{}", self.fingerprint(), addresses.join(","))
+    }
+
+    /// The certificate's fingerprint, as links have it.
+    pub(crate) fn fingerprint(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &self.certificate).as_ref())
     }
 
     /// The certificate chain, of one.

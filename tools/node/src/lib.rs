@@ -6,7 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod audit;
 mod bench;
+mod calls;
+mod clients;
 mod files;
 mod follow;
 mod gate;
@@ -17,13 +20,14 @@ mod node;
 mod policy;
 mod registry;
 mod roots;
-mod sparing;
 mod spawn;
 mod status;
 mod tickets;
 mod transfer;
 mod tree;
 
+pub use audit::AuditTo;
+pub use clients::Caps;
 pub use node::{Node, NodeConfig};
 pub use roots::Roots;
 

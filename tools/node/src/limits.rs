@@ -2,6 +2,20 @@
 
 use std::time::Duration;
 
+/// Paths that an audit line names.
+pub const AUDIT_NAMES_MAX: usize = 16;
+/// Wires that an audit line names are those of a connection: see `xfer_proto::limits::PATHS_MAX`. Bytes of a line, for the one that is
+/// read again at the start.
+pub const AUDIT_LINE_LEN_MAX: u64 = 256 << 10;
+/// Bytes of names that wait until the digest of a transfer can take them, in order; with more there is none.
+pub const AUDIT_DIGEST_BYTES_MAX: usize = 16 << 20;
+/// Refused requests for transfers that are written one by one ...
+pub const AUDIT_REFUSALS_MAX: u32 = 1_000;
+/// ... in this time; more are counted.
+pub const AUDIT_REFUSALS_EVERY: Duration = Duration::from_secs(10);
+/// Time that audit lines of transfers which end with the node have.
+pub const AUDIT_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Port of a node unless told otherwise.
 pub const PORT: u16 = 7700;
 
@@ -17,12 +31,34 @@ pub const STRANGER_LINES_MAX: u32 = 10;
 pub const STRANGER_LINES_EVERY: Duration = Duration::from_secs(10);
 /// Time that a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Control connections at once over which calls with the token came; calls over more are refused.
+/// Control connections at once over which calls with the token came, unless the operator says otherwise; calls over more are refused.
 pub const CONNECTIONS_MAX: usize = 1_024;
 /// Backlog of the listening socket.
 pub const BACKLOG: i32 = 1_024;
+/// Those of them that one client may have, unless the operator says otherwise.
+pub const CONNECTIONS_PER_CLIENT_MAX: usize = 256;
 /// Calls at once on one connection.
 pub const CALLS_PER_CONNECTION_MAX: u32 = 64;
+/// Calls at once over all connections: each may hold [`BATCHES_AHEAD`] batches of its answer besides what HTTP/2 buffers.
+pub const CALLS_MAX: usize = 512;
+/// Those of them that one client may have.
+pub const CALLS_PER_CLIENT_MAX: usize = 64;
+/// Calls of one client in a second, on average, unless the operator says otherwise ...
+pub const CALLS_PER_CLIENT_PER_S: u32 = 200;
+/// ... of which those of this time may come at once.
+pub const CALLS_BURST: Duration = Duration::from_secs(5);
+/// Clients whose calls are counted at once.
+pub const CLIENTS_REMEMBERED: usize = 4_096;
+/// Bytes of requests that are held at once, over all connections ...
+pub const REQUESTS_LEN_MAX: usize = 64 << 20;
+/// ... of one client ...
+pub const REQUESTS_PER_CLIENT_LEN_MAX: usize = 16 << 20;
+/// ... and of one call, with what frames its messages.
+pub const REQUEST_CHARGE_MAX: usize = REQUEST_LEN_MAX + 1_024;
+/// Time in which a request has to be there.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time that a client may leave a batch of its answer unread: somebody may read a listing page by page.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
 /// Wait after the kernel could not accept (no file descriptors).
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Silence after which a connection is asked whether it lives, and time for the answer.
@@ -36,7 +72,7 @@ pub const HEADERS_LEN_MAX: u32 = 16 << 10;
 /// Threads of the runtime that answers calls.
 pub const RUNTIME_THREADS: usize = 2;
 /// Threads that may block on files for calls.
-pub const BLOCKING_THREADS: usize = 32;
+pub const BLOCKING_THREADS: usize = 128;
 
 /// Entries of one batch of a listing.
 pub const BATCH_ENTRIES_MAX: usize = 500;
@@ -69,8 +105,14 @@ pub const PATHS_REMEMBERED_LEN: usize = 16 << 10;
 pub const ANSWERS_REMEMBERED_LEN: usize = 16 << 20;
 /// Transfers that may run or wait for their connection at once.
 pub const TRANSFERS_RUNNING_MAX: usize = 256;
-/// Those of them that one host may have.
-pub const TRANSFERS_PER_HOST_MAX: usize = 192;
+/// Those of them that one client may have, unless the operator says otherwise: four clients fill a node, one leaves three quarters.
+pub const TRANSFERS_PER_CLIENT_MAX: usize = 64;
+/// How long a transfer may go without any content moving, whatever else its peer says, unless the operator says otherwise.
+pub const TRANSFER_STALL_MAX: Duration = Duration::from_secs(3_600);
+/// How often that is looked at: four times in such a time, within these bounds.
+pub const TRANSFER_STALL_LOOK_MIN: Duration = Duration::from_millis(100);
+/// See [`TRANSFER_STALL_LOOK_MIN`].
+pub const TRANSFER_STALL_LOOK_MAX: Duration = Duration::from_secs(30);
 /// How long a ticket waits for its connection.
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(60);
 /// How often a watcher is told of progress.
@@ -99,7 +141,13 @@ pub const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of the identity file.
 pub const IDENTITY_LEN_MAX: u64 = 64 << 10;
 
-const _: () = assert!(TRANSFERS_PER_HOST_MAX < TRANSFERS_RUNNING_MAX);
+const _: () = assert!(4 * TRANSFERS_PER_CLIENT_MAX <= TRANSFERS_RUNNING_MAX);
+const _: () = assert!(TRANSFERS_RUNNING_MAX <= xfer_engine::limits::TRANSFERS_MAX);
+const _: () = assert!(CONNECTIONS_PER_CLIENT_MAX < CONNECTIONS_MAX && CALLS_PER_CLIENT_MAX < CALLS_MAX);
+// One client that reads no answers does not take all threads.
+const _: () = assert!(2 * CALLS_PER_CLIENT_MAX <= BLOCKING_THREADS);
+const _: () = assert!(REQUEST_CHARGE_MAX < REQUESTS_PER_CLIENT_LEN_MAX);
+const _: () = assert!(REQUESTS_PER_CLIENT_LEN_MAX < REQUESTS_LEN_MAX);
 const _: () = assert!(TRANSFERS_RUNNING_MAX < TRANSFERS_MAX);
 const _: () = assert!(ANSWERS_REMEMBERED_LEN > REQUEST_LEN_MAX);
 const _: () = assert!(HANDSHAKE_TIMEOUT.as_secs() < STRANGER_LIFE.as_secs());

@@ -1,12 +1,13 @@
 //! Control connections: listening sockets, TLS handshakes bounded in time and number, the token on every call. Who may stay without it, and
 //! how long, is `gate`'s to say.
 
+use crate::calls;
+use crate::clients::{Clients, Excess};
 use crate::gate::{Gate, Guest, Verdict};
 use crate::identity::Identity;
 use crate::limits::{
     ACCEPT_PAUSE, BACKLOG, HANDSHAKE_TIMEOUT, STRANGER_LIFE, STRANGER_LINES_EVERY, STRANGER_LINES_MAX,
 };
-use crate::sparing::Sparing;
 use crate::{address, status};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,9 +28,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 use tonic::{Request, Status};
-use xfer_engine::{Class, Error};
+use xfer_engine::{Class, Error, Sparing};
 
 static REFUSALS: Sparing = Sparing::new(STRANGER_LINES_MAX, STRANGER_LINES_EVERY);
+static DEAF: Sparing = Sparing::new(STRANGER_LINES_MAX, STRANGER_LINES_EVERY);
 static CROWDS: Sparing = Sparing::new(STRANGER_LINES_MAX, STRANGER_LINES_EVERY);
 
 /// Who is at the other end of a connection, and what it proved.
@@ -162,13 +164,16 @@ pub(crate) async fn accept(
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a control connection");
+                if let Some(others) = DEAF.admit(Instant::now()) {
+                    tracing::warn!(%error, others, "cannot accept a control connection");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let (guest, mut verdict) = gate.enter();
-        let peer = Peer(address::plain(peer), Arc::new(guest));
+        let peer = address::plain(peer);
+        let (guest, mut verdict) = gate.enter(peer.ip());
+        let peer = Peer(peer, Arc::new(guest));
         let (tls, ready) = (tls.clone(), ready.clone());
         tokio::spawn(async move {
             let deadline = Box::pin(sleep(STRANGER_LIFE));
@@ -198,16 +203,17 @@ async fn handshake(tls: TlsAcceptor, stream: TcpStream) -> io::Result<TlsStream<
     tls.accept(stream).await
 }
 
-/// Checks the token of each call, in constant time.
+/// Checks the token of each call, in constant time, and gives those that have it a place.
 #[derive(Clone)]
 pub(crate) struct TokenCheck {
     header: Arc<[u8]>,
+    clients: Arc<Clients>,
 }
 
 impl TokenCheck {
-    pub(crate) fn new(token: &[u8; 32]) -> Self {
+    pub(crate) fn new(token: &[u8; 32], clients: Arc<Clients>) -> Self {
         let header = format!("Bearer {}", URL_SAFE_NO_PAD.encode(token));
-        TokenCheck { header: header.into_bytes().into() }
+        TokenCheck { header: header.into_bytes().into(), clients }
     }
 
     fn admits(&self, given: &[u8]) -> bool {
@@ -216,14 +222,15 @@ impl TokenCheck {
 }
 
 impl tonic::service::Interceptor for TokenCheck {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         let given = request.metadata().get("authorization").map(|value| value.as_bytes());
-        let peer = request.extensions().get::<Peer>();
+        let peer = request.extensions().get::<Peer>().cloned();
         if given.is_some_and(|given| self.admits(given)) {
-            return match peer {
-                Some(Peer(address, guest)) if !guest.prove() => Err(crowded(*address)),
-                _ => Ok(request),
-            };
+            if let Some(Peer(address, guest)) = peer {
+                let placed = guest.prove().and_then(|()| self.clients.call(address.ip(), Instant::now()));
+                request.extensions_mut().insert(placed.map_err(|excess| crowded(address, excess))?);
+            }
+            return Ok(request);
         }
         if let Some(Peer(address, guest)) = peer
             && guest.refuse()
@@ -242,22 +249,23 @@ impl tonic::service::Interceptor for TokenCheck {
     }
 }
 
-/// The token is right, but as many connections stand as may.
-fn crowded(peer: SocketAddr) -> Status {
+/// The token is right, but there is no place for the call.
+fn crowded(peer: SocketAddr, excess: Excess) -> Status {
     if let Some(others) = CROWDS.admit(Instant::now()) {
-        tracing::warn!(%peer, others, "too many control connections; calls over one more are refused");
+        let bound = excess.error().message;
+        tracing::warn!(%peer, bound, others, "a bound is met; calls beyond it are refused");
     }
-    let error = Error::new(Class::Temporary, "the node has as many control connections as it may");
-    status::of(&error.because("try again later"))
+    calls::refused(excess)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clients::Caps;
 
     #[test]
     fn only_the_exact_header_is_admitted() {
-        let check = TokenCheck::new(&[7; 32]);
+        let check = TokenCheck::new(&[7; 32], Clients::new(Caps::default()));
         let right = format!("Bearer {}", URL_SAFE_NO_PAD.encode([7; 32]));
         assert!(check.admits(right.as_bytes()));
         for wrong in ["", "Bearer ", &right[..right.len() - 1], &format!("{right} "), &right.to_lowercase()] {

@@ -1,12 +1,15 @@
 //! A running node: its sockets, its engine, its services, and how they stop.
 
 use crate::address::{self, Own};
+use crate::audit::{Audit, AuditTo};
 use crate::bench::Bench;
+use crate::calls::Counted;
+use crate::clients::{Caps, Clients};
 use crate::files::Files;
 use crate::gate::Gate;
-use crate::identity::{Identity, State};
+use crate::identity::{self, Identity};
 use crate::limits::{
-    BLOCKING_THREADS, CALLS_PER_CONNECTION_MAX, DRAIN_PATIENCE, HEADERS_LEN_MAX, KEEP_ALIVE,
+    AUDIT_PATIENCE, BLOCKING_THREADS, CALLS_PER_CONNECTION_MAX, DRAIN_PATIENCE, HEADERS_LEN_MAX, KEEP_ALIVE,
     KEEP_ALIVE_TIMEOUT, PORT, REQUEST_LEN_MAX, RUNTIME_THREADS, SHUT_DOWN_PATIENCE,
 };
 use crate::listen::{self, TokenCheck};
@@ -14,7 +17,7 @@ use crate::pb::bench_service_server::BenchServiceServer;
 use crate::pb::file_service_server::FileServiceServer;
 use crate::pb::transfer_service_server::TransferServiceServer;
 use crate::policy::Policy;
-use crate::registry::Registry;
+use crate::registry::{Registry, State};
 use crate::roots::{OpenRoots, Roots};
 use crate::tickets::{Shared, Tickets};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
@@ -49,6 +52,10 @@ pub struct NodeConfig {
     pub allow_unverified: bool,
     /// Where identity and token are kept.
     pub state_dir: PathBuf,
+    /// What clients may have at once and how often they may call.
+    pub caps: Caps,
+    /// Where a line for each transfer goes; `None`: nowhere.
+    pub audit: Option<AuditTo>,
     /// The engine; its `listen` is set from `data`.
     pub engine: EngineConfig,
 }
@@ -63,7 +70,7 @@ pub struct Node {
     server: Option<JoinHandle<Result<(), tonic::transport::Error>>>,
     runtime: Option<Runtime>,
     // The lock on the state directory is the last to go.
-    _state: State,
+    _state: identity::State,
 }
 
 impl Node {
@@ -73,8 +80,9 @@ impl Node {
     /// `Fatal` when a port or the state directory is in use; `NoSource` when a root is missing; `Denied` by file permissions.
     pub fn start(config: NodeConfig) -> Result<Node, Error> {
         let roots = Arc::new(OpenRoots::open(&config.roots)?);
-        let state = State::lock(&config.state_dir)?;
+        let state = identity::State::lock(&config.state_dir)?;
         let identity = Identity::load_or_create(&config.state_dir)?;
+        let audit = Arc::new(Audit::open(config.audit.as_ref(), identity.fingerprint())?);
         let listeners = bind(&config.listen)?;
         let control = listeners.iter().map(local_address).collect::<Result<Vec<_>, _>>()?;
         let engine =
@@ -88,8 +96,8 @@ impl Node {
             allow_plain: config.allow_plain,
             allow_unverified: config.allow_unverified,
         };
-        let registry = Registry::new(run_name()?);
-        let shared = Arc::new(Shared { roots, policy, registry, engine: RwLock::new(Some(engine)) });
+        let registry = Registry::new(run_name()?, config.caps);
+        let shared = Arc::new(Shared { roots, policy, registry, audit, engine: RwLock::new(Some(engine)) });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
             .max_blocking_threads(BLOCKING_THREADS)
@@ -145,6 +153,7 @@ impl Node {
         }
         if let Some(engine) = engine {
             engine.shut_down(SHUT_DOWN_PATIENCE);
+            runtime.block_on(self.until_followed());
         }
         if let Some(server) = self.server.take() {
             match runtime.block_on(async { tokio::time::timeout(DRAIN_PATIENCE, server).await }) {
@@ -162,6 +171,22 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+impl Node {
+    /// Waits, at most [`AUDIT_PATIENCE`], until the end of each transfer was written down.
+    async fn until_followed(&self) {
+        let all = async {
+            for record in self.shared.registry.running() {
+                let mut state = record.watch();
+                // The record is held here, so that its state does not go.
+                drop(state.wait_for(|state| matches!(state, State::Ended { .. })).await);
+            }
+        };
+        if tokio::time::timeout(AUDIT_PATIENCE, all).await.is_err() {
+            tracing::warn!("the ends of some transfers were not written down");
+        }
     }
 }
 
@@ -213,7 +238,8 @@ async fn serve(
 ) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, Error> {
     let tls = listen::tls(identity)?;
     let (ready, connections) = mpsc::channel(1);
-    let gate = Gate::new();
+    let clients = Clients::new(shared.registry.caps());
+    let gate = Gate::new(clients.clone());
     for listener in listeners {
         let listener = TcpListener::from_std(listener)
             .map_err(|e| Error::new(Class::Fatal, "watch a listening socket").because(e))?;
@@ -237,7 +263,8 @@ async fn serve(
         health.set_serving::<BenchServiceServer<Bench>>().await;
     }
     let router = Server::builder()
-        .layer(InterceptorLayer::new(TokenCheck::new(identity.token())))
+        .layer(InterceptorLayer::new(TokenCheck::new(identity.token(), clients)))
+        .layer(Counted)
         .max_concurrent_streams(CALLS_PER_CONNECTION_MAX)
         .http2_max_header_list_size(HEADERS_LEN_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE))

@@ -1,15 +1,14 @@
 //! Transfers of a node: what they are, how they go, who holds which target. The newest [`TRANSFERS_MAX`] are remembered.
 
-use crate::limits::{
-    ANSWERS_REMEMBERED_LEN, PATHS_REMEMBERED_LEN, TRANSFERS_MAX, TRANSFERS_PER_HOST_MAX,
-    TRANSFERS_RUNNING_MAX,
-};
+use crate::clients::{Caps, Excess};
+use crate::limits::{ANSWERS_REMEMBERED_LEN, PATHS_REMEMBERED_LEN, TRANSFERS_MAX};
 use crate::{pb, status};
+use jiff::Timestamp;
 use prost::Message as _;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::watch;
 use xfer_engine::{Class, Error, Progress, Transfer};
 
@@ -36,22 +35,34 @@ pub(crate) struct Record {
     targets: Mutex<Vec<(String, Vec<u8>)>>,
     /// Its objects are what a benchmark is made of, which nobody wants to hear of.
     pub(crate) bench: bool,
-    created_ns: i64,
+    /// A single file was named, whose digest is the transfer's.
+    pub(crate) one_file: bool,
+    /// The first component of names is replaced by the destination's.
+    pub(crate) renamed: bool,
+    pub(crate) created: Timestamp,
     state: watch::Sender<State>,
-    transfer: OnceLock<Transfer>,
+    /// The engine's end of it, from when it was admitted until it ended: its queue of events takes a quarter of a MiB.
+    transfer: Mutex<Option<Arc<Transfer>>>,
 }
 
 impl Record {
     /// Hands over the engine's transfer, once.
     pub(crate) fn admitted(&self, transfer: Transfer) {
-        if self.transfer.set(transfer).is_err() {
-            unreachable!("a transfer is admitted once");
-        }
+        *self.held() = Some(Arc::new(transfer));
     }
 
-    /// The engine's transfer.
-    pub(crate) fn transfer(&self) -> Option<&Transfer> {
-        self.transfer.get()
+    /// The engine's transfer, as long as it runs.
+    pub(crate) fn transfer(&self) -> Option<Arc<Transfer>> {
+        self.held().clone()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Arc<Transfer>>> {
+        self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its totals as the engine tells them.
+    fn live_progress(&self) -> Progress {
+        self.transfer().map(|transfer| transfer.progress()).unwrap_or_default()
     }
 
     /// Follows the state.
@@ -70,6 +81,7 @@ impl Record {
         });
         if self.has_ended() {
             *self.targets() = Vec::new();
+            *self.held() = None;
         }
     }
 
@@ -84,7 +96,7 @@ impl Record {
 
     /// Ends it before it was admitted, or without its engine.
     pub(crate) fn fail(&self, error: Error) {
-        let progress = self.transfer.get().map(Transfer::progress).unwrap_or_default();
+        let progress = self.live_progress();
         self.set(State::Ended { at_ns: now_ns(), error: Some(error), progress: Box::new(progress) });
     }
 
@@ -98,7 +110,7 @@ impl Record {
         if !matches!(*self.state.borrow(), State::Running) {
             return None;
         }
-        let progress = self.transfer.get()?.progress();
+        let progress = self.transfer()?.progress();
         Some(progress.paths.iter().map(|path| path.packets_received).sum())
     }
 
@@ -106,9 +118,7 @@ impl Record {
     pub(crate) fn progress(&self) -> Progress {
         match &*self.state.borrow() {
             State::Ended { progress, .. } => (**progress).clone(),
-            State::Waiting | State::Running => {
-                self.transfer.get().map(Transfer::progress).unwrap_or_default()
-            }
+            State::Waiting | State::Running => self.live_progress(),
         }
     }
 
@@ -136,7 +146,7 @@ impl Record {
             files: progress.files,
             skipped: progress.skipped,
             failed: progress.failed,
-            created_ns: self.created_ns,
+            created_ns: i64::try_from(self.created.as_nanosecond()).unwrap_or(i64::MAX),
             ended_ns,
             error: error.as_ref().map(status::info),
         }
@@ -145,8 +155,7 @@ impl Record {
 
 /// The wall clock in nanoseconds since 1970.
 pub(crate) fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 /// Why a transfer cannot be registered.
@@ -154,7 +163,7 @@ pub(crate) enum Conflict {
     /// This one writes one of the targets.
     Held(Arc<Record>),
     /// Too many run.
-    Full,
+    Full(Excess),
 }
 
 /// A request that was answered.
@@ -180,22 +189,31 @@ struct Inner {
 pub(crate) struct Registry {
     /// Tells this process's transfers from those of one before.
     run: String,
+    caps: Caps,
     inner: Mutex<Inner>,
 }
 
 /// What a new transfer is.
+#[derive(Clone)]
 pub(crate) struct New {
     pub(crate) peer: SocketAddr,
     pub(crate) upload: bool,
     pub(crate) paths: Vec<Vec<u8>>,
     pub(crate) targets: Vec<(String, Vec<u8>)>,
     pub(crate) bench: bool,
+    pub(crate) one_file: bool,
+    pub(crate) renamed: bool,
 }
 
 impl Registry {
     /// An empty registry of the run named `run`.
-    pub(crate) fn new(run: String) -> Self {
-        Registry { run, inner: Mutex::default() }
+    pub(crate) fn new(run: String, caps: Caps) -> Self {
+        Registry { run, caps, inner: Mutex::default() }
+    }
+
+    /// What the operator grants.
+    pub(crate) fn caps(&self) -> Caps {
+        self.caps
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -214,8 +232,11 @@ impl Registry {
                 return Err(Conflict::Held(record.clone()));
             }
         }
-        if count >= TRANSFERS_RUNNING_MAX || of_host >= TRANSFERS_PER_HOST_MAX {
-            return Err(Conflict::Full);
+        if count >= self.caps.transfers {
+            return Err(Conflict::Full(Excess::Transfers));
+        }
+        if of_host >= self.caps.transfers_per_client {
+            return Err(Conflict::Full(Excess::ClientTransfers));
         }
         if inner.records.len() >= TRANSFERS_MAX {
             let oldest = inner.records.values().find(|record| record.has_ended()).map(|record| record.number);
@@ -232,9 +253,11 @@ impl Registry {
             paths: remembered(new.paths),
             targets: Mutex::new(new.targets),
             bench: new.bench,
-            created_ns: now_ns(),
+            one_file: new.one_file,
+            renamed: new.renamed,
+            created: Timestamp::now(),
             state: watch::Sender::new(State::Waiting),
-            transfer: OnceLock::new(),
+            transfer: Mutex::default(),
         });
         inner.records.insert(number, record.clone());
         Ok(record)
@@ -336,7 +359,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_has_a_bound() {
-        let registry = Registry::new("r".to_owned());
+        let registry = Registry::new("r".to_owned(), Caps::default());
         let now = Instant::now();
         let until = now + Duration::from_secs(60);
         let request = |i: u32| pb::CreateTransferRequest { request_id: i.to_string(), ..Default::default() };
@@ -356,6 +379,8 @@ mod tests {
             paths: Vec::new(),
             targets: vec![(String::new(), target.as_bytes().to_vec())],
             bench: false,
+            one_file: false,
+            renamed: false,
         }
     }
 
@@ -369,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_target_has_one_writer() {
-        let registry = Registry::new("r".to_owned());
+        let registry = Registry::new("r".to_owned(), Caps::default());
         let first = registered(&registry, "a");
         registered(&registry, "b");
         let Err(Conflict::Held(holder)) = registry.register(new("a")) else { panic!() };
@@ -380,7 +405,7 @@ mod tests {
 
     #[test]
     fn the_oldest_ended_is_forgotten() {
-        let registry = Registry::new("r".to_owned());
+        let registry = Registry::new("r".to_owned(), Caps::default());
         let kept = registered(&registry, "kept");
         let second = registered(&registry, "1");
         end(&second);
@@ -401,24 +426,29 @@ mod tests {
 
     #[test]
     fn running_ones_are_bounded() {
-        let registry = Registry::new("r".to_owned());
+        let registry = Registry::new("r".to_owned(), Caps::default());
         let of = |host: u8, target: usize| New {
             peer: SocketAddr::from(([10, 0, 0, host], 9)),
             ..new(&target.to_string())
         };
-        for i in 0..TRANSFERS_PER_HOST_MAX {
-            assert!(registry.register(of(1, i)).is_ok());
+        let Caps { transfers, transfers_per_client: each, .. } = Caps::default();
+        let met = |host, target| match registry.register(of(host, target)) {
+            Err(Conflict::Full(excess)) => Some(excess),
+            Err(Conflict::Held(_)) => panic!("each has a target of its own"),
+            Ok(_) => None,
+        };
+        for i in 0..transfers {
+            assert_eq!(met((i / each) as u8, i), None);
+            if i + 1 == each {
+                assert_eq!(met(0, 1_000), Some(Excess::ClientTransfers), "one client has its share");
+            }
         }
-        assert!(matches!(registry.register(of(1, 1_000)), Err(Conflict::Full)), "one host has its share");
-        for i in TRANSFERS_PER_HOST_MAX..TRANSFERS_RUNNING_MAX {
-            assert!(registry.register(of(2, i)).is_ok());
-        }
-        assert!(matches!(registry.register(of(3, 1_000)), Err(Conflict::Full)));
+        assert_eq!(met(100, 1_000), Some(Excess::Transfers));
     }
 
     #[test]
     fn an_end_is_final() {
-        let registry = Registry::new("r".to_owned());
+        let registry = Registry::new("r".to_owned(), Caps::default());
         let record = registered(&registry, "a");
         record.set(State::Running);
         assert_eq!(record.told().state(), pb::TransferState::Running);
@@ -432,7 +462,7 @@ mod tests {
 
     #[test]
     fn a_request_is_answered_once() {
-        let registry = Registry::new("r".to_owned());
+        let registry = Registry::new("r".to_owned(), Caps::default());
         let start = Instant::now();
         let until = start + Duration::from_secs(60);
         let request = pb::CreateTransferRequest { request_id: "i".to_owned(), ..Default::default() };

@@ -1,22 +1,26 @@
 //! The transfer service: checks a request, prepares the node's end, issues the ticket, follows the transfer to its end.
 
 use crate::address::{self, Own};
+use crate::audit::{Asked, Audit};
 use crate::limits::{
-    END_PATIENCE, HOLDER_INTERVAL, HOLDER_PATIENCE, HOLDER_SETTLE, TICKET_LIFETIME, TRANSFERS_MAX,
-    WATCH_INTERVAL,
+    END_PATIENCE, HOLDER_INTERVAL, HOLDER_PATIENCE, HOLDER_SETTLE, STRANGER_LINES_EVERY, STRANGER_LINES_MAX,
+    TICKET_LIFETIME, TRANSFERS_MAX, WATCH_INTERVAL,
 };
 use crate::listen::Peer;
 use crate::pb::{self, create_transfer_request::What, transfer_service_server::TransferService};
 use crate::policy::{Policy, Terms};
 use crate::registry::{Conflict, New, Record, Registry, State};
 use crate::roots::OpenRoots;
-use crate::{follow, spawn, status, transfer};
+use crate::spawn::Place;
+use crate::{follow, status, transfer};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-use xfer_engine::{Admission, Class, Engine, Error, Role, Suite, Ticket};
+use xfer_engine::{Admission, Class, Engine, Error, Role, Sparing, Suite, Ticket};
+
+static TAKEN_OVER: Sparing = Sparing::new(STRANGER_LINES_MAX, STRANGER_LINES_EVERY);
 
 /// Transfers in one answer unless asked for another number.
 const PAGE_SIZE: usize = 100;
@@ -26,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) roots: Arc<OpenRoots>,
     pub(crate) policy: Policy,
     pub(crate) registry: Registry,
+    pub(crate) audit: Arc<Audit>,
     /// `None` once the node stops.
     pub(crate) engine: RwLock<Option<Engine>>,
 }
@@ -46,8 +51,8 @@ impl TransferService for Tickets {
     ) -> Result<Response<pb::CreateTransferResponse>, Status> {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let peer = peer.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        let (shared, request) = (self.shared.clone(), request.into_inner());
-        spawn::blocking(move || shared.create(&request, peer)).await.map(Response::new)
+        let (shared, place, request) = (self.shared.clone(), Place::of(&request), request.into_inner());
+        place.blocking(move || shared.create(&request, peer)).await.map(Response::new)
     }
 
     async fn get_transfer(
@@ -141,6 +146,22 @@ impl Shared {
         if let Some(answer) = self.registry.answer(request, Instant::now())? {
             return Ok(answer);
         }
+        self.issue(request, peer).inspect_err(|error| {
+            let (upload, names) = match &request.what {
+                Some(What::Upload(upload)) => (true, std::slice::from_ref(&upload.destination)),
+                Some(What::Download(download)) => (false, &download.sources[..]),
+                None => (false, &[][..]),
+            };
+            self.audit.refused(&Asked { peer, upload, bench: false, names }, error);
+        })
+    }
+
+    /// A ticket for what is asked for.
+    fn issue(
+        self: &Arc<Self>,
+        request: &pb::CreateTransferRequest,
+        peer: SocketAddr,
+    ) -> Result<pb::CreateTransferResponse, Error> {
         let terms = self.policy.terms(request)?;
         if !request.replaces.is_empty() {
             self.replace(&request.replaces)?;
@@ -166,14 +187,18 @@ impl Shared {
                 let end = transfer::sink(served, &destination, upload, terms, peer)?;
                 let targets = end.places.into_iter().map(|place| (served.name.clone(), place)).collect();
                 let paths = vec![upload.destination.clone()];
-                let new = New { peer, upload: true, paths, targets, bench: false };
+                let one_file = transfer::is_one_file(&upload.sources);
+                let renamed = end.renamed;
+                let new = New { peer, upload: true, paths, targets, bench: false, one_file, renamed };
                 Ok(Prepared { role: Role::Receive(end.sink), new, sources: Vec::new(), renamed: end.renamed })
             }
             Some(What::Download(download)) => {
                 self.policy.download(download)?;
                 let (source, sources) = transfer::source(&self.roots, download, terms)?;
                 let paths = download.sources.clone();
-                let new = New { peer, upload: false, paths, targets: Vec::new(), bench: false };
+                let one_file = transfer::is_one_file(&sources);
+                let targets = Vec::new();
+                let new = New { peer, upload: false, paths, targets, bench: false, one_file, renamed: false };
                 Ok(Prepared { role: Role::Send(source), new, sources, renamed: false })
             }
             None => Err(Error::new(Class::Usage, "neither upload nor download")),
@@ -183,19 +208,21 @@ impl Shared {
     /// Registers a transfer; a holder of its target whose peer is gone makes way.
     pub(crate) fn register(&self, new: New) -> Result<Arc<Record>, Error> {
         let targets = new.targets.clone();
-        let holder = match self.registry.register(copy_of(&new)) {
+        let holder = match self.registry.register(new.clone()) {
             Ok(record) => return Ok(record),
-            Err(Conflict::Full) => return Err(full()),
+            Err(Conflict::Full(excess)) => return Err(excess.error()),
             Err(Conflict::Held(holder)) => holder,
         };
         if answers(&holder) {
             return Err(busy(&holder, &targets));
         }
-        tracing::warn!(task = %holder.name, peer = %holder.peer, "its peer does not answer; another run takes over");
+        if let Some(others) = TAKEN_OVER.admit(Instant::now()) {
+            tracing::warn!(task = %holder.name, peer = %holder.peer, others, "its peer does not answer; another run takes over");
+        }
         end(&holder, "its peer does not answer; another run takes over");
         match self.registry.register(new) {
             Ok(record) => Ok(record),
-            Err(Conflict::Full) => Err(full()),
+            Err(Conflict::Full(excess)) => Err(excess.error()),
             Err(Conflict::Held(holder)) => Err(busy(&holder, &targets)),
         }
     }
@@ -231,7 +258,7 @@ impl Shared {
         let admitted = engine.admit(admission)?;
         let events = admitted.events().clone();
         record.admitted(admitted);
-        follow::to_its_end(record.clone(), events)?;
+        follow::to_its_end(record.clone(), events, self.audit.clone(), self.registry.caps().stall)?;
         Ok(pb::CreateTransferResponse {
             name: record.name.clone(),
             secret: secret.to_vec(),
@@ -253,17 +280,8 @@ fn told_suite(suite: Suite) -> pb::Suite {
     }
 }
 
-fn copy_of(new: &New) -> New {
-    let (paths, targets) = (new.paths.clone(), new.targets.clone());
-    New { peer: new.peer, upload: new.upload, paths, targets, bench: new.bench }
-}
-
 fn stopping() -> Error {
     Error::new(Class::Temporary, "the node stops").because("try again when it is back")
-}
-
-fn full() -> Error {
-    Error::new(Class::Temporary, "the node runs as many transfers as it may").because("try again later")
 }
 
 fn busy(holder: &Record, targets: &[(String, Vec<u8>)]) -> Error {

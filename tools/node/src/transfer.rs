@@ -66,6 +66,11 @@ fn source_info(source: &pb::SourceInfo) -> SourceInfo {
     }
 }
 
+/// Whether a single file was named.
+pub(crate) fn is_one_file(infos: &[pb::SourceInfo]) -> bool {
+    matches!(infos, [one] if one.kind() != pb::Kind::Directory)
+}
+
 /// What is neither file nor directory is left out by the source; where it would go is settled as for a file.
 fn entry_kind(kind: pb::Kind) -> EntryKind {
     match kind {

@@ -18,6 +18,13 @@ pub(crate) const CORES_MAX: usize = 1_024;
 /// Workers that may be asked for.
 pub(crate) const WORKERS_MAX: u64 = 1_024;
 
+/// Control connections that a node may be allowed.
+pub(crate) const CONNECTIONS_MAX: i64 = 65_536;
+/// Transfers that it may be allowed: the engine has room for no more.
+pub(crate) const TRANSFERS_MAX: i64 = 256;
+/// Calls in a second that a client may be allowed.
+pub(crate) const CALLS_PER_S_MAX: i64 = 1_000_000;
+
 /// How often bars are drawn.
 pub(crate) const BAR_INTERVAL: Duration = Duration::from_millis(200);
 /// How often a plain line tells of progress where there is no terminal.

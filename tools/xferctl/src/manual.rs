@@ -69,6 +69,61 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("xferctl-man", &[("For this host", "xferctl man /usr/local/share/man/man1")]),
 ];
 
+/// Terms and what they mean.
+type Terms = &'static [(&'static str, &'static str)];
+
+/// Sections of their own, by the name of the page.
+const SECTIONS: &[(&str, &str, Terms)] =
+    &[("xferctl-serve", "AUDIT", AUDIT), ("xferctl-bench-serve", "AUDIT", AUDIT)];
+
+/// The fields of an audit line. They stay; what does not apply is null, zero or empty.
+const AUDIT: Terms = &[
+    (
+        "--audit FILE",
+        "A JSON object a line, for each transfer that ended or was refused. A file is appended to and made anew when it was moved away, so \
+         that whatever rotates it needs no signal; with `-` the lines go to standard output, where journald takes them.",
+    ),
+    ("type, schema, ts", "`audit`, `xfer/1`, the time of the line: RFC 3339, UTC."),
+    (
+        "result",
+        "`done`; `partial`: some files failed; `failed`; `cancelled` by either end's user; `refused`: there was no transfer.",
+    ),
+    ("task", "The transfer's name at the node; null when it was refused."),
+    ("node", "The node: the fingerprint of its certificate, as links have it."),
+    (
+        "peer, credential",
+        "The client: the address of its control connection, and by what it was admitted (`token`).",
+    ),
+    ("direction, bench", "`upload` or `download`, as the client sees it; whether it was a benchmark."),
+    (
+        "names, names_total",
+        "What was asked for, up to 16 of them, and how many there were: `path`, with `path_b64` when it is not UTF-8.",
+    ),
+    ("paths", "Wires that carried it: `local`, `remote` and `bytes`."),
+    ("started", "When its ticket was issued."),
+    ("files, skipped, failed", "Files that were completed, were there already, failed."),
+    (
+        "bytes, reused_bytes, skipped_bytes",
+        "Content written by this run, taken over from partial files, there already.",
+    ),
+    (
+        "digest, verified, durability",
+        "As in the summary of cp. Of a tree that is downloaded the names are those in the listing. Null when the transfer did not end well.",
+    ),
+    (
+        "error",
+        "`class` (the exit code), `side`, `path`, `offset`, `message`, `causes`; null without an error.",
+    ),
+    (
+        "left_out",
+        "Refusals that were not written since the last one that was: there are 1,000 lines in 10 s at most.",
+    ),
+    (
+        "prev",
+        "BLAKE3 of the line before, its end left out, in hex: a line that was removed or changed later shows.",
+    ),
+];
+
 /// Files, as every page lists them.
 const FILES: &[(&str, &str)] = &[
     ("./xfer.toml", "Settings of the working directory; may not set options that concern security."),
@@ -76,6 +131,7 @@ const FILES: &[(&str, &str)] = &[
     ("/etc/xfer/config.toml", "Settings of the system."),
     ("$XDG_CONFIG_HOME/xfer/nodes.toml", "Names of links; readable by its owner alone."),
     ("$XDG_STATE_HOME/xfer", "Identity and token of a node (~/.local/state/xfer)."),
+    ("/var/lib/xfer, /run/xfer, /var/log/xfer", "State, link and audit of a node that systemd runs."),
     (".xfer-partial", "Beside the target of a copy: partial files and journals, removed when empty."),
 ];
 
@@ -146,6 +202,9 @@ fn page(name: &str, command: Command) -> std::io::Result<Vec<u8>> {
     let owned = |pairs: &[(&str, &'static str)]| -> Vec<(String, &'static str)> {
         pairs.iter().map(|(term, text)| ((*term).to_owned(), *text)).collect()
     };
+    for (_, title, terms) in SECTIONS.iter().filter(|(page, ..)| *page == name) {
+        section(&mut text, title, &owned(terms))?;
+    }
     section(&mut text, "EXIT STATUS", &codes)?;
     section(&mut text, "FILES", &owned(FILES))?;
     section(&mut text, "ENVIRONMENT", &owned(ENVIRONMENT))?;
@@ -190,6 +249,24 @@ mod tests {
                 assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
             }
         }
+    }
+
+    #[test]
+    fn sections_belong_to_pages_and_fields_are_told() {
+        let mut grammar = args::Cli::command();
+        grammar.build();
+        let mut found = Vec::new();
+        collect(grammar, "", &mut found);
+        assert!(SECTIONS.iter().all(|(page, ..)| found.iter().any(|(name, _)| name == page)));
+        let fields: Vec<&str> = AUDIT[1..].iter().flat_map(|(terms, _)| terms.split(", ")).collect();
+        // The same as in the test of the lines themselves.
+        let lines = include_str!("../tests/audit.rs");
+        let listed = lines.split_once("const FIELDS").and_then(|(_, rest)| rest.split_once("];")).unwrap().0;
+        let mut told: Vec<&str> = listed.split('"').skip(1).step_by(2).chain(["prev"]).collect();
+        told.sort_unstable();
+        let mut described = fields.clone();
+        described.sort_unstable();
+        assert_eq!(told, described);
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! `serve`: runs a node until a signal ends it.
 
-use crate::args::{PollArg, ServeArgs, WorkerArgs};
+use crate::args::{CapArgs, PollArg, ServeArgs, WorkerArgs};
 use crate::json;
 use crate::output::{self, Stdout};
 use crate::signals;
 use serde::Serialize;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use xfer_client::{Class, EngineConfig, Error, Poll};
-use xfer_node::{Node, NodeConfig, Roots};
+use xfer_node::{AuditTo, Caps, Node, NodeConfig, Roots};
 
 /// The first line of `serve --json`.
 #[derive(Serialize)]
 struct Ready<'a> {
-    link: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<&'a str>,
     control: Vec<String>,
     data: Vec<String>,
     version: &'static str,
@@ -47,20 +51,54 @@ pub(crate) fn run_node(args: &ServeArgs, roots: Roots) -> Result<u8, Error> {
 }
 
 fn announce(args: &ServeArgs, node: &Node) -> Result<(), Error> {
+    if let Some(path) = &args.node.link_file {
+        write_link(path, node.link()).map_err(|cause| {
+            let class = cause.raw_os_error().map_or(Class::Other, Class::of_errno);
+            Error::new(class, "write the link").object(path.as_os_str().as_encoded_bytes()).because(cause)
+        })?;
+    }
     let mut stdout = Stdout::new();
+    let link = args.node.link_file.is_none().then(|| node.link());
     if !args.node.json {
-        stdout.write(node.link().as_bytes())?;
+        let Some(link) = link else { return Ok(()) };
+        stdout.write(link.as_bytes())?;
         stdout.write(b"\n")?;
         return stdout.flush();
     }
     let texts = |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::to_string).collect();
     let ready = Ready {
-        link: node.link(),
+        link,
         control: texts(node.control_addresses()),
         data: texts(node.data_addresses()),
         version: env!("CARGO_PKG_VERSION"),
     };
     json::print(&mut stdout, "ready", &ready)
+}
+
+/// Whole or not at all: somebody may wait for the file.
+fn write_link(path: &Path, link: &str) -> std::io::Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    file.write_all(link.as_bytes())?;
+    file.write_all(b"\n")?;
+    fs::rename(&partial, path)
+}
+
+fn caps(args: &CapArgs) -> Caps {
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    Caps {
+        connections: count(args.max_connections),
+        connections_per_client: count(args.max_connections_per_client),
+        transfers: count(args.max_transfers),
+        transfers_per_client: count(args.max_transfers_per_client),
+        calls_per_client: args.max_calls_per_client,
+        stall: args.max_stall,
+    }
+}
+
+fn audit(asked: &Path) -> AuditTo {
+    if asked == Path::new("-") { AuditTo::Stdout } else { AuditTo::File(asked.to_owned()) }
 }
 
 fn config(args: &ServeArgs, roots: Roots) -> Result<NodeConfig, Error> {
@@ -73,6 +111,8 @@ fn config(args: &ServeArgs, roots: Roots) -> Result<NodeConfig, Error> {
         allow_plain: node.allow_plain,
         allow_unverified: args.allow_unverified,
         state_dir: state_dir(node.state.clone())?,
+        caps: caps(&node.caps),
+        audit: node.audit.as_deref().map(audit),
         engine: engine(&node.workers)?,
     })
 }
@@ -131,6 +171,17 @@ fn state_dir(asked: Option<PathBuf>) -> Result<PathBuf, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn caps_are_the_nodes_unless_told() {
+        #[derive(clap::Parser)]
+        struct Only {
+            #[command(flatten)]
+            caps: CapArgs,
+        }
+        let given = <Only as clap::Parser>::parse_from(["x"]);
+        assert_eq!(caps(&given.caps), Caps::default());
+    }
 
     #[test]
     fn addresses() {

@@ -71,6 +71,11 @@ const JOBS: &[Job] = &[
         about: "targets of long and of several wires in the lab, or as `wan CASE...` those whose names hold a CASE",
         run: wan,
     },
+    Job {
+        name: "floods",
+        about: "a transfer beside forged packets and a node under a handshake flood, or as `floods CASE...`",
+        run: floods,
+    },
 ];
 
 /// `long [WHAT [ARGS...]]`.
@@ -142,6 +147,13 @@ fn wan(args: &[String]) -> Outcome {
     let mut options = vec!["--ignored", "--nocapture"];
     options.extend(args.iter().map(String::as_str));
     test::in_lab(&["--release", "--test", "targets"], &options)
+}
+
+fn floods(args: &[String]) -> Outcome {
+    setup::ensure(setup::LAB)?;
+    let mut options = vec!["--ignored", "--nocapture"];
+    options.extend(args.iter().map(String::as_str));
+    test::in_lab(&["--release", "--test", "hostile"], &options)
 }
 
 fn deny(args: &[String]) -> Outcome {

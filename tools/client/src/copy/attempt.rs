@@ -1,6 +1,5 @@
 //! One attempt of a copy: ticket, pairs of addresses, connection, events until the end.
 
-use super::digest::CopyDigest;
 use super::explain::{self, Explained};
 use super::options::{CopyEvent, CopyOptions, CopyRequest};
 use super::summary::Totals;
@@ -18,8 +17,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use xfer_engine::sink::Action;
 use xfer_engine::{
-    Class, Connect, Direction, Durability, Engine, Error, Event, FileEnd, Latency, Outcome, Progress, Role,
-    Suite, Ticket, Transfer,
+    Class, Connect, CopyDigest, Direction, Durability, Engine, Error, Event, FileEnd, Latency, Outcome,
+    Progress, Role, Suite, Ticket, Transfer,
 };
 
 /// What an attempt is told.

@@ -3,7 +3,6 @@
 //! In: locations and options. Out: events while it goes, a summary when it ended. The bytes move in an engine of this copy's own.
 
 mod attempt;
-mod digest;
 mod dry;
 mod explain;
 mod options;

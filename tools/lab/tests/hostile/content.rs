@@ -8,11 +8,11 @@ use xfer_client::Client;
 use xfer_proto::crypto::Direction;
 use xfer_proto::limits::{NAME_LEN_MAX, PAGE_ENTRIES_MAX};
 use xfer_proto::wire::{
-    Chunk, CloseCode, Codec, Decision, Entry, EntryKind, Inline, Message, Open, Page, Role,
+    Chunk, CloseCode, Codec, Decision, Entry, EntryKind, Frame, Inline, Message, Open, Page, Role,
 };
 
 use crate::peer::{Pass, Peer, TRANSFER};
-use crate::stage::{Allowance, Stage};
+use crate::stage::{Allowance, Stage, finely_cut, noise};
 
 const SOON: Duration = Duration::from_secs(2);
 const CHUNK: u64 = 1 << 20;
@@ -69,7 +69,6 @@ fn until_decided(peer: &mut Peer, count: usize) -> Vec<Decision> {
 fn names_that_no_receiver_takes_end_the_connection() {
     let stage = Stage::up("names");
     let client = stage.client();
-    let before = stage.taken();
     let long = [&[b'a'; 255][..], b"/"].concat().repeat(16);
     let too_long = [&long[..NAME_LEN_MAX], b"a"].concat();
     let names: [(&[u8], CloseCode); 10] = [
@@ -95,8 +94,7 @@ fn names_that_no_receiver_takes_end_the_connection() {
     let outside = home.parent().unwrap();
     assert!(!outside.join("x").exists() && !outside.join("a").exists());
     stage.until_logged(&["transfer ended", "Name: name with . or .."]);
-    stage.serves();
-    stage.bounded(before, CONNECTION);
+    stage.withstood(CONNECTION);
 }
 
 /// Names are bytes: what looks odd is a file of that name, twice the same is one file, and what leads through a symlink is refused alone.
@@ -104,7 +102,6 @@ fn names_that_no_receiver_takes_end_the_connection() {
 fn odd_names_are_names() {
     let stage = Stage::up("odd");
     let client = stage.client();
-    let before = stage.taken();
     let mut peer = uploading(&stage, &client, "odd");
     let outside = stage.hostile().home();
     let link =
@@ -123,8 +120,7 @@ fn odd_names_are_names() {
     }
     assert!(!outside.join("inside").exists());
     assert!([&b"one"[..], b"two"].contains(&&fs::read(made.join("twice")).unwrap()[..]));
-    stage.serves();
-    stage.bounded(before, CONNECTION);
+    stage.withstood(CONNECTION);
 }
 
 /// A manifest without end of files whose content never comes: pages are let come until the open files take what they may.
@@ -132,7 +128,6 @@ fn odd_names_are_names() {
 fn a_manifest_without_end_is_held_up() {
     let stage = Stage::up("billion");
     let client = stage.client();
-    let before = stage.taken();
     let mut peer = uploading(&stage, &client, "many");
     let directory = [&[b'd'; 250][..], b"/"].concat().repeat(8);
     let (mut number, mut object) = (0, 0);
@@ -154,9 +149,8 @@ fn a_manifest_without_end_is_held_up() {
     assert!(u64::from(object) >= open_max, "{object} objects are fewer than {open_max}");
     let most = open_max + u64::from(xfer_engine::limits::PAGES_AHEAD + 1) * 1_500;
     assert!(u64::from(object) <= most, "{object} objects are more than {most}");
-    stage.serves();
     let mib = 2 * (xfer_engine::limits::FILES_OPEN_BYTES_MAX >> 20) + 24;
-    stage.bounded(before, Allowance { mib, ..CONNECTION });
+    stage.withstood(Allowance { mib, ..CONNECTION });
 }
 
 /// Lengths and numbers that do not fit: each is refused with a reason, and no room is taken for it.
@@ -164,7 +158,6 @@ fn a_manifest_without_end_is_held_up() {
 fn lengths_that_overflow_are_refused() {
     let stage = Stage::up("lengths");
     let client = stage.client();
-    let before = stage.taken();
     let closes = |into: &str, message: Message| {
         let mut peer = uploading(&stage, &client, into);
         peer.say(&message);
@@ -179,8 +172,7 @@ fn lengths_that_overflow_are_refused() {
     assert_eq!(closes("l4", page(0, 7, true, vec![file(b"f", 1)])), CloseCode::Cancelled);
     assert_eq!(closes("l5", page(9, 0, true, vec![file(b"f", 1)])), CloseCode::Cancelled);
     stage.until_logged(&["transfer ended", "a page that was not asked for"]);
-    stage.serves();
-    stage.bounded(before, CONNECTION);
+    stage.withstood(CONNECTION);
 }
 
 /// A Zstandard frame of RLE blocks: four bytes for 128 KiB each.
@@ -199,7 +191,6 @@ fn bomb(blocks: usize) -> Vec<u8> {
 fn a_compression_bomb_is_rejected() {
     let stage = Stage::up("bomb");
     let client = stage.client();
-    let before = stage.taken();
     let mut peer = uploading(&stage, &client, "bomb");
     peer.say(&page(0, 0, true, vec![file(b"f", CHUNK)]));
     until_decided(&mut peer, 1);
@@ -224,6 +215,85 @@ fn a_compression_bomb_is_rejected() {
         peer.acknowledge();
     }
     assert!(!stage.root().join("bomb/f").exists());
-    stage.serves();
-    stage.bounded(before, CONNECTION);
+    stage.withstood(CONNECTION);
+}
+
+/// Files of two chunks of 64 KiB, of which the second never comes.
+fn halves(count: u32) -> Vec<Entry> {
+    (0..count).map(|i| file(format!("{i:03}").as_bytes(), (64 << 10) + 1)).collect()
+}
+
+/// A connection that uploads files of two chunks into `half`, and lists `entries` of them.
+fn halving(stage: &Stage, client: &Client, entries: Vec<Entry>) -> Peer {
+    let answer = client.create_transfer(finely_cut("half")).unwrap();
+    let pass = Pass::of(&answer, stage.address(), Direction::OpenerSends);
+    let open = Open { transfer: TRANSFER, role: Role::Sender, chunk_log2: 16, digests: true };
+    let mut peer = Peer::connect(&stage.hostile(), &pass, &[Message::Open(open)]);
+    peer.say(&page(0, 0, true, entries));
+    peer
+}
+
+/// Hundreds of files that an earlier run left half done are listed at once: as many are gone on with as a transfer may have open, an eighth of
+/// what the process may, and the others come anew.
+#[test]
+fn half_files_that_go_on_together_are_bounded() {
+    const HALVES: u32 = 100;
+    const CLAIMS: usize = 64;
+    let stage = Stage::under("halves", &["prlimit", "--nofile=1024:1024"], &[]);
+    fs::create_dir(stage.root().join("half")).unwrap();
+    let client = stage.client();
+    let content = noise(64 << 10);
+    let digest = xfer_engine::digest::chunk_value(&content, 0);
+    let (mut begun, mut runs) = (0, 0);
+    while begun < HALVES {
+        let mut peer = halving(&stage, &client, halves(HALVES)[begun as usize..].to_vec());
+        until_decided(&mut peer, (HALVES - begun) as usize);
+        peer.until(SOON, |peer| peer.window.2 >= 8);
+        // Every second chunk that was granted is the first one of a file.
+        let granted = (peer.window.2 / 2).min(HALVES - begun);
+        assert!(granted > 0, "{:?}", peer.window);
+        for chunk in (0..granted).map(|i| 2 * i) {
+            let digests = vec![digest];
+            let (codec, stored_len) = (Codec::Plain, 64 << 10);
+            peer.say(&Message::Chunk(Chunk {
+                transfer: TRANSFER,
+                chunk,
+                attempt: 0,
+                codec,
+                stored_len,
+                digests,
+            }));
+            for (i, piece) in content.chunks(1_184).enumerate() {
+                peer.send_content((u64::from(chunk) << 16) + (i * 1_184) as u64, 0, piece);
+            }
+        }
+        let journals = || journals_with_content(&stage);
+        let wanted = (begun + granted) as usize;
+        peer.until(SOON * 2, |_| journals() >= wanted);
+        peer.send(&[Frame::Close { code: CloseCode::Cancelled, text: "half" }]);
+        runs += 1;
+        stage.until_ended(runs);
+        assert_eq!(journals(), wanted);
+        begun += granted;
+    }
+    stage.count_anew();
+    let mut peer = halving(&stage, &client, halves(HALVES));
+    let decided = until_decided(&mut peer, HALVES as usize);
+    let resumed = decided.iter().filter(|decision| matches!(decision, Decision::Resume(_))).count();
+    let anew = decided.iter().filter(|decision| matches!(decision, Decision::Need)).count();
+    assert_eq!((resumed, anew), (CLAIMS, HALVES as usize - CLAIMS));
+    let open = stage.taken().descriptors;
+    println!("{begun} half files in {runs} runs; {open} descriptors with {resumed} of them in progress");
+    stage.withstood(Allowance { descriptors: 2 * CLAIMS + 16, ..CONNECTION });
+}
+
+/// Journals of `half` that tell of a chunk.
+fn journals_with_content(stage: &Stage) -> usize {
+    let directory = stage.root().join("half/.xfer-partial");
+    let journals = fs::read_dir(directory).into_iter().flatten().flatten();
+    let told = journals.filter(|entry| {
+        let name = entry.file_name();
+        name.as_bytes().ends_with(b".journal") && entry.metadata().is_ok_and(|meta| meta.len() > 140)
+    });
+    told.count()
 }

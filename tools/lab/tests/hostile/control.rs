@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::stage::{Allowance, Stage};
-use crate::web::{DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Web, call, frame, tcp};
+use crate::stage::{Allowance, Stage, noise};
+use crate::web::{ACK, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS, Web, call, frame, tcp};
 
 const STAT: &str = "/xfer.v1.FileService/Stat";
 /// Connections over which no token came: `STRANGERS_MAX` of the node.
@@ -27,26 +27,24 @@ fn soon() -> Instant {
 #[test]
 fn handshakes_that_never_end_keep_nobody_out() {
     let stage = Stage::up("silent");
-    let before = stage.taken();
     let host = stage.hostile();
     let started = Instant::now();
     let mut silent: Vec<_> = (0..600).map(|_| tcp(&host, stage.address()).unwrap()).collect();
     stage.serves_in_time();
-    stage.bounded(before, STRANGERS);
+    stage.bounded(STRANGERS);
     let newest = silent.last_mut().unwrap();
     newest.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
     let ended = newest.read(&mut [0; 64]);
     assert!(ended.is_ok_and(|len| len == 0), "the node closes");
     let took = started.elapsed();
     assert!(took > Duration::from_secs(4) && took < Duration::from_secs(8), "{took:?}");
-    stage.bounded(before, Allowance { descriptors: 8, ..STRANGERS });
+    stage.bounded(Allowance { descriptors: 8, ..STRANGERS });
 }
 
 /// TLS is done and nothing follows, or one byte now and then: the oldest make room, and a real client is served.
 #[test]
 fn strangers_behind_tls_make_room() {
     let stage = Stage::up("idlers");
-    let before = stage.taken();
     let host = stage.hostile();
     let mut idlers: Vec<Web> = Vec::new();
     for i in 0..STRANGERS_MAX + 100 {
@@ -63,7 +61,7 @@ fn strangers_behind_tls_make_room() {
         idlers.push(web);
     }
     stage.serves_in_time();
-    stage.bounded(before, STRANGERS);
+    stage.bounded(STRANGERS);
     assert!(idlers[0].drain(soon(), |_| {}), "the oldest made room");
     let newest = idlers.last_mut().unwrap();
     assert!(!newest.drain(Instant::now() + Duration::from_millis(100), |_| {}), "the newest is borne with");
@@ -73,7 +71,6 @@ fn strangers_behind_tls_make_room() {
 #[test]
 fn a_call_without_the_token_is_the_last() {
     let stage = Stage::up("token");
-    let before = stage.taken();
     let host = stage.hostile();
     let wrong = token(&stage).to_lowercase();
     for i in 0..60 {
@@ -91,15 +88,13 @@ fn a_call_without_the_token_is_the_last() {
         }
     }
     stage.until_logged(&["a call without the node's token is refused"]);
-    stage.serves();
-    stage.bounded(before, STRANGERS);
+    stage.withstood(STRANGERS);
 }
 
 /// Thousands of streams that a client with the token opens and leaves open: all but a few are refused.
 #[test]
 fn idle_streams_are_refused() {
     let stage = Stage::up("streams");
-    let before = stage.taken();
     let mut web = Web::connect(&stage.hostile(), stage.address()).unwrap();
     web.greet().unwrap();
     let headers = call(STAT, Some(&token(&stage)));
@@ -122,14 +117,13 @@ fn idle_streams_are_refused() {
     println!("{refused} streams refused, connection ended: {ended}");
     assert!(refused >= 2_900 || ended);
     stage.serves_in_time();
-    stage.bounded(before, STRANGERS);
+    stage.bounded(STRANGERS);
 }
 
 /// A message of 4 GiB is refused by its length; one that is sent in part is waited for within the window of its stream.
 #[test]
 fn oversized_messages_are_refused() {
     let stage = Stage::up("messages");
-    let before = stage.taken();
     let host = stage.hostile();
     let headers = call(STAT, Some(&token(&stage)));
     for len in [u32::MAX, (4 << 20) + 1] {
@@ -152,5 +146,72 @@ fn oversized_messages_are_refused() {
     }
     web.drain(Instant::now() + Duration::from_millis(200), |_| {});
     stage.serves_in_time();
-    stage.bounded(before, STRANGERS);
+    stage.bounded(STRANGERS);
+}
+
+/// Requests that lack their last byte, over as many connections: of one host the node holds 16 MiB, the others are refused, and it goes on
+/// serving.
+#[test]
+fn requests_under_way_are_bounded() {
+    let stage = Stage::up("requests");
+    let host = stage.hostile();
+    let headers = call(STAT, Some(&token(&stage)));
+    let content = noise(16_000);
+    let mut all = Vec::new();
+    for _ in 0..60 {
+        let mut web = Web::connect(&host, stage.address()).unwrap();
+        web.greet().unwrap();
+        // Only once its settings are acknowledged the node takes more than 64 KiB of a stream.
+        web.write(&frame(SETTINGS, ACK, 0, &[])).unwrap();
+        web.write(&frame(HEADERS, END_HEADERS, 1, &headers)).unwrap();
+        web.write(&frame(DATA, 0, 1, &[&[0][..], &(4_u32 << 20).to_be_bytes()].concat())).unwrap();
+        for _ in 0..60 {
+            // One that was refused may be closed to more.
+            if web.write(&frame(DATA, 0, 1, &content)).is_err() {
+                break;
+            }
+        }
+        all.push(web);
+    }
+    let mut refused = 0;
+    for web in &mut all {
+        let mut answered = false;
+        web.drain(Instant::now() + Duration::from_millis(50), |frame| {
+            answered |= matches!(frame.kind, HEADERS | RST_STREAM);
+        });
+        refused += usize::from(answered);
+    }
+    println!("{refused} of {} requests were refused", all.len());
+    assert!((40..60).contains(&refused), "{refused} were refused");
+    stage.serves_in_time();
+    // Besides the requests each connection has its TLS and HTTP/2.
+    stage.bounded(Allowance { mib: 16 + 24, descriptors: 70, lines: 40 });
+}
+
+/// Listings that are asked for and not read: they take no more of the node's threads than one client may have, and the others are served.
+#[test]
+fn answers_that_nobody_reads_hold_nobody_up() {
+    let stage = Stage::up("unread");
+    let many = stage.root().join("many");
+    std::fs::create_dir(&many).unwrap();
+    for i in 0..6_000 {
+        std::fs::write(many.join(format!("{i:0200}")), "").unwrap();
+    }
+    let list = call("/xfer.v1.FileService/List", Some(&token(&stage)));
+    // The path and nothing else.
+    let message = [&[0, 0, 0, 0, 6, 0x0a, 4][..], b"many"].concat();
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        let mut web = Web::connect(&stage.hostile(), stage.address()).unwrap();
+        web.greet().unwrap();
+        for i in 0..32 {
+            web.write(&frame(HEADERS, END_HEADERS, 2 * i + 1, &list)).unwrap();
+            web.write(&frame(DATA, END_STREAM, 2 * i + 1, &message)).unwrap();
+        }
+        all.push(web);
+    }
+    stage.until_logged(&["a bound is met", "this host has as many calls under way as a client may"]);
+    stage.serves_in_time();
+    // Of 64 listings each has its batches, what HTTP/2 holds of them, and a thread.
+    stage.bounded(Allowance { mib: 64 * 2 + 24, descriptors: 16, lines: 40 });
 }

@@ -58,7 +58,6 @@ fn grant(peer: &mut Peer, base: u32, limit: u32) {
 fn an_ack_of_what_was_not_sent_ends_the_connection() {
     let stage = Stage::up("optimist");
     let client = stage.client();
-    let before = stage.taken();
     for ahead in [1, 1_000, u64::from(u32::MAX), 1 << 61] {
         let mut peer = downloading(&stage, &client);
         grant(&mut peer, 0, 8);
@@ -68,9 +67,8 @@ fn an_ack_of_what_was_not_sent_ends_the_connection() {
         assert_eq!(peer.until_closed().0, CloseCode::AckUnsent, "{ahead} ahead");
     }
     stage.until_logged(&["transfer ended", "AckUnsent", "an ACK names a packet that was not sent"]);
-    stage.serves();
     // What was read for those that are closing is still held.
-    stage.bounded(before, Allowance { mib: 24 + 4 * 8, ..CONNECTION });
+    stage.withstood(Allowance { mib: 24 + 4 * 8, ..CONNECTION });
 }
 
 /// Ranges of one number each, as many as an ACK holds, thousands of times over.
@@ -85,7 +83,7 @@ fn a_flood_of_acks_with_gaps_takes_nothing() {
         peer.until(Duration::from_millis(5), |_| false);
         peer.acknowledge();
     }
-    let before = stage.taken();
+    stage.count_anew();
     let every_second: Vec<_> = peer.seen.iter().rev().step_by(2).take(ACK_RANGES_MAX).copied().collect();
     assert_eq!(every_second.len(), ACK_RANGES_MAX);
     let ranges: Vec<_> = every_second.into_iter().map(|number| number..=number).collect();
@@ -93,8 +91,7 @@ fn a_flood_of_acks_with_gaps_takes_nothing() {
         peer.send_ack(&ranges);
     }
     assert_eq!(peer.closed, None);
-    stage.serves();
-    stage.bounded(before, CONNECTION);
+    stage.withstood(CONNECTION);
 }
 
 /// One message says thousands of times that an object ended: the second time breaks the protocol, and nothing else breaks.
@@ -102,7 +99,6 @@ fn a_flood_of_acks_with_gaps_takes_nothing() {
 fn an_object_ends_once() {
     let stage = Stage::up("ends");
     let client = stage.client();
-    let before = stage.taken();
     let mut peer = downloading(&stage, &client);
     let objects = vec![(0, DoneStatus::Copied); MESSAGE_LEN_MAX / 5 - 2];
     peer.say(&Message::Done(Done { transfer: TRANSFER, objects }));
@@ -112,9 +108,8 @@ fn an_object_ends_once() {
         "the peer broke the protocol",
         "an object that is not open ended",
     ]);
-    stage.serves();
     assert!(!stage.log().contains("a worker stopped"), "{}", stage.log());
-    stage.bounded(before, CONNECTION);
+    stage.withstood(CONNECTION);
 }
 
 /// Withdrawals of objects that nobody listed, faster than storage deals with them: they wait in the stream's credit.
@@ -122,7 +117,6 @@ fn an_object_ends_once() {
 fn withdrawals_wait_for_storage() {
     let stage = Stage::up("withdraw");
     let client = stage.client();
-    let before = stage.taken();
     let mut peer = uploading(&stage, &client, "withdrawn");
     let error =
         || ErrorBody { class: 1, side: 1, errno: 0, offset: None, name: Vec::new(), text: "no".into() };
@@ -143,9 +137,8 @@ fn withdrawals_wait_for_storage() {
     }
     assert_eq!(peer.closed, None);
     stage.until_logged(&["no more is logged of this transfer"]);
-    stage.serves();
     assert!(!stage.log().contains("a worker stopped"), "{}", stage.log());
-    stage.bounded(before, Allowance { lines: 10_020, ..CONNECTION });
+    stage.withstood(Allowance { lines: 10_020, ..CONNECTION });
 }
 
 /// What the control stream may not hold, and the code that each gets.
@@ -153,7 +146,6 @@ fn withdrawals_wait_for_storage() {
 fn a_broken_control_stream_is_told_by_its_code() {
     let stage = Stage::up("stream");
     let client = stage.client();
-    let before = stage.taken();
     let mut again = Vec::new();
     open_upload().encode(&mut again);
     let mut receivers = Vec::new();
@@ -178,8 +170,7 @@ fn a_broken_control_stream_is_told_by_its_code() {
     peer.send_payload(&[200, 1, 2]);
     assert_eq!(peer.until_closed().0, CloseCode::Protocol);
     stage.until_logged(&["transfer ended", "the peer opened a transfer that its ticket does not permit"]);
-    stage.serves();
-    stage.bounded(before, Allowance { lines: 40, ..CONNECTION });
+    stage.withstood(Allowance { lines: 40, ..CONNECTION });
 }
 
 /// Each packet from another address: none gets more than three times what came from it, and the connection stays where it was.
@@ -187,7 +178,6 @@ fn a_broken_control_stream_is_told_by_its_code() {
 fn moving_with_every_packet_moves_nothing() {
     let stage = Stage::up("mover");
     let client = stage.client();
-    let before = stage.taken();
     let mut peer = downloading(&stage, &client);
     let mut sent = 0;
     let sockets: Vec<_> = (0..200).map(|_| socket(&stage.hostile(), Duration::from_millis(1))).collect();
@@ -205,8 +195,7 @@ fn moving_with_every_packet_moves_nothing() {
     let last = peer.send(&[Frame::Ping]);
     peer.until(SOON, |peer| peer.seen.len() > 1_000_000);
     assert!(peer.closed.is_none() && last > 0);
-    stage.serves();
-    stage.bounded(before, CONNECTION);
+    stage.withstood(CONNECTION);
 }
 
 /// A path for each id that there is: no more are known at once than may be, and each gets three times its bytes at most.
@@ -214,7 +203,6 @@ fn moving_with_every_packet_moves_nothing() {
 fn paths_are_bounded() {
     let stage = Stage::up("paths");
     let client = stage.client();
-    let before = stage.taken();
     let peer = downloading(&stage, &client);
     let other = socket(&stage.hostile(), Duration::from_millis(500));
     let challenge = [Frame::PathChallenge { token: [7; 8], connection: ConnectionId(9) }];
@@ -231,8 +219,7 @@ fn paths_are_bounded() {
     }
     assert!(!paths.is_empty() && paths.len() < PATHS_MAX, "{} paths", paths.len());
     assert!(heard <= 3 * sent && heard <= PATHS_MAX * 3 * DATAGRAM_MIN, "{heard} bytes for {sent}");
-    stage.serves();
-    stage.bounded(before, CONNECTION);
+    stage.withstood(CONNECTION);
 }
 
 /// Peers that take part in nothing: one never acknowledges, one never grants, one grants and revokes, one is silent. All at once; those that
@@ -241,7 +228,6 @@ fn paths_are_bounded() {
 fn peers_that_withhold_take_no_more_than_their_place() {
     let stage = Stage::up("withhold");
     let client = stage.client();
-    let before = stage.taken();
     let mut quiet = downloading(&stage, &client);
     let mut unheard = downloading(&stage, &client);
     let mut stingy = downloading(&stage, &client);
@@ -273,7 +259,7 @@ fn peers_that_withhold_take_no_more_than_their_place() {
     stage.until_logged(&["transfer ended", "connection lost", "Idle: the peer was silent"]);
     assert!(!quiet.until(Duration::from_millis(1), over));
     // Each has the chunk buffers of its grant.
-    stage.bounded(before, Allowance { mib: 24 + 4 * 8, lines: 40, ..CONNECTION });
+    stage.bounded(Allowance { mib: 24 + 4 * 8, lines: 40, ..CONNECTION });
 }
 
 /// One host may not take every place that a node has for transfers; the others are served.
@@ -281,7 +267,6 @@ fn peers_that_withhold_take_no_more_than_their_place() {
 fn one_host_does_not_take_all_places() {
     let stage = Stage::up("places");
     let client = stage.client();
-    let before = stage.taken();
     let mut given = 0;
     let error = loop {
         let request = crate::stage::upload_request(&format!("place{given}"));
@@ -294,8 +279,26 @@ fn one_host_does_not_take_all_places() {
     println!("{given} tickets, then: {error}");
     assert_eq!(error.class, Class::Temporary, "{error}");
     stage.serves_in_time();
-    stage.bounded(
-        before,
-        Allowance { mib: 16 + given, descriptors: 2 * given as usize, lines: 2 * given as usize },
-    );
+    stage.bounded(Allowance { mib: 16 + given, descriptors: 2 * given as usize, lines: 2 * given as usize });
+}
+
+/// A peer that pings and does nothing else is alive, but its transfer ends when nothing of it moved for as long as the operator lets it.
+#[test]
+fn a_peer_that_only_pings_is_ended() {
+    let stage = Stage::with("pings", &["--max-stall", "2s"]);
+    let client = stage.client();
+    let mut peer = downloading(&stage, &client);
+    let started = Instant::now();
+    let closed = |peer: &Peer| peer.closed.is_some();
+    while !peer.until(Duration::from_millis(50), closed) {
+        assert!(started.elapsed() < Duration::from_secs(8), "it stands");
+        peer.send(&[Frame::Ping]);
+        peer.acknowledge();
+    }
+    assert!(started.elapsed() >= Duration::from_secs(2), "{:?}", started.elapsed());
+    let (code, text) = peer.until_closed();
+    assert_eq!(code, CloseCode::Shutdown);
+    assert!(text.contains("nothing of the transfer moved for too long"), "{text}");
+    stage.until_logged(&["transfer ended", "nothing of the transfer moved for too long"]);
+    stage.withstood(CONNECTION);
 }

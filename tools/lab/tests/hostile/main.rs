@@ -3,6 +3,7 @@
 
 mod content;
 mod control;
+mod floods;
 mod holders;
 mod nodes;
 mod peer;

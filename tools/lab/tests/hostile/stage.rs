@@ -35,12 +35,13 @@ pub(crate) struct Stage {
     node: Child,
     pub(crate) link: Link,
     text: String,
+    before: Mutex<Taken>,
     pub(crate) lab: Lab,
     _alone: MutexGuard<'static, ()>,
 }
 
 /// What the node takes of its machine, and what it said.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Taken {
     /// Bytes of memory.
     pub(crate) rss: u64,
@@ -73,8 +74,18 @@ pub(crate) fn xferctl() -> PathBuf {
 }
 
 impl Stage {
-    /// Brings up a lab and the node, which has served one client.
+    /// Brings up a lab and the node, which has served one client. What the node takes counts from here.
     pub(crate) fn up(name: &str) -> Stage {
+        Stage::with(name, &[])
+    }
+
+    /// The same with options of `xferctl serve`.
+    pub(crate) fn with(name: &str, options: &[&str]) -> Stage {
+        Stage::under(name, &[], options)
+    }
+
+    /// The same, the node run by another program: words that stand before it.
+    pub(crate) fn under(name: &str, before: &[&str], options: &[&str]) -> Stage {
         let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let name = format!("t{}-{name}", std::process::id());
         let program = Some(env!("CARGO_BIN_EXE_lab").into());
@@ -87,8 +98,15 @@ impl Stage {
         fs::write(root.join("small"), noise(SMALL)).unwrap();
         fs::write(root.join("big"), noise(BIG)).unwrap();
         let listen = SocketAddr::new(b.ipv4(1).into(), PORT).to_string();
-        let mut command = b.command(xferctl());
-        command.args(["serve", "--json", "--listen", &listen, "--root"]).arg(&root);
+        let mut command = match before.split_first() {
+            Some((program, words)) => {
+                let mut command = b.command(program);
+                command.args(words).arg(xferctl());
+                command
+            }
+            None => b.command(xferctl()),
+        };
+        command.args(["serve", "--json", "--listen", &listen, "--root"]).arg(&root).args(options);
         let log = File::create(b.home().join("node.log")).unwrap();
         let mut node = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut first = String::new();
@@ -96,8 +114,10 @@ impl Stage {
         let ready: Value = serde_json::from_str(&first).expect("the node tells its link");
         let text = ready["link"].as_str().unwrap().to_owned();
         let link = Link::parse(text.as_bytes()).unwrap();
-        let stage = Stage { node, link, text, lab, _alone: alone };
+        let before = Mutex::new(Taken::default());
+        let stage = Stage { node, link, text, before, lab, _alone: alone };
         stage.serves();
+        stage.count_anew();
         stage
     }
 
@@ -147,19 +167,28 @@ impl Stage {
         assert!(quickest < SERVED_WITHIN, "a real client waited for {quickest:?}");
     }
 
-    /// What the node takes now.
-    pub(crate) fn taken(&self) -> Taken {
-        let process = PathBuf::from(format!("/proc/{}", self.node.id()));
-        let status = fs::read_to_string(process.join("status")).expect("the node runs");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
-        let kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
-        let descriptors = fs::read_dir(process.join("fd")).unwrap().count();
-        Taken { rss: kib << 10, descriptors, lines: self.log().lines().count() }
+    /// The end of an attack: a real client is served, and the node took no more than `allowance` for it.
+    #[track_caller]
+    pub(crate) fn withstood(&self, allowance: Allowance) {
+        self.serves();
+        self.bounded(allowance);
     }
 
-    /// Asserts that the node took no more than `allowance` since `before`. Connections that are closing have a moment to be gone.
+    /// What was taken so far does not count.
+    pub(crate) fn count_anew(&self) {
+        *self.before.lock().unwrap() = self.taken();
+    }
+
+    /// What the node takes now.
+    pub(crate) fn taken(&self) -> Taken {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.node.id())).unwrap().count();
+        Taken { rss: resident(self.node.id()), descriptors, lines: self.log().lines().count() }
+    }
+
+    /// Asserts that the node took no more than `allowance`. Connections that are closing have a moment to be gone.
     #[track_caller]
-    pub(crate) fn bounded(&self, before: Taken, allowance: Allowance) {
+    pub(crate) fn bounded(&self, allowance: Allowance) {
+        let before = *self.before.lock().unwrap();
         let deadline = Instant::now() + CLOSED_WITHIN;
         let within = |now: Taken| {
             now.rss <= before.rss + (allowance.mib << 20)
@@ -200,6 +229,18 @@ impl Stage {
         }
     }
 
+    /// Waits until so many transfers of hostile peers have ended.
+    #[track_caller]
+    pub(crate) fn until_ended(&self, count: usize) {
+        let of_host = format!("peer={}:", self.hostile().ipv4(1));
+        let deadline = Instant::now() + PATIENCE;
+        let ended = |line: &&str| line.contains("transfer ended") && line.contains(&of_host);
+        while self.log().lines().filter(ended).count() < count {
+            assert!(Instant::now() < deadline, "{count} have not ended:\n{}", self.last_lines());
+            std::thread::sleep(POLL_EVERY);
+        }
+    }
+
     /// Bytes that the node's host has sent and received, headers included.
     pub(crate) fn carried(&self) -> (u64, u64) {
         let read = || fs::read_to_string("/proc/thread-self/net/dev").unwrap();
@@ -226,6 +267,13 @@ impl Stage {
     }
 }
 
+/// What asks for a ticket to upload a directory to `name`, in chunks of 64 KiB.
+pub(crate) fn finely_cut(name: &str) -> pb::CreateTransferRequest {
+    let request = upload_request(name);
+    let options = request.options.map(|options| pb::TransferOptions { chunk_log2: 16, ..options });
+    pb::CreateTransferRequest { options, ..request }
+}
+
 /// What asks for a ticket to upload a directory to `name`.
 pub(crate) fn upload_request(name: &str) -> pb::CreateTransferRequest {
     let source =
@@ -242,6 +290,13 @@ fn request(what: pb::create_transfer_request::What) -> pb::CreateTransferRequest
         versions: vec![1],
         ..Default::default()
     }
+}
+
+/// Bytes of a process that are resident.
+pub(crate) fn resident(id: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+    resident.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
 /// Runs a program to its end, which must come in time.

@@ -15,7 +15,7 @@ pub(crate) use copy::{
 pub(crate) use look::{
     ConfigArgs, ConfigCommand, DoctorArgs, HashArgs, ListArgs, NodeArgs, NodeCommand, ShowArgs, StatArgs,
 };
-pub(crate) use serve::{ListenArgs, PollArg, ServeArgs, WorkerArgs};
+pub(crate) use serve::{CapArgs, ListenArgs, PollArg, ServeArgs, WorkerArgs};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;

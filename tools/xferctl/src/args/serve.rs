@@ -1,10 +1,11 @@
 //! Options of nodes, and what either end tells its engine.
 
-use crate::limits::WORKERS_MAX;
+use crate::limits::{CALLS_PER_S_MAX, CONNECTIONS_MAX, TRANSFERS_MAX, WORKERS_MAX};
 use crate::units;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Serve directories.
 #[derive(Clone, Debug, Args)]
@@ -37,11 +38,42 @@ pub(crate) struct ListenArgs {
     /// Where identity and token are kept [default: $XDG_STATE_HOME/xfer]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+    /// Write the link to this file, readable by its owner alone, and not to standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) link_file: Option<PathBuf>,
+    /// Write a JSON line for each transfer that ended or was refused to the end of this file; - is standard output
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) audit: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) caps: CapArgs,
     #[command(flatten)]
     pub(crate) workers: WorkerArgs,
     /// Print JSON lines; the first one is of type `ready` and holds the link
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What clients may have of a node. A client is a host: all that comes from one address.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CapArgs {
+    /// Control connections at once
+    #[arg(long, value_name = "N", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=CONNECTIONS_MAX))]
+    pub(crate) max_connections: u32,
+    /// Control connections of one client at once
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=CONNECTIONS_MAX))]
+    pub(crate) max_connections_per_client: u32,
+    /// Transfers at once, those that wait for their connection included
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=TRANSFERS_MAX))]
+    pub(crate) max_transfers: u32,
+    /// Transfers of one client at once
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=TRANSFERS_MAX))]
+    pub(crate) max_transfers_per_client: u32,
+    /// Calls of one client in a second on average; those of five seconds may come at once
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=CALLS_PER_S_MAX))]
+    pub(crate) max_calls_per_client: u32,
+    /// How long a transfer may go without anything of it moving before it is ended
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = units::duration)]
+    pub(crate) max_stall: Duration,
 }
 
 /// How the engine uses this machine.

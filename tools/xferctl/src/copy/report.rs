@@ -140,7 +140,7 @@ impl Reporter {
         match &end.error {
             Some(error) if !self.json => tracing::error!("{}", complain::render(&naming(error, &end.name))),
             Some(error) => tracing::error!(file = name, "{}", complain::render(error)),
-            None if end.is_directory => tracing::debug!(directory = name, action),
+            None if end.is_directory => tracing::debug!(directory = name, action, "directory"),
             None => tracing::info!(file = name, action, bytes = end.bytes, digest, "file"),
         }
         if self.json && (!end.is_directory || end.action == Action::Failed) {

@@ -16,14 +16,22 @@ const LOCAL: &str = "./xfer.toml";
 const SYSTEM: &str = "/etc/xfer/config.toml";
 
 /// What [`LOCAL`] may not set: what is served and to whom, what protects content, where files of the tool are written.
-const SECURITY: [&str; 11] = [
+const SECURITY: [&str; 19] = [
     "allow-plain",
     "allow-unverified",
+    "audit",
     "data",
     "digest",
     "files-from",
+    "link-file",
     "listen",
     "log-file",
+    "max-calls-per-client",
+    "max-connections",
+    "max-connections-per-client",
+    "max-stall",
+    "max-transfers",
+    "max-transfers-per-client",
     "no-encrypt",
     "read-only",
     "root",

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use xfer_client::{Link, Location, Remote};
 use xfer_engine::EngineConfig;
-use xfer_node::{Node, NodeConfig, Roots};
+use xfer_node::{Caps, Node, NodeConfig, Roots};
 
 /// The settings of a node that serves `roots` and keeps its state in `dir`.
 pub(crate) fn config(dir: &Path, roots: Roots) -> NodeConfig {
@@ -18,6 +18,8 @@ pub(crate) fn config(dir: &Path, roots: Roots) -> NodeConfig {
         allow_plain: false,
         allow_unverified: false,
         state_dir: dir.join("state"),
+        caps: Caps::default(),
+        audit: None,
         engine: EngineConfig::default(),
     }
 }

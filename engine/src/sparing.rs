@@ -1,11 +1,11 @@
-//! Log lines that a stranger can cause: some are written, the others counted.
+//! Log lines that somebody else can cause: some are written, the others counted.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lets a number of lines of one kind pass in each span of time.
 #[derive(Debug)]
-pub(crate) struct Sparing {
+pub struct Sparing {
     lines: u32,
     every: Duration,
     window: Mutex<Window>,
@@ -20,12 +20,12 @@ struct Window {
 
 impl Sparing {
     /// At most `lines` lines in each `every`.
-    pub(crate) const fn new(lines: u32, every: Duration) -> Self {
+    pub const fn new(lines: u32, every: Duration) -> Self {
         Sparing { lines, every, window: Mutex::new(Window { since: None, written: 0, left_out: 0 }) }
     }
 
     /// Whether a line may be written at `now`: then how many were left out since the last one, to be told with it.
-    pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
+    pub fn admit(&self, now: Instant) -> Option<u64> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.since.is_none_or(|since| now.saturating_duration_since(since) >= self.every) {
             (window.since, window.written) = (Some(now), 0);

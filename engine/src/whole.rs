@@ -1,12 +1,12 @@
 //! The digest of what was copied: of the file, or of the tree (PRODUCT.md, "Copying, exactly").
 
-use xfer_engine::FileEnd;
-use xfer_engine::digest::TreeDigest;
-use xfer_engine::sink::Action;
+use crate::api::FileEnd;
+use crate::digest::TreeDigest;
+use crate::sink::Action;
 
 /// Collects the digests of objects as they end, in any order.
 #[derive(Debug)]
-pub(super) struct CopyDigest {
+pub struct CopyDigest {
     tree: TreeDigest,
     told: u32,
     files: u32,
@@ -19,11 +19,22 @@ pub(super) struct CopyDigest {
 }
 
 impl CopyDigest {
-    pub(super) fn new(strip_first: bool) -> Self {
-        CopyDigest { tree: TreeDigest::new(), told: 0, files: 0, single: None, broken: false, strip_first }
+    /// Of nothing yet. `strip_first`: the first component of names is not part of paths relative to the destination.
+    pub fn new(strip_first: bool) -> Self {
+        CopyDigest::of(TreeDigest::new(), strip_first)
     }
 
-    pub(super) fn tell(&mut self, file: &FileEnd) {
+    /// The same, with at most `bytes` of records that wait for one before them; with more there is no digest.
+    pub fn within(bytes: usize, strip_first: bool) -> Self {
+        CopyDigest::of(TreeDigest::within(bytes), strip_first)
+    }
+
+    fn of(tree: TreeDigest, strip_first: bool) -> Self {
+        CopyDigest { tree, told: 0, files: 0, single: None, broken: false, strip_first }
+    }
+
+    /// An object ended.
+    pub fn tell(&mut self, file: &FileEnd) {
         self.told += 1;
         if self.broken {
             return;
@@ -41,6 +52,9 @@ impl CopyDigest {
             }
         };
         self.broken = told.is_err();
+        if self.broken {
+            self.tree = TreeDigest::new();
+        }
     }
 
     fn relative<'n>(&self, name: &'n [u8]) -> &'n [u8] {
@@ -51,7 +65,7 @@ impl CopyDigest {
     }
 
     /// The digest: of the only file when `one_file` was named, else of the tree.
-    pub(super) fn finish(&self, one_file: bool) -> Option<[u8; 32]> {
+    pub fn finish(&self, one_file: bool) -> Option<[u8; 32]> {
         if self.broken {
             return None;
         }
@@ -65,7 +79,7 @@ impl CopyDigest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xfer_engine::digest::root;
+    use crate::digest::root;
 
     fn end(object: u32, name: &str, digest: Option<[u8; 32]>) -> FileEnd {
         FileEnd {
@@ -101,6 +115,18 @@ mod tests {
             tree.tell(&end(1, "x.d/f", Some([7; 32])));
             tree.tell(&end(0, "x.d", None));
             assert_eq!(tree.finish(false), Some(root(record(&[7; 32], path).as_bytes())));
+        }
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes() {
+        let record = crate::digest::WAITING_ROOM + record(&[7; 32], "a").len();
+        for (bytes, expected) in [(2 * record, true), (2 * record - 1, false)] {
+            let mut tree = CopyDigest::within(bytes, false);
+            for (object, name) in [(2, "c"), (1, "b"), (0, "a")] {
+                tree.tell(&end(object, name, Some([7; 32])));
+            }
+            assert_eq!(tree.finish(false).is_some(), expected, "{bytes}");
         }
     }
 
