@@ -9,6 +9,8 @@ mod address;
 mod bench;
 mod files;
 mod follow;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod gate;
 mod identity;
 pub mod limits;

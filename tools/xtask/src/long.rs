@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::bench;
+use crate::fuzz;
 use crate::mutants;
 use crate::setup;
 use crate::sim;
@@ -33,6 +34,11 @@ const JOBS: &[Job] = &[
         name: "mutants",
         about: "planted bugs, and the test that finds each; or as `mutants NAME...` those whose names hold a NAME",
         run: mutants::run,
+    },
+    Job {
+        name: "fuzz",
+        about: "each fuzz target for half an hour, or as `fuzz [TARGET...] [--minutes M] [--keep]`",
+        run: fuzz::run,
     },
     Job {
         name: "deny",

@@ -7,6 +7,7 @@ mod blake3;
 mod ci;
 mod counts;
 mod demo;
+mod fuzz;
 mod generate;
 mod json;
 mod lab;
