@@ -189,6 +189,10 @@ impl Script {
             bytes[0] ^= 1;
             self.end.receiver.made_up.insert((chunk, attempt & 7));
         }
+        // A packet that ends off the grid before the chunk does counts for bytes that it does not bring.
+        if !len.is_multiple_of(16) && at + len != self.plain_len(chunk) {
+            self.end.receiver.made_up.insert((chunk, attempt & 7));
+        }
         // A packet that runs over the end of its chunk may be placed in the next one, for which its bytes are made up.
         if at + len > 1 << CHUNK_LOG2 {
             self.end.receiver.made_up.insert((chunk + 1, attempt & 7));
