@@ -10,6 +10,8 @@ mod discard;
 mod fault;
 mod file;
 mod finish;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod journal;
 mod memory;
 mod naming;

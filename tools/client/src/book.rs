@@ -1,7 +1,7 @@
 //! The node book: names of nodes and their links, kept in `nodes.toml` readable by its owner alone.
 
 use crate::limits::{BOOK_LEN_MAX, NODE_NAME_LEN_MAX};
-use crate::link::Link;
+use crate::link::{Link, SCHEME};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -82,14 +82,20 @@ impl Book {
                 Error::new(Class::Usage, "the node book is too long").object(path.as_os_str().as_bytes())
             );
         }
-        let stored: Stored = toml::from_str(&text).map_err(|_| {
+        book.read(&text, path)?;
+        Ok(book)
+    }
+
+    /// Takes what the text of the book at `path` says.
+    pub(crate) fn read(&mut self, text: &str, path: &Path) -> Result<(), Error> {
+        let stored: Stored = toml::from_str(text).map_err(|_| {
             Error::new(Class::Usage, "the node book is not TOML with a table [nodes] of names and links")
                 .object(path.as_os_str().as_bytes())
         })?;
         for (name, link) in stored.nodes {
-            book.nodes.insert(check_name(&name)?, Link::parse(link.as_bytes()).map_err(|e| e.object(name))?);
+            self.nodes.insert(check_name(&name)?, Link::parse(link.as_bytes()).map_err(|e| e.object(name))?);
         }
-        Ok(book)
+        Ok(())
     }
 
     /// Sets the link of the node `link:`.
@@ -190,7 +196,9 @@ fn check_name(name: &str) -> Result<String, Error> {
     if valid {
         return Ok(name.to_owned());
     }
-    Err(Error::new(Class::Usage, format!("{name:?} cannot name a node")).because(format!(
+    // A link in the place of a name is not shown: it holds a token.
+    let shown = if name.contains(SCHEME) { "a link".to_owned() } else { format!("{name:?}") };
+    Err(Error::new(Class::Usage, format!("{shown} cannot name a node")).because(format!(
         "a name has letters, digits, . _ and -, begins with none of . and -, has at most {NODE_NAME_LEN_MAX} bytes, and is neither {} nor {}",
         RESERVED[0], RESERVED[1]
     )))
@@ -206,6 +214,12 @@ mod tests {
 
     fn link() -> Link {
         Link::parse(LINK.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_name_is_not_shown() {
+        let error = Book::empty().insert(LINK, link()).unwrap_err().to_string();
+        assert!(error.contains("cannot name a node") && !error.contains("AAAA"), "{error}");
     }
 
     #[test]

@@ -156,7 +156,7 @@ fn load(path: &Path) -> HashMap<Key, Digest> {
     }
 }
 
-fn parse(bytes: &[u8]) -> HashMap<Key, Digest> {
+pub(crate) fn parse(bytes: &[u8]) -> HashMap<Key, Digest> {
     let mut known = HashMap::with_capacity(bytes.len() / RECORD_LEN);
     for written in bytes.chunks_exact(RECORD_LEN) {
         let key: Key = written[..KEY_LEN].try_into().expect("the length of a key");

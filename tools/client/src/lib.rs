@@ -13,6 +13,8 @@ mod connect;
 pub mod copy;
 pub mod doctor;
 pub mod forecast;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod hash;
 pub mod limits;
 pub mod link;

@@ -21,7 +21,8 @@ fn details(status: &Status) -> Option<pb::ErrorInfo> {
 
 fn from_info(info: &pb::ErrorInfo) -> Error {
     let class = u8::try_from(info.exit_code).map_or(Class::Other, Class::from_exit_code);
-    let mut error = Error::new(class, info.message.clone());
+    let message = if info.message.is_empty() { "the node says that the call failed" } else { &info.message };
+    let mut error = Error::new(class, message);
     error.side = match info.side() {
         pb::Side::Source => Some(Side::Source),
         pb::Side::Destination => Some(Side::Destination),
@@ -101,6 +102,15 @@ mod tests {
         let error = error(&Status::from_error(reset.into()), "n");
         assert_eq!(error.class, Class::Temporary);
         assert!(error.to_string().contains("reset by peer"), "{error}");
+    }
+
+    #[test]
+    fn an_error_without_words_is_told_in_words() {
+        let any = prost_types::Any { type_url: "/xfer.v1.ErrorInfo".to_owned(), value: Vec::new() };
+        let details = pb::StatusDetails { details: vec![any], ..Default::default() };
+        let status = Status::with_details(Code::Internal, "text", details.encode_to_vec().into());
+        assert!(error(&status, "n1").to_string().contains("failed"));
+        assert_eq!(error(&status, "n1").class, Class::Other);
     }
 
     #[test]

@@ -245,7 +245,7 @@ fn random_name() -> Result<String, Error> {
 }
 
 /// A named source of the node, for where it goes.
-fn source_info(source: &pb::SourceInfo) -> SourceInfo {
+pub(crate) fn source_info(source: &pb::SourceInfo) -> SourceInfo {
     let kind = match source.kind() {
         pb::Kind::Directory => EntryKind::Directory,
         pb::Kind::Symlink => EntryKind::Symlink,

@@ -109,7 +109,7 @@ impl Identity {
         Ok(Identity { certificate: certificate.der().to_vec(), key: key.serialize_der(), token })
     }
 
-    fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         format!(
             "certificate {}\nkey {}\ntoken {}\n",
             STANDARD.encode(&self.certificate),
@@ -118,7 +118,7 @@ impl Identity {
         )
     }
 
-    fn decode(text: &str) -> Option<Identity> {
+    pub(crate) fn decode(text: &str) -> Option<Identity> {
         let mut lines = text.lines();
         let mut field = |name: &str| {
             let (key, value) = lines.next()?.split_once(' ')?;

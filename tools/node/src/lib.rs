@@ -12,6 +12,8 @@ mod calls;
 mod clients;
 mod files;
 mod follow;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod gate;
 mod identity;
 pub mod limits;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::bench;
 use crate::faults;
+use crate::fuzz;
 use crate::mutants;
 use crate::setup;
 use crate::sim;
@@ -39,6 +40,11 @@ const JOBS: &[Job] = &[
         name: "crashes",
         about: "a machine that loses power after each call of a receiver, in many ways, and while it goes on from there",
         run: crashes,
+    },
+    Job {
+        name: "fuzz",
+        about: "each fuzz target for half an hour, or as `fuzz [TARGET...] [--minutes M] [--keep]`",
+        run: fuzz::run,
     },
     Job {
         name: "deny",

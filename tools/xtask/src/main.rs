@@ -8,6 +8,7 @@ mod ci;
 mod counts;
 mod demo;
 mod faults;
+mod fuzz;
 mod generate;
 mod json;
 mod lab;

@@ -42,6 +42,9 @@ pub(crate) const REFERENCE: &[Need] = &[
 /// What counts instructions.
 pub(crate) const COUNTS: &[Need] = &[Need { probe: Probe::Program("valgrind"), package: "valgrind" }];
 
+/// What libFuzzer, which comes as a crate, is built with.
+pub(crate) const FUZZ: &[Need] = &[Need { probe: Probe::Program("g++"), package: "g++" }];
+
 /// What the lab's targets are measured beside.
 pub(crate) const PEERS: &[Need] = &[Need { probe: Probe::Program("iperf3"), package: "iperf3" }];
 

@@ -5,6 +5,7 @@
 
 mod anchors;
 mod code;
+mod decoders;
 mod edges;
 mod excuses;
 mod files;
@@ -68,6 +69,7 @@ fn check(root: &Path) -> Outcome<(usize, Vec<Finding>)> {
     findings.extend(sizes::check(&files));
     findings.extend(rules::check(&files));
     findings.extend(anchors::check(&files));
+    findings.extend(decoders::check(root, &files)?);
     findings.extend(stale_mutants(root)?);
     findings.retain(|finding| !excuses.covers(finding));
     findings.extend(excuses.unused(&files));

@@ -42,7 +42,8 @@ pub(super) struct Closing {
 }
 
 impl<C: Crypto> Connection<C> {
-    /// Closes; the peer is told, and told again, for three probe timeouts. No event follows but what waits already.
+    /// Closes; the peer is told, and told again, for three probe timeouts, and no longer than a silent one is waited for: by late ACKs it
+    /// makes the timeouts as long as it likes. No event follows but what waits already.
     pub fn close(&mut self, now: Time, code: CloseCode, text: &str) {
         if !self.is_running() {
             return;
@@ -57,7 +58,7 @@ impl<C: Crypto> Connection<C> {
         self.state = State::Closing(Closing {
             code,
             text: String::from(&text[..end]),
-            until: now + if unproven { limits::HALF_OPEN_LIFE } else { every * 3 },
+            until: now + if unproven { limits::HALF_OPEN_LIFE } else { (every * 3).min(self.config.idle) },
             again: now + every,
             every,
             owed: if unproven { 0 } else { self.paths.len() },

@@ -144,3 +144,15 @@ fn messages_wait_in_the_stream_while_events_are_left() {
     assert_eq!(end.events.len(), limits::EVENTS_WAITING_MAX, "more is not taken");
     assert_eq!(core::iter::from_fn(|| end.poll_event()).count(), MESSAGES, "and nothing is lost");
 }
+
+#[test]
+fn a_close_does_not_outlast_the_patience_with_a_silent_peer() {
+    let mut end = end(Side::Opener, Suite::Aes128Gcm);
+    end.config.idle = Duration::from_millis(100);
+    end.close(Time::default(), CloseCode::Done, "");
+    let patience = end.config.idle;
+    end.handle_timeout(Time::default() + patience - Duration::from_nanos(1));
+    assert!(!end.is_over());
+    end.handle_timeout(Time::default() + patience);
+    assert!(end.is_over());
+}

@@ -95,7 +95,7 @@ impl Layer {
         Layer::parse(path.display().to_string(), &text, grammar).map(Some)
     }
 
-    fn parse(path: String, text: &str, grammar: &Command) -> Result<Layer, Error> {
+    pub(super) fn parse(path: String, text: &str, grammar: &Command) -> Result<Layer, Error> {
         let wrong =
             |why: String| Error::new(Class::Usage, "the settings make no sense:").object(&*path).because(why);
         let table: Table = text.parse().map_err(|e: toml::de::Error| wrong(e.message().to_owned()))?;
@@ -117,7 +117,7 @@ impl Layer {
         Ok(Layer { path, table })
     }
 
-    fn refuse_security(&self) -> Result<(), Error> {
+    pub(super) fn refuse_security(&self) -> Result<(), Error> {
         let inner = self.table.values().filter_map(Value::as_table).flat_map(Table::keys);
         match self.table.keys().chain(inner).find(|key| SECURITY.contains(&key.as_str())) {
             None => Ok(()),
@@ -156,7 +156,7 @@ fn word(value: &Value) -> Option<OsString> {
 }
 
 /// All commands by the names that tables have, with their options.
-fn collect(command: &Command, prefix: &str, found: &mut Vec<(String, Vec<String>)>) {
+pub(super) fn collect(command: &Command, prefix: &str, found: &mut Vec<(String, Vec<String>)>) {
     for inner in command.get_subcommands() {
         let name = format!("{prefix}{}", inner.get_name());
         let longs = settable(inner).filter_map(|arg| arg.get_long()).map(str::to_owned).collect();

@@ -4,6 +4,8 @@
 //! comes from. What is not on the command line is added to it as a flag, so that every source is read by the same rules.
 
 mod files;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 pub(crate) mod show;
 
 use clap::parser::ValueSource;

@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("xferctl", &["xfer-client", "xfer-node"]),
     ("xfer-lab", &["xfer-netem"]),
     ("xfer-benches", &["xfer-engine", "xfer-proto"]),
+    ("xfer-fuzz", &["xfer-proto", "xfer-engine", "xfer-client", "xfer-node", "xferctl"]),
     ("xfer-compare", &["xfer-lab"]),
     ("xfer-quic", &[]),
     ("xfer-no-std", &["xfer-proto"]),
