@@ -68,6 +68,7 @@ impl AckRecorder {
     }
 
     /// Records an accepted packet.
+    #[expect(clippy::indexing_slicing, reason = "`place` names a word of the ring")]
     pub fn accept(&mut self, now: Time, number: u64, stamp: u32, eliciting: bool, ask: bool, ce: bool) {
         if number >= self.next {
             let skipped = number - self.next;
@@ -158,6 +159,7 @@ impl AckRecorder {
     }
 
     /// The highest number in `from..end` whose bit is `value`.
+    #[expect(clippy::indexing_slicing, reason = "`place` names a word of the ring")]
     fn last_in(&self, from: u64, mut end: u64, value: bool) -> Option<u64> {
         while end > from {
             let top = (end - 1) % 64;
@@ -174,6 +176,7 @@ impl AckRecorder {
         None
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`place` names a word of the ring")]
     fn bit(&self, number: u64) -> bool {
         let (word, mask) = Self::place(number);
         self.seen[word] & mask != 0
@@ -184,6 +187,7 @@ impl AckRecorder {
     }
 
     /// Clears the bits of numbers `from..=to`, which enter the ring now.
+    #[expect(clippy::indexing_slicing, reason = "`place` names a word of the ring")]
     fn clear(&mut self, from: u64, to: u64) {
         if to - from >= limits::NUMBERS_REMEMBERED {
             self.seen.fill(0);

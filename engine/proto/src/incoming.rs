@@ -235,6 +235,7 @@ impl Incoming {
         if self.news.is_some() { Users::Several } else { Users::One }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "a bit for each chunk of the window")]
     fn note_news(&mut self, chunk: u32) {
         if let Some(news) = &mut self.news {
             let bit = chunk % limits::WINDOW_CHUNKS_MAX;
@@ -244,6 +245,7 @@ impl Incoming {
 
     /// A chunk whose slot changed since shards were told of it: its grant, or `None` when neither it nor the one before it in its place,
     /// modulo the window, takes content from shards.
+    #[expect(clippy::indexing_slicing, reason = "`position` found the word")]
     pub fn next_news(&mut self) -> Option<(u32, Option<Grant>)> {
         let news = self.news.as_mut()?;
         let word = news.iter().position(|word| *word != 0)?;
@@ -339,6 +341,7 @@ impl Incoming {
     }
 
     /// The window as it is now; it counts as told. `words` is where its bits are put.
+    #[expect(clippy::indexing_slicing, reason = "the window holds at most as many chunks as there are bits")]
     pub fn window<'a>(&mut self, words: &'a mut [u64; limits::WINDOW_WORDS_MAX]) -> Window<'a> {
         self.dirty = false;
         words.fill(0);

@@ -8,6 +8,7 @@ mod code;
 mod edges;
 mod excuses;
 mod files;
+mod panics;
 mod rules;
 mod sizes;
 
@@ -67,6 +68,7 @@ fn check(root: &Path) -> Outcome<(usize, Vec<Finding>)> {
     findings.extend(edges::check(&files));
     findings.extend(sizes::check(&files));
     findings.extend(rules::check(&files));
+    findings.extend(panics::check(&files));
     findings.extend(anchors::check(&files));
     findings.extend(stale_mutants(root)?);
     findings.retain(|finding| !excuses.covers(finding));

@@ -77,8 +77,24 @@ impl<'a> Ack<'a> {
     }
 
     /// Bytes of an ACK frame with `ranges` ranges, its type included.
+    #[expect(clippy::arithmetic_side_effects, reason = "of what this end says: a few ranges, at least one")]
     pub const fn encoded_len(ranges: usize) -> usize {
-        ACK_FIXED + 4 + (ranges - 1) * 8
+        ACK_FIXED + Self::ranges_len(ranges)
+    }
+
+    /// Bytes of the range part for 1 to 255 ranges.
+    #[expect(clippy::arithmetic_side_effects, reason = "a few ranges, at least one")]
+    const fn ranges_len(ranges: usize) -> usize {
+        4 + (ranges - 1) * 8
+    }
+
+    /// How many ranges there are.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "`decode` read a whole number of ranges, at least one"
+    )]
+    const fn count(&self) -> u8 {
+        (1 + (self.ranges.len() - 4) / 8) as u8
     }
 
     fn decode(r: &mut Reader<'a>) -> Result<Self, Malformed> {
@@ -95,7 +111,7 @@ impl<'a> Ack<'a> {
         if largest >= limits::NUMBER_END {
             return Err(Malformed::new("ack largest"));
         }
-        let ranges = r.bytes(4 + (count - 1) * 8, "ack ranges")?;
+        let ranges = r.bytes(Self::ranges_len(count), "ack ranges")?;
         let ack = Ack { path, delay_us, echo_stamp, arrival_stamp, ce_count, largest, ranges };
         ack.check()?;
         Ok(ack)
@@ -111,7 +127,8 @@ impl<'a> Ack<'a> {
             if gap == 0 || len == 0 {
                 return Err(Malformed::new("ack ranges"));
             }
-            low = low.checked_sub(gap + len).ok_or(Malformed::new("ack ranges"))?;
+            let end = low.checked_sub(gap).ok_or(Malformed::new("ack ranges"))?;
+            low = end.checked_sub(len).ok_or(Malformed::new("ack ranges"))?;
         }
         Ok(())
     }
@@ -134,6 +151,7 @@ pub fn encode_ack_ranges(w: &mut Writer<'_>, ranges: impl Iterator<Item = RangeI
 }
 
 /// What the wire says of each range: its end and how many numbers are below it, then gap and length.
+#[expect(clippy::arithmetic_side_effects, reason = "this end's own ranges, newest first and disjoint")]
 fn told_ranges(
     ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone,
 ) -> impl Iterator<Item = (u64, u32)> + Clone {
@@ -166,15 +184,15 @@ impl Iterator for AckRanges<'_> {
         if self.first {
             self.first = false;
             let len = u64::from(self.reader.u32("").ok()?);
-            let start = self.next_end - len;
+            let start = self.next_end.checked_sub(len)?;
             let range = start..=self.next_end;
             self.next_end = start;
             return Some(range);
         }
         let gap = u64::from(self.reader.u32("").ok()?);
         let len = u64::from(self.reader.u32("").ok()?);
-        let end = self.next_end - gap - 1;
-        let start = end + 1 - len;
+        let above = self.next_end.checked_sub(gap)?;
+        let (start, end) = (above.checked_sub(len)?, above.checked_sub(1)?);
         self.next_end = start;
         Some(start..=end)
     }
@@ -218,13 +236,13 @@ impl WindowWords<'_> {
         self.len() == 0
     }
 
-    /// Word `i`.
+    /// Word `i`; beyond the last nothing is accepted.
     pub fn word(&self, i: usize) -> u64 {
         match self {
             WindowWords::Wire(bytes) => {
-                bytes[i * 8..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
+                bytes.as_chunks().0.get(i).map_or(0, |word| u64::from_le_bytes(*word))
             }
-            WindowWords::Memory(words) => words[i],
+            WindowWords::Memory(words) => words.get(i).copied().unwrap_or(0),
         }
     }
 }
@@ -294,6 +312,7 @@ impl Frame<'_> {
     }
 
     /// Bytes that [`Frame::encode`] will write.
+    #[expect(clippy::arithmetic_side_effects, reason = "the length of what this end says, within a datagram")]
     pub fn encoded_len(&self) -> usize {
         match self {
             Frame::Padding(n) => *n,
@@ -315,7 +334,7 @@ impl Frame<'_> {
             Frame::Ping => w.u8(PING),
             Frame::Ack(ack) => {
                 Self::encode_ack_head(w, ack);
-                w.u8((1 + (ack.ranges.len() - 4) / 8) as u8);
+                w.u8(ack.count());
                 w.u64(ack.largest);
                 w.bytes(ack.ranges);
             }
@@ -349,6 +368,7 @@ impl Frame<'_> {
     }
 
     /// Appends a STREAM frame whose bytes lie in two halves; any other frame as it is.
+    #[expect(clippy::arithmetic_side_effects, reason = "the length of what this end says, within a datagram")]
     pub fn encode_split(&self, second: &[u8], w: &mut Writer<'_>) {
         if let Frame::Stream { offset, bytes } = self {
             w.u8(STREAM);
@@ -417,7 +437,7 @@ impl<'a> Frames<'a> {
                 if rest.iter().any(|b| *b != 0) {
                     return Err(Malformed::new("padding"));
                 }
-                Frame::Padding(1 + rest.len())
+                Frame::Padding(rest.len().saturating_add(1))
             }
             PING => Frame::Ping,
             ACK => Frame::Ack(Ack::decode(r)?),
