@@ -4,7 +4,10 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::bench;
+use crate::coverage;
+use crate::loom;
 use crate::mutants;
+use crate::sanitize;
 use crate::setup;
 use crate::sim;
 use crate::step::{Failure, Outcome, Step, output};
@@ -38,6 +41,22 @@ const JOBS: &[Job] = &[
         name: "deny",
         about: "licences, banned crates and sources, by cargo-deny (installed if missing)",
         run: deny,
+    },
+    Job {
+        name: "loom",
+        about: "the lock-free parts in every order of events; or as `loom NAME...` the models whose names hold a NAME",
+        run: loom::run,
+    },
+    Job {
+        name: "asan",
+        about: "shared memory, pools, frames and what lends them, on the heap under AddressSanitizer",
+        run: sanitize::asan,
+    },
+    Job { name: "valgrind", about: "the same without sockets, under valgrind", run: sanitize::valgrind },
+    Job {
+        name: "coverage",
+        about: "lines of the protocol and of io that no test runs, against the reasons in coverage.toml",
+        run: coverage::run,
     },
     Job { name: "copies", about: "whole files over a long, lossy wire in the lab, five seeds", run: copies },
     Job {

@@ -77,6 +77,11 @@ fn check(root: &Path) -> Outcome<(usize, Vec<Finding>)> {
     Ok((files.count(), findings))
 }
 
+/// The functions of a source: name, line of `fn` from 1, and how many lines they have.
+pub(crate) fn functions_of(text: &str) -> Vec<(String, usize, usize)> {
+    code::functions(&code::blank(text)).into_iter().map(|f| (f.name, f.line, f.lines)).collect()
+}
+
 /// Planted bugs whose patches do not apply any more.
 fn stale_mutants(root: &Path) -> Outcome<Vec<Finding>> {
     let finding = |(file, message)| Finding { file, line: 0, rule: "mutant", message };
