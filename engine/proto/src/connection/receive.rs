@@ -255,7 +255,7 @@ impl<C: Crypto> Connection<C> {
         true
     }
 
-    fn take_window(&mut self, window: &Window<'_>) -> bool {
+    pub(super) fn take_window(&mut self, window: &Window<'_>) -> bool {
         let Connection { outgoing, events, paths, .. } = self;
         let Some(outgoing) = outgoing.iter_mut().find(|o| o.id() == window.transfer) else {
             return self.keep_early(window);

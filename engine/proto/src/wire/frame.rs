@@ -117,6 +117,7 @@ impl<'a> Ack<'a> {
         Ok(ack)
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "two numbers of 32 bits")]
     fn check(&self) -> Result<(), Malformed> {
         let mut r = Reader::new(self.ranges);
         let first = u64::from(r.u32("ack ranges")?);
@@ -127,8 +128,7 @@ impl<'a> Ack<'a> {
             if gap == 0 || len == 0 {
                 return Err(Malformed::new("ack ranges"));
             }
-            let end = low.checked_sub(gap).ok_or(Malformed::new("ack ranges"))?;
-            low = end.checked_sub(len).ok_or(Malformed::new("ack ranges"))?;
+            low = low.checked_sub(gap + len).ok_or(Malformed::new("ack ranges"))?;
         }
         Ok(())
     }
@@ -180,19 +180,23 @@ pub struct AckRanges<'a> {
 impl Iterator for AckRanges<'_> {
     type Item = RangeInclusive<u64>;
 
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "`check` saw that no range goes below 0 and none is empty"
+    )]
     fn next(&mut self) -> Option<RangeInclusive<u64>> {
         if self.first {
             self.first = false;
             let len = u64::from(self.reader.u32("").ok()?);
-            let start = self.next_end.checked_sub(len)?;
+            let start = self.next_end - len;
             let range = start..=self.next_end;
             self.next_end = start;
             return Some(range);
         }
         let gap = u64::from(self.reader.u32("").ok()?);
         let len = u64::from(self.reader.u32("").ok()?);
-        let above = self.next_end.checked_sub(gap)?;
-        let (start, end) = (above.checked_sub(len)?, above.checked_sub(1)?);
+        let end = self.next_end - gap - 1;
+        let start = end + 1 - len;
         self.next_end = start;
         Some(start..=end)
     }
