@@ -108,11 +108,6 @@ impl AckRecorder {
         (smoothed_rtt / 4).clamp(limits::ACK_DELAY_MIN, limits::ACK_DELAY_MAX)
     }
 
-    /// Whether anything was received that an ACK can name.
-    pub const fn has_any(&self) -> bool {
-        self.next > 0
-    }
-
     /// Writes an ACK frame if at least its smallest form fits; the ranges that fit are named, newest first. Returns whether these
     /// are all that the peer does not know; `None` when nothing was written.
     pub fn write(&self, now: Time, path: PathId, w: &mut Writer<'_>) -> Option<bool> {

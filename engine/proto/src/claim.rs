@@ -70,11 +70,6 @@ impl ClaimMap {
         self.filled_units.load(Ordering::Acquire) >= units_of(len)
     }
 
-    /// Bytes that are filled, in whole units.
-    pub fn filled_bytes(&self) -> u32 {
-        self.filled_units.load(Ordering::Acquire) * GRID as u32
-    }
-
     /// Takes all that is free from byte `from` on, a multiple of the grid, so that nobody claims there any more. False while somebody
     /// holds a claim there: ask again once it was filled or released.
     #[expect(clippy::indexing_slicing, reason = "the units end with the map")]

@@ -98,16 +98,6 @@ impl Direction {
     pub const fn number(self) -> u8 {
         self as u8
     }
-
-    /// Whether the opener may send content.
-    pub const fn opener_may_send(self) -> bool {
-        matches!(self, Direction::OpenerSends | Direction::Both)
-    }
-
-    /// Whether the opener may receive content.
-    pub const fn opener_may_receive(self) -> bool {
-        matches!(self, Direction::OpenerReceives | Direction::Both)
-    }
 }
 
 /// The ciphers. One value serves a whole process; keys are values that it makes.

@@ -149,11 +149,6 @@ impl Incoming {
         self.base + self.chunks.len() as u32
     }
 
-    /// Granted chunks that are not accepted.
-    pub fn open_chunks(&self) -> usize {
-        self.chunks.iter().filter(|c| matches!(c, Chunk::Open(_))).count()
-    }
-
     /// Whether the window's span allows one more grant.
     pub fn can_grant(&self) -> bool {
         self.chunks.len() < limits::WINDOW_CHUNKS_MAX as usize
