@@ -156,7 +156,8 @@ pub(crate) fn has_deny() -> bool {
 /// A crate breaks a rule of deny.toml.
 pub(crate) fn run_deny() -> Outcome {
     let rules = ["check", "--config", "deny.toml", "licenses", "bans", "sources"];
-    for manifest in ["Cargo.toml".to_owned(), format!("{}/Cargo.toml", bench::QUIC)] {
+    for folder in ["", bench::QUIC, loom::LOOM] {
+        let manifest = workspace::root().join(folder).join("Cargo.toml").display().to_string();
         let words = ["deny", "--locked", "--manifest-path", &manifest].into_iter().chain(rules);
         Step::cargo("cargo deny", words).run()?;
     }

@@ -4,7 +4,7 @@ use crate::step::{Outcome, Step};
 use crate::workspace;
 
 /// The models, a workspace of their own.
-const LOOM: &str = "tools/loom";
+pub(crate) const LOOM: &str = "tools/loom";
 
 /// `long loom [NAME...]`: all models, or those whose names hold a NAME.
 ///
