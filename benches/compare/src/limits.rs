@@ -18,6 +18,8 @@ pub(crate) const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 pub(crate) const COLD_POLL: Duration = Duration::from_micros(200);
 /// Bytes of the file by which a peer shows that it works.
 pub(crate) const TRY_BYTES: u64 = 64 << 10;
+/// Memory kept for content, bytes: a copy of the largest file, its limit's two files, and what the tools take.
+pub(crate) const KEPT_BYTES_MAX: u64 = 10 << 30;
 /// Bytes written and compared at a time.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
 /// Rounds that a case has whatever its budget says.

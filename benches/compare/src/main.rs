@@ -125,8 +125,9 @@ fn run(args: &Args) -> Outcome {
     if !args.no_install {
         packages::install(&chosen)?;
     }
-    let scratch = Scratch::mount()?;
+    let mut scratch = Scratch::mount()?;
     clean_up_at_signals(scratch.dir().to_path_buf())?;
+    scratch.keep_memory()?;
     let setting = Setting {
         dir: scratch.dir(),
         peers: chosen,

@@ -17,7 +17,7 @@ const END: &str = "<!-- compare: end -->";
 const METHOD: &str = "Two hosts in network namespaces of one machine, joined by a wire of the lab, each pinned to one core; content on a tmpfs, \
      noise that does not compress. Every tool copies once a round, and each round begins with another tool; its serving side is started freshly \
      before the clock starts. The clock runs from the start of the client's process until the copy has ended (of a tool whose receiver ends on its own: \
-     until that has). A small copy, uncounted, comes first. Content is compared after every copy; a copy that differs does not count. CPU seconds are those of \
+     until that has). A small copy, uncounted, comes first. Memory is kept in pieces too small to be given back to the machine's host, which whoever touches it next would wait for. Content is compared after every copy; a copy that differs does not count. CPU seconds are those of \
      the processes on each side, as the kernel accounts them; RSS is the largest process of each side. Peers have the options shown, TCP buffers may grow to 64 MiB. \
      quinn and s2n-quic are moved by small programs of ours (`benches/compare/quic`): one stream from one buffer that stays in the cache, windows of 8 MiB, packets of the wire's MTU, \
      segmentation offload, AES-128-GCM.\n";

@@ -4,8 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::sysinfo::sysinfo;
+use xfer_lab::memory::KeptMemory;
 
 use crate::failure::{Doing, Outcome};
+use crate::limits::KEPT_BYTES_MAX;
 
 /// Where they are made; each is called `PREFIX` and the process's number.
 const PLACE: &str = "/run";
@@ -13,6 +16,7 @@ const PREFIX: &str = "xfer-compare-";
 
 /// A mounted tmpfs. Unmounted when dropped, also by the next comparison where this one was killed.
 pub(crate) struct Scratch {
+    kept: Option<KeptMemory>,
     dir: PathBuf,
 }
 
@@ -22,12 +26,20 @@ impl Scratch {
         clear_orphans()?;
         let dir = Path::new(PLACE).join(format!("{PREFIX}{}", std::process::id()));
         fs::create_dir(&dir).doing(format_args!("make {}", dir.display()))?;
-        let scratch = Scratch { dir };
+        let scratch = Scratch { kept: None, dir };
         // Everyone may read it, because some peers serve as another user.
         let options = Some("mode=0755,size=90%");
         mount(Some("xfer-compare"), &scratch.dir, Some("tmpfs"), MsFlags::MS_NODEV, options)
             .doing(format_args!("mount a tmpfs at {}", scratch.dir.display()))?;
         Ok(scratch)
+    }
+
+    /// Keeps memory for what comes, so that no tool waits until the host of a virtual machine gives it.
+    pub(crate) fn keep_memory(&mut self) -> Outcome {
+        let half = sysinfo().doing("ask for the size of memory")?.ram_total() / 2;
+        let bytes = half.min(KEPT_BYTES_MAX);
+        self.kept = Some(KeptMemory::touch(&self.dir, bytes).doing("keep memory for what comes")?);
+        Ok(())
     }
 
     /// Its root.
@@ -38,6 +50,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        self.kept = None;
         if let Err(failure) = clear(&self.dir) {
             eprintln!("compare: {failure}");
         }

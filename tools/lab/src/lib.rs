@@ -18,6 +18,7 @@ mod host;
 mod lab;
 mod launch;
 pub mod limits;
+pub mod memory;
 mod names;
 mod settle;
 mod state;

@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
 use serde_json::Value;
+use xfer_lab::memory::KeptMemory;
 use xfer_lab::{Config, Lab};
 
 use crate::flight::Flight;
@@ -14,6 +15,9 @@ use crate::noise::write_noise;
 
 /// Figures of one test are spoilt by another beside it.
 static ALONE: Mutex<()> = Mutex::new(());
+
+/// Memory that is kept beyond a copy's own: buffers, and what the system takes.
+const SPARE_BYTES: u64 = 256 << 20;
 
 /// A directory on /dev/shm that goes with its value.
 struct Shared(PathBuf);
@@ -39,6 +43,8 @@ pub(crate) struct Stage {
     /// Bytes of the file.
     pub(crate) size: u64,
     pub(crate) lab: Lab,
+    // Copies fill memory that was in use just before.
+    _kept: KeptMemory,
     shared: Shared,
     _alone: MutexGuard<'static, ()>,
 }
@@ -66,6 +72,7 @@ impl Stage {
         let root = shared.0.join("root");
         fs::create_dir(&root).unwrap();
         write_noise(&root.join("data"), size);
+        let kept = KeptMemory::touch(&shared.0, size + SPARE_BYTES).unwrap();
         let b = lab.host("b");
         let listen = (1..=wires).flat_map(|wire| ["--listen".into(), format!("{}:7700", b.ipv4(wire))]);
         let mut node = b
@@ -83,7 +90,7 @@ impl Stage {
         BufReader::new(node.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let ready: Value = serde_json::from_str(&first).expect("the node tells its link");
         let link = ready["link"].as_str().unwrap().to_owned();
-        Stage { node, link, size, lab, shared, _alone: alone }
+        Stage { node, link, size, lab, _kept: kept, shared, _alone: alone }
     }
 
     /// Starts a copy of the file from host b to host a, as a user would.
