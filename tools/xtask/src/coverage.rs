@@ -114,6 +114,7 @@ fn judge(lines: &Lines, reasons: &Reasons) -> Outcome {
     println!();
     let findings = reasons.check(&functions);
     findings.iter().for_each(|finding| println!("{finding}"));
+    reasons.unused(&functions).for_each(|at| println!("{at}: all its lines ran; has it still a reason?"));
     match wrong + findings.len() {
         0 => Ok(()),
         _ => Err(Failure::new(format!("coverage: {wrong} shares too low, {} findings", findings.len()))),
