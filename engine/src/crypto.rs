@@ -1,5 +1,17 @@
 //! The protocol's ciphers on aws-lc-rs: sealing is the copy into the frame, opening the copy into the chunk.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 use aws_lc_rs::aead::{AES_128_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use std::fmt;
 use xfer_proto::crypto::{Crypto, Suite, nonce};
@@ -24,6 +36,7 @@ impl fmt::Debug for AwsKey {
 impl Crypto for AwsCrypto {
     type Key = AwsKey;
 
+    #[expect(clippy::expect_used, reason = "the suite fixes the key's length")]
     fn key(&self, suite: Suite, key: &[u8], iv: [u8; 12]) -> AwsKey {
         let algorithm = match suite {
             Suite::Aes128Gcm | Suite::Plain => &AES_128_GCM,
@@ -33,6 +46,10 @@ impl Crypto for AwsCrypto {
         AwsKey { key: LessSafeKey::new(key), iv }
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "the caller's frame fits the packet, far below the cipher's limit"
+    )]
     fn seal(&self, key: &AwsKey, number: u64, aad: &[u8], plain: &[u8], out: &mut [u8]) {
         assert_eq!(out.len(), plain.len() + TAG_LEN, "length of a sealed packet");
         let nonce = Nonce::assume_unique_for_key(nonce(key.iv, number));

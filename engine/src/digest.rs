@@ -3,6 +3,18 @@
 //! In: plain bytes of chunks, in any order. Out: chaining values and roots as PROTOCOL.md#chunk-entries has them, an object's root
 //! merged from its chunks (BLAKE3 section 2.4; what `b3sum` prints), the digest of a tree (PRODUCT.md, "Copying, exactly").
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 use crate::limits;
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use std::collections::BTreeMap;
@@ -28,6 +40,7 @@ pub fn chunk_value(bytes: &[u8], object_offset: u64) -> Digest {
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Feeds `len` zeros to a hasher without reading memory that holds them.
+#[expect(clippy::indexing_slicing, reason = "a part is no longer than the zeros")]
 pub fn update_zeros(hasher: &mut blake3::Hasher, mut len: u64) {
     while len > 0 {
         let part = len.min(ZEROS.len() as u64);
@@ -79,6 +92,7 @@ impl Tree {
     }
 
     /// Adds the next chunk's chaining value. All chunks but the last have the same size, a power of two of 1 KiB at least.
+    #[expect(clippy::expect_used, reason = "a subtree lies on the stack for each bit of its count")]
     pub fn push(&mut self, value: Digest) {
         let Some(mut subtree) = self.last.replace(value) else { return };
         let mut below = self.merged;

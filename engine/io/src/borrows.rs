@@ -6,9 +6,9 @@
 //! written.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limits::{BORROW_BYTES_MAX, BORROW_SLOTS, REGION_BYTES_MAX};
+use crate::sync::{AtomicU64, Ordering, in_one_order};
 
 const WRITER_BIT: u64 = 1 << 63;
 const LEN_SHIFT: u32 = 36;
@@ -45,6 +45,7 @@ impl Borrows {
         if took.is_err() {
             return false;
         }
+        in_one_order();
         for (index, other) in self.slots.iter().enumerate() {
             let other = other.load(Ordering::SeqCst);
             // Most slots are empty: that is looked at first.

@@ -16,10 +16,16 @@ pub mod file;
 pub mod hold;
 pub mod limits;
 pub mod memory;
+#[cfg(not(heap_memory))]
+mod pages;
+#[cfg(heap_memory)]
+#[path = "pages_heap.rs"]
+mod pages;
 pub mod pool;
 pub mod queue;
 pub mod registered;
 pub mod route;
+mod sync;
 pub mod thread;
 pub mod udp;
 pub mod wake;

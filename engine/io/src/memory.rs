@@ -11,8 +11,9 @@ use std::{io, slice};
 
 use crate::borrows::Borrows;
 pub use crate::borrows::Slot;
-use crate::error::{IoError, check};
+use crate::error::IoError;
 use crate::limits::REGION_BYTES_MAX;
+use crate::pages;
 
 /// How a region is backed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,23 +54,15 @@ impl Mapping {
         if len == 0 || len > REGION_BYTES_MAX {
             return Err(fail("map")(io::Error::from_raw_os_error(libc::EINVAL)));
         }
-        let (protection, flags) = (
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-        );
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no existing memory.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
-        if start == libc::MAP_FAILED {
-            return Err(fail("map")(io::Error::last_os_error()));
-        }
-        let start = NonNull::new(start.cast()).ok_or_else(|| fail("map")(io::Error::other("null")))?;
+        let start = pages::take(len).map_err(fail("map"))?;
         let mapping = Mapping(Extent { start, len });
         if backing.huge {
-            mapping.advise(0..len, libc::MADV_HUGEPAGE).map_err(fail("ask hugepages for"))?;
+            // SAFETY: the range is exactly this mapping.
+            unsafe { pages::ask_huge(start, len) }.map_err(fail("ask hugepages for"))?;
         }
         if backing.locked {
-            // SAFETY: the range is exactly this mapping; locking changes no content.
-            check(unsafe { libc::mlock(start.as_ptr().cast(), len) }).map_err(fail("lock"))?;
+            // SAFETY: the range is exactly this mapping.
+            unsafe { pages::lock(start, len) }.map_err(fail("lock"))?;
         }
         Ok(mapping)
     }
@@ -84,26 +77,38 @@ impl Mapping {
 
     /// Gives the pages of a range back to the system; it reads as zeroes afterwards. The caller has it for itself.
     pub(crate) fn discard(&self, range: Range<usize>) -> io::Result<()> {
-        self.advise(range, libc::MADV_DONTNEED)
+        let (start, len) = self.part(&range);
+        // SAFETY: the range lies inside this mapping, and the caller has it for itself.
+        unsafe { pages::discard(start, len) }
     }
 
-    fn advise(&self, range: Range<usize>, advice: libc::c_int) -> io::Result<()> {
+    /// Nobody holds the range any more.
+    pub(crate) fn rest(&self, range: Range<usize>) {
+        self.part(&range);
+        pages::rest(self.0.start, range);
+    }
+
+    /// The range has a holder again.
+    pub(crate) fn lend(&self, range: Range<usize>) {
+        self.part(&range);
+        pages::lend(self.0.start, range);
+    }
+
+    fn part(&self, range: &Range<usize>) -> (NonNull<u8>, usize) {
         assert!(
             range.start <= range.end && range.end <= self.0.len,
             "range {range:?} of {} bytes",
             self.0.len
         );
-        let (start, len) = (self.0.at(range.start).as_ptr().cast(), range.end - range.start);
-        // SAFETY: the range lies inside this mapping. Only `discard` changes content, and its caller has the range for itself.
-        check(unsafe { libc::madvise(start, len, advice) }).map(drop)
+        (self.0.at(range.start), range.end - range.start)
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: exactly what mmap returned, and no borrow is left: each borrows the owner of this mapping.
-        let returned = unsafe { libc::munmap(self.0.start.as_ptr().cast(), self.0.len) };
-        assert!(returned == 0, "munmap of a mapping of our own failed");
+        // SAFETY: exactly what was taken, and no borrow is left: each borrows the owner of this mapping.
+        let returned = unsafe { pages::give_back(self.0.start, self.0.len) };
+        assert!(returned.is_ok(), "a mapping of our own is not given back: {returned:?}");
     }
 }
 
@@ -115,6 +120,16 @@ impl OwnBytes {
     /// Maps `len` zeroed bytes, backed by pages only as they are touched.
     pub(crate) fn new(len: usize) -> Result<Self, IoError> {
         Mapping::new(len, Backing::default()).map(OwnBytes)
+    }
+
+    /// Nobody reaches the range until it is lent again.
+    pub(crate) fn rest(&self, range: Range<usize>) {
+        self.0.rest(range);
+    }
+
+    /// The range has a holder again.
+    pub(crate) fn lend(&self, range: Range<usize>) {
+        self.0.lend(range);
     }
 }
 

@@ -5,12 +5,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 use crate::borrows::Borrows;
 use crate::error::IoError;
 use crate::limits::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, POOL_CHUNKS_MAX};
 use crate::memory::{Backing, Mapping, RangeMut, RangeRef, Region, Slot};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 const NONE: u32 = u32::MAX;
 
@@ -33,6 +33,12 @@ struct Inner {
 }
 
 impl Inner {
+    /// Where a buffer lies.
+    fn bytes(&self, index: u32) -> Range<usize> {
+        let start = index as usize * self.chunk_bytes;
+        start..start + self.chunk_bytes
+    }
+
     fn pop(&self) -> Option<u32> {
         let mut top = self.top.load(Ordering::Acquire);
         loop {
@@ -42,6 +48,7 @@ impl Inner {
             match self.top.compare_exchange_weak(top, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
                     self.free.fetch_sub(1, Ordering::Relaxed);
+                    self.mapping.lend(self.bytes(index));
                     return Some(index);
                 }
                 Err(now) => top = now,
@@ -50,6 +57,7 @@ impl Inner {
     }
 
     fn push(&self, index: u32) {
+        self.mapping.rest(self.bytes(index));
         self.free.fetch_add(1, Ordering::Relaxed);
         let mut top = self.top.load(Ordering::Acquire);
         loop {
@@ -127,8 +135,7 @@ impl ChunkPool {
         let mut result = Ok(());
         let mut emptied = 0;
         for index in idle.iter().skip(keep) {
-            let start = *index as usize * self.inner.chunk_bytes;
-            result = self.inner.mapping.discard(start..start + self.inner.chunk_bytes);
+            result = self.inner.mapping.discard(self.inner.bytes(*index));
             if result.is_err() {
                 break;
             }

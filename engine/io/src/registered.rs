@@ -8,12 +8,12 @@ use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::borrows::{Borrows, Slot};
 use crate::error::IoError;
 use crate::limits::REGION_BYTES_MAX;
 use crate::memory::{Extent, RangeMut, RangeRef, Region};
+use crate::sync::{AtomicBool, Ordering, in_one_order, yield_now};
 
 /// A vector without its owner.
 struct Parts {
@@ -108,8 +108,9 @@ impl Registered {
         self.shared.revoked.store(true, Ordering::SeqCst);
         // A borrower enters the table and then looks at `revoked`, here it is the other way round, all in one order: of a borrower and
         // this at least one sees the other.
+        in_one_order();
         while !self.shared.borrows.is_empty() {
-            std::thread::yield_now();
+            yield_now();
         }
         self.shared.take()
     }

@@ -5,11 +5,11 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::monotonic_ns;
 use crate::error::{IoError, check, check_size};
 use crate::limits::{POLL_EVENTS, POLL_TOKENS_MAX};
+use crate::sync::{AtomicBool, Ordering};
 
 /// Token of the poller's own waker.
 const WAKE_TOKEN: u64 = POLL_TOKENS_MAX + 1;

@@ -68,6 +68,7 @@ impl AckRecorder {
     }
 
     /// Records an accepted packet.
+    #[expect(clippy::indexing_slicing, reason = "`place` names a word of the ring")]
     pub fn accept(&mut self, now: Time, number: u64, stamp: u32, eliciting: bool, ask: bool, ce: bool) {
         if number >= self.next {
             let skipped = number - self.next;
@@ -105,11 +106,6 @@ impl AckRecorder {
     /// The longest that an ACK waits for more packets.
     pub fn delay_max(smoothed_rtt: Duration) -> Duration {
         (smoothed_rtt / 4).clamp(limits::ACK_DELAY_MIN, limits::ACK_DELAY_MAX)
-    }
-
-    /// Whether anything was received that an ACK can name.
-    pub const fn has_any(&self) -> bool {
-        self.next > 0
     }
 
     /// Writes an ACK frame if at least its smallest form fits; the ranges that fit are named, newest first. Returns whether these
@@ -158,6 +154,7 @@ impl AckRecorder {
     }
 
     /// The highest number in `from..end` whose bit is `value`.
+    #[expect(clippy::indexing_slicing, reason = "`place` names a word of the ring")]
     fn last_in(&self, from: u64, mut end: u64, value: bool) -> Option<u64> {
         while end > from {
             let top = (end - 1) % 64;
@@ -174,6 +171,7 @@ impl AckRecorder {
         None
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`place` names a word of the ring")]
     fn bit(&self, number: u64) -> bool {
         let (word, mask) = Self::place(number);
         self.seen[word] & mask != 0
@@ -184,6 +182,7 @@ impl AckRecorder {
     }
 
     /// Clears the bits of numbers `from..=to`, which enter the ring now.
+    #[expect(clippy::indexing_slicing, reason = "`place` names a word of the ring")]
     fn clear(&mut self, from: u64, to: u64) {
         if to - from >= limits::NUMBERS_REMEMBERED {
             self.seen.fill(0);

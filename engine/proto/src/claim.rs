@@ -4,9 +4,9 @@
 //! Two bits a unit: free, claimed, filled (claimed stays set). Claims are taken word by word and given back when one word refuses.
 
 use crate::limits::GRID;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Answer to a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +55,9 @@ impl ClaimMap {
     /// All free again. The caller makes sure that nobody holds a claim.
     pub fn reset(&mut self) {
         for word in self.claimed.iter_mut().chain(&mut self.filled) {
-            *word.get_mut() = 0;
+            *word = AtomicU64::new(0);
         }
-        *self.filled_units.get_mut() = 0;
+        self.filled_units = AtomicU32::new(0);
     }
 
     /// The map as its only user sees it, or one of several.
@@ -70,13 +70,9 @@ impl ClaimMap {
         self.filled_units.load(Ordering::Acquire) >= units_of(len)
     }
 
-    /// Bytes that are filled, in whole units.
-    pub fn filled_bytes(&self) -> u32 {
-        self.filled_units.load(Ordering::Acquire) * GRID as u32
-    }
-
     /// Takes all that is free from byte `from` on, a multiple of the grid, so that nobody claims there any more. False while somebody
     /// holds a claim there: ask again once it was filled or released.
+    #[expect(clippy::indexing_slicing, reason = "the units end with the map")]
     pub fn close(&self, from: u32) -> bool {
         let mut quiet = true;
         for (word, mask) in words(from / GRID as u32..self.claimed.len() as u32 * WORD) {
@@ -86,6 +82,7 @@ impl ClaimMap {
         quiet
     }
 
+    #[expect(clippy::indexing_slicing, reason = "whoever claims has checked that the bytes are the chunk's")]
     fn is_filled(&self, units: Range<u32>) -> bool {
         words(units).all(|(word, mask)| self.filled[word].load(Ordering::Acquire) & mask == mask)
     }
@@ -136,6 +133,7 @@ pub struct Claimant<'a> {
 
 impl Claimant<'_> {
     /// Claims the units of `bytes`, which starts on the grid. Its end may be off the grid only at the end of the chunk's data.
+    #[expect(clippy::indexing_slicing, reason = "whoever claims has checked that the bytes are the chunk's")]
     pub fn claim(&self, bytes: Range<u32>) -> Claim {
         let units = unit_range(bytes);
         let mut taken_until = units.start;
@@ -153,6 +151,7 @@ impl Claimant<'_> {
 
     /// Claims each free run within `bytes` and calls `take` with it, in bytes from the chunk's start; `take` copies it. Returns whether
     /// every unit of `bytes` is filled afterwards: false when a foreign claim is still open on some.
+    #[expect(clippy::indexing_slicing, reason = "whoever claims has checked that the bytes are the chunk's")]
     pub fn fill_gaps(&self, bytes: Range<u32>, mut take: impl FnMut(Range<u32>)) -> bool {
         let units = unit_range(bytes.clone());
         let mut run: Option<Range<u32>> = None;
@@ -177,6 +176,7 @@ impl Claimant<'_> {
     }
 
     /// Marks claimed bytes as filled.
+    #[expect(clippy::indexing_slicing, reason = "only what was claimed is filled")]
     pub fn fill(&self, bytes: Range<u32>) {
         let units = unit_range(bytes);
         let count = units.end - units.start;
@@ -191,6 +191,7 @@ impl Claimant<'_> {
         self.unclaim(unit_range(bytes));
     }
 
+    #[expect(clippy::indexing_slicing, reason = "only what was claimed is given back")]
     fn unclaim(&self, units: Range<u32>) {
         for (word, mask) in words(units) {
             self.users.clear(&self.map.claimed[word], mask);

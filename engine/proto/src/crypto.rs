@@ -98,16 +98,6 @@ impl Direction {
     pub const fn number(self) -> u8 {
         self as u8
     }
-
-    /// Whether the opener may send content.
-    pub const fn opener_may_send(self) -> bool {
-        matches!(self, Direction::OpenerSends | Direction::Both)
-    }
-
-    /// Whether the opener may receive content.
-    pub const fn opener_may_receive(self) -> bool {
-        matches!(self, Direction::OpenerReceives | Direction::Both)
-    }
 }
 
 /// The ciphers. One value serves a whole process; keys are values that it makes.
@@ -151,6 +141,7 @@ pub(crate) const fn next_epoch(number: u64) -> u64 {
 }
 
 /// The key of one direction (its secret), path and epoch (PROTOCOL.md#keys).
+#[expect(clippy::indexing_slicing, clippy::expect_used, reason = "all lengths are constants")]
 pub fn packet_key<C: Crypto>(
     crypto: &C,
     secret: &[u8; 32],
@@ -170,6 +161,7 @@ pub fn packet_key<C: Crypto>(
 }
 
 /// Eight bytes that nobody foresees who does not know `seed`; another eight for each `n`.
+#[expect(clippy::expect_used, reason = "all lengths are constants")]
 pub(crate) fn draw(seed: &[u8; 32], n: u64) -> u64 {
     let hkdf = Hkdf::<Sha256>::from_prk(seed).expect("a seed has the length of a SHA-256");
     let mut okm = [0; 8];

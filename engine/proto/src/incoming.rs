@@ -149,11 +149,6 @@ impl Incoming {
         self.base + self.chunks.len() as u32
     }
 
-    /// Granted chunks that are not accepted.
-    pub fn open_chunks(&self) -> usize {
-        self.chunks.iter().filter(|c| matches!(c, Chunk::Open(_))).count()
-    }
-
     /// Whether the window's span allows one more grant.
     pub fn can_grant(&self) -> bool {
         self.chunks.len() < limits::WINDOW_CHUNKS_MAX as usize
@@ -235,6 +230,7 @@ impl Incoming {
         if self.news.is_some() { Users::Several } else { Users::One }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "a bit for each chunk of the window")]
     fn note_news(&mut self, chunk: u32) {
         if let Some(news) = &mut self.news {
             let bit = chunk % limits::WINDOW_CHUNKS_MAX;
@@ -244,6 +240,7 @@ impl Incoming {
 
     /// A chunk whose slot changed since shards were told of it: its grant, or `None` when neither it nor the one before it in its place,
     /// modulo the window, takes content from shards.
+    #[expect(clippy::indexing_slicing, reason = "`position` found the word")]
     pub fn next_news(&mut self) -> Option<(u32, Option<Grant>)> {
         let news = self.news.as_mut()?;
         let word = news.iter().position(|word| *word != 0)?;
@@ -339,6 +336,7 @@ impl Incoming {
     }
 
     /// The window as it is now; it counts as told. `words` is where its bits are put.
+    #[expect(clippy::indexing_slicing, reason = "the window holds at most as many chunks as there are bits")]
     pub fn window<'a>(&mut self, words: &'a mut [u64; limits::WINDOW_WORDS_MAX]) -> Window<'a> {
         self.dirty = false;
         words.fill(0);

@@ -5,6 +5,18 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+// No peer makes an end panic: what may is refused by name, and each exception says why it cannot.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 extern crate alloc;
 
@@ -27,5 +39,6 @@ pub mod sent;
 pub mod shard;
 pub mod space;
 pub mod stream;
+mod sync;
 pub mod time;
 pub mod wire;

@@ -229,6 +229,7 @@ impl Outgoing {
         news
     }
 
+    #[expect(clippy::indexing_slicing, reason = "chunks beyond the window were passed over")]
     fn accept(&mut self, chunk: u32, accepted: &mut impl FnMut(u32)) -> bool {
         if chunk >= self.limit || self.is_accepted(chunk) || chunk - self.base >= limits::WINDOW_CHUNKS_MAX {
             return false;
@@ -239,6 +240,7 @@ impl Outgoing {
         true
     }
 
+    #[expect(clippy::indexing_slicing, reason = "all bits are below the window's number")]
     fn advance(&mut self, base: u32, accepted: &mut impl FnMut(u32)) {
         self.settle(|live| live < base, accepted);
         let shift = base - self.base;

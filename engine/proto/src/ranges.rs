@@ -24,6 +24,7 @@ impl RangeSet {
     }
 
     /// Adds `range`, merging what it touches. Refuses (false) when that would leave more than `max` ranges.
+    #[expect(clippy::indexing_slicing, reason = "`first` is below `end`, which is at most the length")]
     pub fn insert(&mut self, range: Range<u64>, max: usize) -> bool {
         if range.is_empty() {
             return true;
@@ -44,6 +45,10 @@ impl RangeSet {
     }
 
     /// Adds `range`; when that would leave more than `max` ranges, also adds the gap to its nearest neighbour.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "there are ranges, else `insert` had taken it; `after` is a place among them where there is a gap after it"
+    )]
     pub fn insert_widening(&mut self, range: Range<u64>, max: usize) {
         if self.insert(range.clone(), max) {
             return;
@@ -80,6 +85,7 @@ impl RangeSet {
     }
 
     /// Removes `range`; a range that it splits may leave one more range than before.
+    #[expect(clippy::indexing_slicing, reason = "`first` is below `end`, which is at most the length")]
     pub fn remove(&mut self, range: Range<u64>) {
         let first = self.ranges.partition_point(|r| r.end <= range.start);
         let end = self.ranges.partition_point(|r| r.start < range.end);

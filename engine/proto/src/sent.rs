@@ -229,6 +229,7 @@ impl SentLog {
     ///
     /// # Errors
     /// [`AckUnsent`], with nothing changed.
+    #[expect(clippy::indexing_slicing, reason = "`at` counts down from a place among the trains")]
     pub fn acknowledge(
         &mut self,
         ack: &Ack<'_>,
@@ -273,6 +274,7 @@ impl SentLog {
         false
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`acknowledge` names a train that is there")]
     fn acknowledge_train(
         &mut self,
         at: usize,
@@ -375,6 +377,7 @@ impl SentLog {
 
     /// Passes over what is settled at the front, and forgets it; but what was lost is kept for a while so that a late ACK is known as
     /// spurious.
+    #[expect(clippy::indexing_slicing, reason = "there are as many trains as settled ones at least")]
     fn drop_settled(&mut self) {
         while self.trains.get(self.settled).is_some_and(|train| train.pending() == 0) {
             self.settled += 1;

@@ -4,8 +4,8 @@
 
 use crate::claim::Users;
 use crate::connection::{
-    ChunkBytes, ChunkMemory, Dropped, Opener, Place, Received, SendPlan, Transmit, check_size, on_grid,
-    place_of,
+    ChunkBytes, ChunkMemory, Dropped, Opener, Place, Received, Scratch, SendPlan, Transmit, check_size,
+    on_grid, place_of,
 };
 use crate::crypto::{Crypto, OpenRing, SealRing, Suite};
 use crate::incoming::Grant;
@@ -96,7 +96,7 @@ pub struct Shard<C: Crypto> {
     paths: Vec<ShardPath<C>>,
     /// Granted chunks, by number modulo the window.
     grants: Vec<Option<Grant>>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
 }
 
 impl<C: Crypto> Shard<C> {
@@ -104,7 +104,7 @@ impl<C: Crypto> Shard<C> {
     pub fn new(crypto: C, suite: Suite, transfer: TransferId, chunk_log2: u8) -> Self {
         let mut grants = Vec::new();
         grants.resize_with(limits::WINDOW_CHUNKS_MAX as usize, || None);
-        let (paths, scratch) = (Vec::new(), alloc::vec![0; limits::DATAGRAM_MAX]);
+        let (paths, scratch) = (Vec::new(), Scratch::new());
         Shard { crypto, suite, transfer, chunk_log2, paths, grants, scratch }
     }
 
@@ -119,6 +119,7 @@ impl<C: Crypto> Shard<C> {
     }
 
     /// Takes note of a chunk's grant, or that it has none any more.
+    #[expect(clippy::indexing_slicing, reason = "a place for each chunk of the window")]
     pub fn set_grant(&mut self, chunk: u32, grant: Option<Grant>) {
         self.grants[(chunk % limits::WINDOW_CHUNKS_MAX) as usize] = grant;
     }
@@ -127,6 +128,7 @@ impl<C: Crypto> Shard<C> {
     ///
     /// # Errors
     /// [`Dropped`], for counters: it cannot be of the connection.
+    #[expect(clippy::indexing_slicing, reason = "a place for each chunk of the window")]
     pub fn receive(
         &mut self,
         arrival: &Received<'_>,
@@ -148,7 +150,7 @@ impl<C: Crypto> Shard<C> {
             return Ok(Taken::Home);
         }
         let place = Place { claims: grant.claims.by(Users::Several), transfer: *transfer, chunk, range };
-        let scratch = &mut scratch[..usize::from(header.length)];
+        let scratch = scratch.of(header);
         let (sealed, number) = (suite.seals_data(), header.number);
         let opener = Opener { crypto, keys: &path.open, sealed, number, datagram };
         let mut failed_opens = 0;

@@ -58,6 +58,10 @@ impl SendStream {
     }
 
     /// The next piece, at most `max` bytes, written by `write(offset, first half, second half)`; it counts as sent.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a piece lies in what is not acknowledged, and each half is cut at its end"
+    )]
     pub fn take(&mut self, max: usize, write: impl FnOnce(u64, &[u8], &[u8])) -> Option<(u64, u16)> {
         let max = max.min(usize::from(u16::MAX)) as u64;
         if max == 0 {
@@ -171,6 +175,10 @@ impl RecvStream {
     ///
     /// # Errors
     /// [`StreamError::Flow`] beyond the credit, or when bytes that came before come otherwise.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a piece that ends behind the base has its bytes from there on"
+    )]
     pub fn receive(&mut self, offset: u64, bytes: &[u8]) -> Result<bool, StreamError> {
         let end = offset.saturating_add(bytes.len() as u64);
         if end > self.told {
@@ -197,6 +205,7 @@ impl RecvStream {
     }
 
     /// Whether bytes from `from` on, which is not below the base, are not those that came before.
+    #[expect(clippy::indexing_slicing, reason = "both slices are the overlap of a held range and the piece")]
     fn differs(&self, from: u64, bytes: &[u8]) -> bool {
         let end = from + bytes.len() as u64;
         self.have.iter().any(|held| {
@@ -211,6 +220,10 @@ impl RecvStream {
     ///
     /// # Errors
     /// [`StreamError::Malformed`].
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "what is held ends within the bytes, and the head saw the whole message"
+    )]
     pub fn next_message(&mut self) -> Result<Option<Message>, StreamError> {
         let ready = self.have.first().filter(|r| r.start == self.base).map_or(0, |r| r.end - self.base);
         let ready = &self.bytes[..ready as usize];

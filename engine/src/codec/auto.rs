@@ -62,6 +62,7 @@ impl Auto {
 
     /// The codec to try on the next chunk. `rate` is what the connection sends now, in bytes a second; 0: not known, which counts as
     /// fast once the probe is over.
+    #[expect(clippy::indexing_slicing, reason = "a remainder is below the length")]
     pub fn choose(&mut self, rate: u64) -> Option<Codec> {
         if self.chunks == AUTO_PERIOD_CHUNKS {
             *self = Auto::default();
@@ -76,6 +77,7 @@ impl Auto {
     }
 
     /// Tells what the codec that was chosen did.
+    #[expect(clippy::indexing_slicing, reason = "there is a cost for each codec")]
     pub fn record(&mut self, sample: Sample) {
         let Some(i) = CODECS.iter().position(|c| *c == sample.codec) else { return };
         let saved = sample.plain.saturating_sub(sample.stored);

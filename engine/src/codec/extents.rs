@@ -24,6 +24,7 @@ impl Extent {
 
 /// Appends the stored bytes of a chunk whose data lies in `extents` (ascending, disjoint, within `plain`) to `out`, which is
 /// empty: nothing when all is a hole. False, with `out` empty, when they would not be fewer than `plain` or the extents are too many.
+#[expect(clippy::indexing_slicing, reason = "the caller's extents lie within the chunk")]
 pub fn encode_extents(plain: &[u8], extents: &[Extent], out: &mut Vec<u8>) -> bool {
     debug_assert!(out.is_empty());
     if extents.is_empty() {
@@ -96,6 +97,7 @@ impl<'a> Extents<'a> {
     }
 
     /// Writes the plain bytes: data where there is, zeros elsewhere.
+    #[expect(clippy::indexing_slicing, reason = "`parse` saw the extents ascend within the chunk")]
     pub(super) fn fill(&self, plain: &mut [u8]) {
         let mut end = 0;
         for (extent, bytes) in self.iter() {

@@ -3,6 +3,18 @@
 //! In: plain or stored bytes. Out: the other. Decoding takes hostile bytes: it writes into the caller's slice, allocates nothing that
 //! they could make grow, and refuses whatever is not exactly the plain length. Digests are `digest`'s business.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 mod auto;
 mod extents;
 
@@ -101,6 +113,7 @@ impl Compressor {
     }
 
     /// Stored bytes of `plain` under `codec` ([`Codec::Lz4`] or [`Codec::Zstd`]); `None` when they would not be shorter.
+    #[expect(clippy::indexing_slicing, reason = "a codec writes no further than the scratch")]
     pub fn compress(&mut self, codec: Codec, plain: &[u8]) -> Option<&[u8]> {
         let len = match codec {
             Codec::Lz4 => self.lz4(plain)?,
@@ -115,6 +128,7 @@ impl Compressor {
         compress_into_with_table(plain, &mut self.scratch, &mut self.table).ok()
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`reserve` made room for more than the chunk")]
     fn zstd(&mut self, plain: &[u8]) -> Option<usize> {
         self.reserve(zstd_safe::compress_bound(plain.len()));
         if self.zstd.is_none() {

@@ -74,6 +74,7 @@ struct Open {
 }
 
 /// Directory part and last component of a place.
+#[expect(clippy::indexing_slicing, reason = "`slash` is a place in it")]
 pub(super) fn split_place(place: &[u8]) -> (&[u8], &[u8]) {
     match place.iter().rposition(|b| *b == b'/') {
         Some(slash) => (&place[..slash], &place[slash + 1..]),
@@ -110,6 +111,7 @@ impl Directories {
         Ok(directory)
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`end` is a place in it, or its end")]
     fn make_all(&self, path: &[u8]) -> Result<(), FileError> {
         let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
         for end in slashes.chain([path.len()]) {

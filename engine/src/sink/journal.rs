@@ -67,6 +67,7 @@ impl Subject {
     }
 
     /// The subject that a journal's head names.
+    #[expect(clippy::indexing_slicing, reason = "the places are constants within the head")]
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let head = bytes.first_chunk::<HEAD_LEN>()?;
         let word = |at: usize| head[at..at + 8].try_into().map(u64::from_le_bytes).ok();
@@ -100,6 +101,7 @@ impl Subject {
 }
 
 /// Records of chunks and holder, to be appended at `at`, the journal's good length.
+#[expect(clippy::indexing_slicing, reason = "the length was cut at a character")]
 pub(super) fn records(subject: &Subject, at: u64, holder: Option<&str>, chunks: &[Held]) -> Vec<u8> {
     let mut out = Vec::with_capacity(chunks.len() * (RECORD_HEAD_LEN + CHUNK_LEN + CHECK_LEN));
     let head = subject.head();
@@ -116,6 +118,7 @@ pub(super) fn records(subject: &Subject, at: u64, holder: Option<&str>, chunks: 
     out
 }
 
+#[expect(clippy::indexing_slicing, reason = "`start` was the length before")]
 fn put(out: &mut Vec<u8>, head: &[u8], at: u64, kind: u8, body: &[&[u8]]) {
     let start = out.len();
     let len: usize = body.iter().map(|part| part.len()).sum();
@@ -144,6 +147,7 @@ pub(super) fn parse(subject: &Subject, bytes: &[u8]) -> Option<Contents> {
 }
 
 /// The next record's kind and body, and what follows it; `None` at the end and where the journal is torn.
+#[expect(clippy::indexing_slicing, reason = "the record was split off with its head")]
 fn next<'a>(head: &[u8], at: u64, bytes: &'a [u8]) -> Option<(u8, &'a [u8], &'a [u8])> {
     let [kind, _, l0, l1] = *bytes.first_chunk::<RECORD_HEAD_LEN>()?;
     let end = RECORD_HEAD_LEN + usize::from(u16::from_le_bytes([l0, l1]));
@@ -158,6 +162,7 @@ fn chunk(subject: &Subject, body: &[u8]) -> Option<Held> {
     (u64::from(index) < subject.chunks()).then_some((index, value.try_into().ok()?))
 }
 
+#[expect(clippy::indexing_slicing, reason = "a head has its length")]
 fn record_check(head: &[u8], at: u64, record: &[u8]) -> [u8; CHECK_LEN] {
     check(&[&head[HEAD_LEN - CHECK_LEN..], &at.to_le_bytes(), record])
 }

@@ -53,6 +53,7 @@ impl Region {
     }
 
     /// The memory alone: what still comes for the object does not reach it.
+    #[expect(clippy::expect_used, reason = "whoever takes it leaves an empty one")]
     fn take(self) -> Vec<u8> {
         match self {
             Region::Own(vector) => vector,
@@ -196,6 +197,7 @@ impl MemorySink {
     }
 
     /// Takes a piece's bytes to their place, where they are not opened there.
+    #[expect(clippy::indexing_slicing, reason = "the region was made that long")]
     fn keep(&self, object: &Object, state: &mut State, start: u64, bytes: &[u8]) -> Result<(), Error> {
         let Region::Own(region) = &mut state.region else { return Ok(()) };
         let Some(max) = self.bytes_max else { return Ok(()) };
@@ -238,6 +240,7 @@ impl Sink for MemorySink {
         Ok(decided)
     }
 
+    #[expect(clippy::indexing_slicing, reason = "there is an object and a value for each piece")]
     fn write(&self, plan: &ChunkPlan, encoding: &Encoding, stored: &[u8]) -> Result<Verdict, Error> {
         if lock(&self.table).closed {
             return Err(Error::new(Class::Interrupted, "the transfer has ended").on(Side::Destination));

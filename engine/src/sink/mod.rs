@@ -3,6 +3,18 @@
 //! In: manifest pages, then full chunks with their digests. Out: decisions, accepted or rejected chunks, ended objects.
 //! Everything here may block and runs on I/O threads; nothing here knows packets.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 mod attributes;
 mod decide;
 mod directory;

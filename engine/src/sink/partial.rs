@@ -98,6 +98,7 @@ fn with_suffix(stem: &[u8], suffix: &[u8]) -> Vec<u8> {
 }
 
 /// The stem of a target's partial files.
+#[expect(clippy::indexing_slicing, reason = "hex digests are longer")]
 pub(super) fn stem(name: &Digest, size: u64, mtime: (i64, u32)) -> Vec<u8> {
     let mut version = blake3::Hasher::new();
     version.update(&size.to_le_bytes()).update(&mtime.0.to_le_bytes()).update(&mtime.1.to_le_bytes());
@@ -113,6 +114,7 @@ impl Partials {
     }
 
     /// The partial directory of `parent`, made if there is none.
+    #[expect(clippy::expect_used, reason = "made when it was not there")]
     pub(super) fn create(parent: &Root) -> Result<Self, FileError> {
         let opened = Self::open(parent, true)?;
         Ok(opened.expect("made when it was not there"))
@@ -160,6 +162,7 @@ impl Partials {
     }
 
     /// Whether an earlier or another transfer has a partial file of this target, of whatever version.
+    #[expect(clippy::indexing_slicing, reason = "a stem is two of them")]
     pub(super) fn has(&self, name: &Digest) -> Result<bool, FileError> {
         let prefix = &stem(name, 0, (0, 0))[..STEM_NAME_LEN];
         Ok(self.names()?.iter().any(|n| n.starts_with(prefix) && n.ends_with(b".part")))
@@ -301,6 +304,7 @@ impl Partials {
     }
 
     /// Removes partial files of this target that are of another version of its source.
+    #[expect(clippy::indexing_slicing, reason = "a stem is two of them")]
     fn discard_versions(&self, stem: &[u8]) -> Result<(), ClaimFault> {
         for name in self.names()? {
             let Some(other) = name.strip_suffix(b".part") else { continue };
@@ -326,6 +330,7 @@ impl Partials {
     }
 
     /// Who has the partial file with this stem, as its journal says.
+    #[expect(clippy::indexing_slicing, reason = "a read returns no more than it was given room for")]
     fn holder(&self, stem: &[u8]) -> String {
         let read = || {
             let file = self.root.open_read(&with_suffix(stem, b".journal")).ok()?;
@@ -441,6 +446,7 @@ struct Left {
 }
 
 /// Reads a journal; `None` when it is of another version of the object.
+#[expect(clippy::indexing_slicing, reason = "a read returns no more than it was given room for")]
 fn read_journal(file: &File, subject: &Subject) -> Result<Option<Left>, FileError> {
     let len = file.stat()?.size;
     let mut bytes = vec![0; HEAD_LEN];

@@ -33,6 +33,7 @@ impl Regrid<'_> {
         Ok(Some(taken))
     }
 
+    #[expect(clippy::indexing_slicing, reason = "a group is not empty")]
     fn bigger(&self) -> Vec<Held> {
         let shift = self.to.chunk_log2 - self.from.chunk_log2;
         let whole = |group: &&[Held]| {
@@ -44,6 +45,10 @@ impl Regrid<'_> {
     }
 
     /// Reads a chunk of `from` again and adds the chunks of `to` that it is made of.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a part is no longer than the buffer, and nothing was taken away since"
+    )]
     fn split(&self, file: &File, (index, value): Held, taken: &mut Vec<Held>) -> Result<(), FileError> {
         let start = u64::from(index) << self.from.chunk_log2;
         let end = (start + (1 << self.from.chunk_log2)).min(self.from.size);

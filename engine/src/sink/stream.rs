@@ -125,6 +125,7 @@ impl Sink for StreamSink {
         Ok(Decided { decisions: vec![Decision::Need], ended: ended.into_iter().collect() })
     }
 
+    #[expect(clippy::indexing_slicing, reason = "there is a value for each piece")]
     fn write(&self, plan: &ChunkPlan, encoding: &Encoding, stored: &[u8]) -> Result<Verdict, Error> {
         let checked = verify::check(plan, encoding, stored, self.digests, &self.scratch, |_| true);
         let (Some(checked), [piece]) = (checked, &plan.pieces[..]) else { return Ok(Verdict::Rejected) };

@@ -104,6 +104,7 @@ impl Target {
     }
 
     /// Where the object with this manifest name goes, relative to [`Target::base`]; empty: the base itself.
+    #[expect(clippy::indexing_slicing, reason = "`slash` is a place in it")]
     pub fn place(&self, name: &[u8]) -> Vec<u8> {
         match (&self.map, name) {
             (Map::Into, b".") => Vec::new(),
@@ -180,7 +181,7 @@ fn one_to_name(
     if exists && source.kind == EntryKind::Directory {
         return Err(refusal(Class::Usage, destination, "not replacing a file by a directory:"));
     }
-    let shown = destination[..destination.len() - last.len()].to_vec();
+    let shown = destination.strip_suffix(&last[..]).unwrap_or(destination).to_vec();
     let map = if source.contents_only { Map::Under(last) } else { Map::Rename(last) };
     Ok(Target { base, map, shown })
 }
@@ -234,6 +235,7 @@ fn find_served(root: &Root, destination: &[u8]) -> Result<Found, Error> {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "`last` and `slash` are places in it")]
 fn find_local(destination: &[u8]) -> Result<Found, Error> {
     let written = if destination.is_empty() { b"." } else { destination };
     let end = written.iter().rposition(|b| *b != b'/').map_or(0, |last| last + 1);

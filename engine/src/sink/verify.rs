@@ -44,6 +44,10 @@ impl Drop for Checked<'_> {
 
 impl Checked<'_> {
     /// The data of a run.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a plan's pieces lie within its plain length, and extents were parsed against it"
+    )]
     pub(super) fn data(&self, run: Range<usize>) -> &[u8] {
         match &self.plain {
             Plain::Stored(bytes) => &bytes[run],
@@ -94,6 +98,7 @@ fn range(piece: &Piece) -> Range<usize> {
 }
 
 /// Decodes and checks a chunk. `None`: fetch it again. Pieces whose place in the plan is not `wanted` are not looked at.
+#[expect(clippy::indexing_slicing, reason = "as many digests as pieces, as seen above")]
 pub(super) fn check<'a>(
     plan: &ChunkPlan,
     encoding: &Encoding,

@@ -17,6 +17,7 @@ use xfer_io::file::File;
 use xfer_proto::space::Piece;
 
 impl FileSink {
+    #[expect(clippy::indexing_slicing, reason = "there is an object and a value for each piece")]
     pub(super) fn write_chunk(
         &self,
         plan: &ChunkPlan,

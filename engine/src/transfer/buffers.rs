@@ -76,6 +76,10 @@ fn bytes(range: Range<u32>) -> Range<usize> {
 }
 
 impl ChunkMemory for Buffers {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the connection saw that the range is within the chunk's capacity"
+    )]
     fn write<R>(
         &mut self,
         _: TransferId,
@@ -100,6 +104,10 @@ impl ChunkMemory for Buffers {
 }
 
 impl ChunkBytes for Buffers {
+    #[expect(
+        clippy::expect_used,
+        reason = "bytes stay until their chunk is accepted, and a source does not take them back"
+    )]
     fn read<R>(&self, _: TransferId, chunk: u32, range: Range<u32>, read: impl FnOnce(&[u8]) -> R) -> R {
         let stored = self.chunks.get(chunk).expect("offered chunks keep their bytes until they are accepted");
         stored.read(self.slot, bytes(range), read).expect("what is sent from is never taken back")

@@ -1,6 +1,18 @@
 //! One connection and the transfer on it: turns protocol events into jobs for storage, and storage's answers into messages,
 //! grants and offers. Runs on the worker, so nothing here may wait.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 mod buffers;
 mod ending;
 mod latency;

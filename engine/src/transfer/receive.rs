@@ -449,6 +449,10 @@ impl Receiving {
     }
 
     /// Answers a page, in as many messages as that takes; one without entries by one message all the same.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`first` and what is taken from there end with the decisions"
+    )]
     fn send_decisions(&mut self, cx: &mut Context<'_>, page: u32, decisions: &[Decision]) {
         let mut first = 0;
         loop {

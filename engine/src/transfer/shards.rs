@@ -64,6 +64,7 @@ impl Drop for Handle {
 impl Shards {
     /// `count` shards, home's part counted, for a connection that lives on worker `home`: path `n` goes to the worker `n` after it, round
     /// and round.
+    #[expect(clippy::indexing_slicing, reason = "a remainder is below the length")]
     pub(super) fn new(
         home: usize,
         workers: &[Mailbox],
@@ -114,6 +115,10 @@ impl Shards {
     }
 
     /// Starts a shard, unless it runs.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the connection gives a path to one of as many shards as it was told of"
+    )]
     fn start(&mut self, shard: u8, connection: &mut Connection<AwsCrypto>, chunk_log2: u8) {
         if self.handles.iter().any(|handle| handle.shard == shard) {
             return;
@@ -166,6 +171,7 @@ impl Driver {
     }
 
     /// Takes what shards tell.
+    #[expect(clippy::indexing_slicing, reason = "handles are only ever added")]
     pub(super) fn take_news(&mut self, now: Time, key: u32, storage: &StorageHandle) {
         let Some(shards) = &self.shards else { return };
         if shards.lost_one() {
@@ -183,6 +189,7 @@ impl Driver {
         }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "handles are only ever added")]
     fn take_one(&mut self, now: Time, handle: usize, news: News) {
         match news {
             News::Arrived(arrival) => self.connection.arrived(&arrival),
@@ -213,6 +220,7 @@ impl Driver {
     }
 
     /// Plans one train for each shard that has little before it. Returns how many.
+    #[expect(clippy::expect_used, reason = "bytes stay until their chunk is accepted")]
     pub(crate) fn plan_for_shards(&mut self, now: Time) -> usize {
         let (Some(shards), Half::Sending(sending)) = (&mut self.shards, &self.half) else { return 0 };
         let mut planned = 0;

@@ -24,6 +24,7 @@ impl Stored {
     ///
     /// # Panics
     /// When another thread has part of the range.
+    #[expect(clippy::unreachable, reason = "a receiver's chunks have buffers or parts of the sink's memory")]
     pub(crate) fn writer(&self, slot: Slot, range: Range<usize>) -> Option<RangeMut<'_>> {
         let writer = match self {
             Stored::Buffer(buffer) => buffer.writer(slot, range),
@@ -38,6 +39,7 @@ impl Stored {
     ///
     /// # Panics
     /// When another thread has part of it.
+    #[expect(clippy::unreachable, reason = "a receiver's chunks have buffers or parts of the sink's memory")]
     pub(crate) fn hold(&self, slot: Slot) -> Option<Hold> {
         let hold = match self {
             Stored::Buffer(buffer) => Hold::chunk(buffer, slot),

@@ -18,6 +18,7 @@ impl<T> ChunkTable<T> {
     }
 
     /// Puts `value` in, in place of what was kept of the chunk.
+    #[expect(clippy::indexing_slicing, reason = "a remainder is below the length")]
     pub(super) fn insert(&mut self, chunk: u32, value: T) {
         let slot = &mut self.slots[Self::place(chunk)];
         let before = slot.replace((chunk, value));
@@ -25,10 +26,12 @@ impl<T> ChunkTable<T> {
         self.len += usize::from(before.is_none());
     }
 
+    #[expect(clippy::indexing_slicing, reason = "a remainder is below the length")]
     pub(super) fn get(&self, chunk: u32) -> Option<&T> {
         self.slots[Self::place(chunk)].as_ref().filter(|(held, _)| *held == chunk).map(|(_, value)| value)
     }
 
+    #[expect(clippy::indexing_slicing, reason = "a remainder is below the length")]
     pub(super) fn remove(&mut self, chunk: u32) -> Option<T> {
         let removed = self.slots[Self::place(chunk)].take_if(|(held, _)| *held == chunk)?;
         self.len -= 1;

@@ -39,6 +39,7 @@ impl Account {
     }
 
     /// From now on the transfer waits for `stage`; [`Stage::None`] is not active.
+    #[expect(clippy::indexing_slicing, reason = "there is a place for each stage")]
     pub(crate) fn note(&mut self, now: Time, stage: Stage) {
         self.window[self.stage as usize] += now.since(self.since);
         self.since = now;
@@ -53,6 +54,7 @@ impl Account {
     /// Ends a window; `occupation` is the worker's so far, `rtt` the least round trip of the paths. A worker that hardly rested in it was the
     /// limit, whatever the transfer seemed to wait for. One that waited long for its processor, and longer each time than the path takes,
     /// was the limit while it was occupied, where the path seemed to be: in such a time nothing is on its way any more.
+    #[expect(clippy::indexing_slicing, reason = "there is a place for each stage")]
     pub(crate) fn end_window(&mut self, occupation: Occupation, rtt: Duration) {
         let Occupation { busy, waited, waits } = occupation.since(self.occupation);
         self.occupation = occupation;
@@ -87,6 +89,7 @@ impl Account {
     }
 
     /// The same for all of its time; [`Stage::None`] when it was active for less than 100 ms.
+    #[expect(clippy::indexing_slicing, reason = "there is a place for each stage")]
     fn total(&self) -> Stage {
         let active = self.total[..Stage::None as usize].iter().sum::<Duration>();
         if active < limits::VERDICT_MIN { Stage::None } else { most(&self.total, 50) }
@@ -121,6 +124,7 @@ impl Limits {
 }
 
 /// The stage with the most time, if that is at least `percent` of the active time and any at all.
+#[expect(clippy::indexing_slicing, reason = "there is a place for each stage")]
 fn most(spent: &[Duration; STAGES], percent: u32) -> Stage {
     let active = Stage::ACTIVE.map(|stage| spent[stage as usize]);
     let all = active.iter().sum::<Duration>();

@@ -112,6 +112,7 @@ impl Accepting {
     }
 
     /// A packet under the new keys arrived for connection `id`, on whatever worker: tells the acceptor, which is worker 0's.
+    #[expect(clippy::indexing_slicing, reason = "there is always worker 0")]
     pub(super) fn established(&mut self, id: u32, peers: &[Mailbox]) {
         if let Some(shaking) = self.half_open.remove(&id) {
             self.acceptor.established(shaking.half_open);
@@ -223,6 +224,7 @@ impl Worker {
     }
 
     /// Sends the REPLY of connection `id` with `stream`, by the worker that has the handshake.
+    #[expect(clippy::indexing_slicing, reason = "there is always worker 0")]
     pub(super) fn send_reply(&mut self, id: u32, stream: Vec<u8>) {
         if self.index != 0 {
             self.peers[0].send(Mail::Reply(id, stream));

@@ -65,6 +65,10 @@ impl Dial {
     }
 
     /// The way of the next HELLO: each repetition tries another, since the first may be dead.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a dial has a way at least, and a remainder is below the length"
+    )]
     fn way(&self) -> (PathPair, usize) {
         self.ways[self.sends as usize % self.ways.len()]
     }
@@ -82,6 +86,7 @@ impl Dial {
     }
 
     /// Writes the HELLOs: OPEN, and what was listed so far.
+    #[expect(clippy::indexing_slicing, clippy::expect_used, reason = "the stream is cut to what fits")]
     fn write_hellos(&mut self, receive_buffer: u32) {
         self.stream.push(&Message::Open(Open {
             transfer: TRANSFER,
@@ -123,6 +128,7 @@ impl Dial {
     }
 
     /// Takes a REPLY to one of the HELLOs; which one it answers shows when it opens. Gives the piece of the stream that the peer has.
+    #[expect(clippy::indexing_slicing, reason = "`i` counts the HELLOs")]
     fn take_reply(&mut self, datagram: &[u8]) -> Result<(Shaken, Option<(u64, u16)>), ReplyError> {
         let mut last = ReplyError::Dropped(DropReason::Connection);
         for i in 0..self.hellos.len() {
@@ -243,6 +249,7 @@ impl Worker {
     }
 
     /// Repeats HELLOs and gives up what was not answered in time.
+    #[expect(clippy::indexing_slicing, reason = "`i` stays below the number of dials")]
     pub(super) fn dial_timeouts(&mut self, now: Time) -> bool {
         let mut worked = false;
         let mut i = 0;
@@ -266,6 +273,10 @@ impl Worker {
         worked
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "callers name a dial that is there; it has two HELLOs once they are written"
+    )]
     fn send_hello(&mut self, now: Time, i: usize) {
         let Worker { dials, sockets, .. } = self;
         let dial = &mut dials[i];
@@ -284,6 +295,7 @@ impl Worker {
 
     /// Takes REPLY, COOKIE or VERSIONS.
     /// False when no connection on its way waits for it.
+    #[expect(clippy::indexing_slicing, reason = "the dial was found just before")]
     pub(super) fn take_answer(&mut self, now: Time, handshake: &Handshake) -> bool {
         let ours = |d: &Dial| {
             let named = d.local_id == handshake.header.connection;

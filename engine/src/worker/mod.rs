@@ -3,10 +3,23 @@
 //! A turn takes mail, receives bursts, lets drivers do what is due and sends trains. It never waits for storage or for another
 //! worker; it sleeps only when nothing is due.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 mod accept;
 mod dial;
 mod mail;
 mod occupied;
+mod random;
 mod seat;
 mod shard;
 mod sockets;
@@ -42,6 +55,7 @@ pub(crate) use accept::Admitted;
 pub(crate) use dial::DialStart;
 pub(crate) use mail::{Foreign, Mail, Mailbox, Post, post};
 pub(crate) use occupied::Occupation;
+pub(crate) use random::{connection_id, random};
 use seat::{Owner, Seat};
 use shard::ShardSeat;
 pub(crate) use shard::{News, Order, Rings, ShardStart, Stray};
@@ -116,6 +130,7 @@ struct Handshake {
 }
 
 impl Worker {
+    #[expect(clippy::expect_used, reason = "workers are counted before they are started")]
     pub(crate) fn new(start: WorkerStart) -> Result<Self, xfer_io::error::IoError> {
         let sockets = Sockets::new(start.index, start.queues, &start.poller, start.options, start.reports)?;
         let watch = LinkWatch::open().ok();
@@ -302,6 +317,7 @@ impl Worker {
     }
 
     /// Gives a new driver to the worker that its connection id names.
+    #[expect(clippy::indexing_slicing, reason = "connection ids are made of workers that are there")]
     fn place(&mut self, now: Time, worker: usize, driver: Driver) {
         if worker == self.index {
             let key = self.next_key();
@@ -359,6 +375,10 @@ impl Worker {
     }
 
     /// Hands each datagram of a frame to its connection.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "ids of other workers were compared with their number, and a train is cut at its end"
+    )]
     fn take_frame(&mut self, now: Time, queue: usize, frame: usize, handshakes: &mut Vec<Handshake>) {
         let Worker { index, sockets, seats, by_id, shards, accepting, peers, counters, .. } = self;
         let local = sockets.local(queue);
@@ -568,20 +588,6 @@ impl Worker {
 /// Whether packets of the kind belong to a connection that stands.
 const fn is_sealed(kind: Kind) -> bool {
     matches!(kind, Kind::Data | Kind::Control)
-}
-
-/// 32 bytes from the system's generator.
-pub(crate) fn random() -> [u8; 32] {
-    let mut bytes = [0; 32];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the system has a random generator");
-    bytes
-}
-
-/// A connection id for worker `worker`: 26 random bits and the worker in the low 6.
-pub(crate) fn connection_id(worker: usize) -> xfer_proto::wire::ConnectionId {
-    let random = random();
-    let bits = u32::from_le_bytes([random[0], random[1], random[2], random[3]]);
-    xfer_proto::wire::ConnectionId(bits & !0x3f | worker as u32 & 0x3f)
 }
 
 /// The engine's ciphers.

@@ -236,6 +236,7 @@ struct Planned<'a> {
 }
 
 impl ChunkBytes for Planned<'_> {
+    #[expect(clippy::expect_used, reason = "a source does not take its bytes back")]
     fn read<R>(&self, _: TransferId, _: u32, range: Range<u32>, read: impl FnOnce(&[u8]) -> R) -> R {
         let range = range.start as usize..range.end as usize;
         self.stored.read(self.slot, range, read).expect("what is sent from is never taken back")

@@ -90,11 +90,19 @@ impl Sockets {
     }
 
     /// The address that queue `queue` is bound to, when it is one.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "sockets are only ever added, and queues are numbered by them"
+    )]
     pub(crate) fn local(&self, queue: usize) -> Option<IpAddr> {
         self.sockets[queue].local
     }
 
     /// The receive buffer of queue `queue`, in bytes.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "sockets are only ever added, and queues are numbered by them"
+    )]
     pub(crate) fn receive_buffer(&self, queue: usize) -> u32 {
         u32::try_from(self.sockets[queue].queue.capabilities().receive_buffer).unwrap_or(u32::MAX)
     }
@@ -124,10 +132,18 @@ impl Sockets {
         })
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "sockets are only ever added, and queues are numbered by them"
+    )]
     pub(crate) fn receive(&mut self, queue: usize) -> Result<usize, IoError> {
         self.sockets[queue].queue.receive()
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "sockets are only ever added, and queues are numbered by them"
+    )]
     pub(crate) fn received(&mut self, queue: usize, frame: usize) -> (Meta, &mut [u8]) {
         self.sockets[queue].queue.received(frame)
     }
@@ -138,6 +154,10 @@ impl Sockets {
     }
 
     /// Whether a queue that had no frame for a driver has one again; told once.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "sockets are only ever added, and queues are numbered by them"
+    )]
     pub(crate) fn take_unblocked(&mut self) -> bool {
         let free = self.blocked.is_some_and(|queue| self.sockets[queue].queue.reserve().is_some());
         if free {
@@ -204,6 +224,10 @@ impl Sockets {
     }
 
     /// Lets `fill` write a packet or train into a frame of queue `queue`, and queues it.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "sockets are only ever added, and queues are numbered by them"
+    )]
     pub(crate) fn fill(
         &mut self,
         queue: usize,
@@ -229,6 +253,10 @@ impl Sockets {
     }
 
     /// Queues one datagram; a full queue drops it, since handshakes repeat.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "sockets are only ever added, and queues are numbered by them; handshakes are shorter than a frame"
+    )]
     pub(crate) fn send_single(
         &mut self,
         queue: usize,
@@ -254,6 +282,10 @@ impl Sockets {
         (0..self.sockets.len()).try_for_each(|queue| self.flush_queue(queue))
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "sockets are only ever added, and queues are numbered by them"
+    )]
     fn flush_queue(&mut self, queue: usize) -> Result<(), IoError> {
         let Socket { queue, report, zero_copy, .. } = &mut self.sockets[queue];
         if queue.queued() == 0 {

@@ -143,6 +143,7 @@ fn list(roots: &OpenRoots, request: &pb::ListRequest, pages: &mut Pages) -> Resu
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "`slash` is a place in it")]
 fn list_names(roots: &OpenRoots, recursive: bool, after: &[u8], pages: &mut Pages) -> Result<(), Error> {
     for served in roots.served() {
         let name = served.name.as_bytes();

@@ -157,6 +157,7 @@ fn paths(record: &Record) -> Option<String> {
     }
 }
 
+#[expect(clippy::expect_used, reason = "a string takes all that is written to it")]
 fn hex(digest: [u8; 32]) -> String {
     use std::fmt::Write as _;
     digest.iter().fold(String::with_capacity(64), |mut text, byte| {

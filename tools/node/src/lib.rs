@@ -4,6 +4,18 @@
 //! passes through here.
 
 #![forbid(unsafe_code)]
+// No peer makes an end panic: what may is refused by name, and each exception says why it cannot.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod address;
 mod audit;

@@ -47,6 +47,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// Hands over the engine's transfer, once.
+    #[expect(clippy::unreachable, reason = "`create` gives each record one transfer")]
     pub(crate) fn admitted(&self, transfer: Transfer) {
         *self.held() = Some(Arc::new(transfer));
     }
@@ -221,6 +222,7 @@ impl Registry {
     }
 
     /// Registers a transfer unless one of its targets is held or too many run; forgets the oldest that ended.
+    #[expect(clippy::expect_used, reason = "fewer may run than are remembered")]
     pub(crate) fn register(&self, new: New) -> Result<Arc<Record>, Conflict> {
         let mut inner = self.lock();
         let running = inner.records.values().filter(|record| !record.has_ended());

@@ -48,6 +48,7 @@ impl Roots {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "`end` and `equals` are places in it")]
 fn split_name(value: &[u8]) -> Result<Option<(String, &[u8])>, Error> {
     let end = value.iter().position(|b| *b == b'/').unwrap_or(value.len());
     let Some(equals) = value[..end].iter().position(|b| *b == b'=') else { return Ok(None) };
@@ -185,6 +186,10 @@ impl OpenRoots {
     ///
     /// # Errors
     /// `NoSource` when no root has the name.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a node serves a root at least, and `slash` is a place in the name"
+    )]
     pub(crate) fn place(&self, path: &RemotePath) -> Result<Place<'_>, Error> {
         if !self.named {
             return Ok(Place::Within(&self.served[0], path.name.clone()));

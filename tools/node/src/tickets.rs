@@ -71,7 +71,7 @@ impl TransferService for Tickets {
             0 => PAGE_SIZE,
             size => (size as usize).min(TRANSFERS_MAX),
         };
-        let before = match &request.page_token[..] {
+        let before = match request.page_token.as_str() {
             "" => u64::MAX,
             token => token
                 .parse()
@@ -240,6 +240,7 @@ impl Shared {
     }
 
     /// Issues the ticket for a transfer that is registered, and follows it to its end.
+    #[expect(clippy::expect_used, reason = "a constant of a minute")]
     pub(crate) fn admit(
         self: &Arc<Self>,
         record: &Arc<Record>,

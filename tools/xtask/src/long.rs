@@ -4,9 +4,12 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::bench;
+use crate::coverage;
 use crate::faults;
 use crate::fuzz;
+use crate::loom;
 use crate::mutants;
+use crate::sanitize;
 use crate::setup;
 use crate::sim;
 use crate::step::{Failure, Outcome, Step, output};
@@ -50,6 +53,22 @@ const JOBS: &[Job] = &[
         name: "deny",
         about: "licences, banned crates and sources, by cargo-deny (installed if missing)",
         run: deny,
+    },
+    Job {
+        name: "loom",
+        about: "the lock-free parts in every order of events; or as `loom NAME...` the models whose names hold a NAME",
+        run: loom::run,
+    },
+    Job {
+        name: "asan",
+        about: "shared memory, pools, frames and what lends them, on the heap under AddressSanitizer",
+        run: sanitize::asan,
+    },
+    Job { name: "valgrind", about: "the same without sockets, under valgrind", run: sanitize::valgrind },
+    Job {
+        name: "coverage",
+        about: "lines of the protocol and of io that no test runs, against the reasons in coverage.toml",
+        run: coverage::run,
     },
     Job { name: "copies", about: "whole files over a long, lossy wire in the lab, five seeds", run: copies },
     Job {
@@ -185,7 +204,8 @@ pub(crate) fn has_deny() -> bool {
 /// A crate breaks a rule of deny.toml.
 pub(crate) fn run_deny() -> Outcome {
     let rules = ["check", "--config", "deny.toml", "licenses", "bans", "sources"];
-    for manifest in ["Cargo.toml".to_owned(), format!("{}/Cargo.toml", bench::QUIC)] {
+    for folder in ["", bench::QUIC, loom::LOOM] {
+        let manifest = workspace::root().join(folder).join("Cargo.toml").display().to_string();
         let words = ["deny", "--locked", "--manifest-path", &manifest].into_iter().chain(rules);
         Step::cargo("cargo deny", words).run()?;
     }

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::step::{Doing, Failure, Outcome, Step};
+use crate::step::{Doing, Failure, Outcome, Step, output};
 
 /// Where Debian keeps programs that are not on an ordinary user's PATH.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -45,6 +45,12 @@ pub(crate) const COUNTS: &[Need] = &[Need { probe: Probe::Program("valgrind"), p
 /// What libFuzzer, which comes as a crate, is built with.
 pub(crate) const FUZZ: &[Need] = &[Need { probe: Probe::Program("g++"), package: "g++" }];
 
+/// What reads the profiles of instrumented programs.
+pub(crate) const COVERAGE: &[Need] = &[
+    Need { probe: Probe::Program("llvm-profdata-19"), package: "llvm-19" },
+    Need { probe: Probe::Program("llvm-cov-19"), package: "llvm-19" },
+];
+
 /// What the lab's targets are measured beside.
 pub(crate) const PEERS: &[Need] = &[Need { probe: Probe::Program("iperf3"), package: "iperf3" }];
 
@@ -53,7 +59,9 @@ pub(crate) const PEERS: &[Need] = &[Need { probe: Probe::Program("iperf3"), pack
 /// # Errors
 /// Something is missing and cannot be installed: says what, and by which command the user can.
 pub(crate) fn ensure(needs: &[Need]) -> Outcome {
-    let missing: Vec<&str> = needs.iter().filter(|need| !present(need)).map(|need| need.package).collect();
+    let mut missing: Vec<&str> =
+        needs.iter().filter(|need| !present(need)).map(|need| need.package).collect();
+    missing.dedup();
     if missing.is_empty() {
         return Ok(());
     }
@@ -192,6 +200,24 @@ pub(crate) fn check_namespaces() -> Outcome {
         "the lab needs CAP_SYS_ADMIN and CAP_NET_ADMIN, because each of its hosts is a network and mount namespace; \
          this user does not have them (in a container: run it with --privileged)",
     ))
+}
+
+/// The target that this machine builds for.
+///
+/// # Errors
+/// rustc does not run, or names none.
+pub(crate) fn host() -> Outcome<String> {
+    let version = output(Command::new("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| Failure::new("rustc -vV names no host"))
+}
+
+/// The variable by which cargo runs test programs through another program.
+///
+/// # Errors
+/// As [`host`].
+pub(crate) fn runner_variable() -> Outcome<String> {
+    Ok(format!("CARGO_TARGET_{}_RUNNER", host()?.to_uppercase().replace('-', "_")))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::setup;
 use crate::sim;
-use crate::step::{Doing, Failure, Outcome, Step, output};
+use crate::step::{Doing, Failure, Outcome, Step};
 use crate::tidy;
 use crate::workspace;
 
@@ -149,17 +149,9 @@ fn tests_as_root(
         prefix.push(format!("XFERCTL_BIN={}", programs.xferctl.display()));
         prefix.push(format!("XFER_LAB_BIN={}", programs.lab.display()));
         prefix.extend(settings.iter().map(|(variable, value)| format!("{variable}={value}")));
-        step = step.env(runner_variable()?, prefix.join(" "));
+        step = step.env(setup::runner_variable()?, prefix.join(" "));
     }
     step.run()
-}
-
-/// The variable by which cargo runs test programs through another program.
-fn runner_variable() -> Outcome<String> {
-    let version = output(std::process::Command::new("rustc").arg("-vV"))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    let host = host.ok_or_else(|| Failure::new("rustc -vV names no host"))?;
-    Ok(format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_")))
 }
 
 #[cfg(test)]
@@ -168,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_runner_variable_names_the_host() {
-        let name = runner_variable().unwrap();
+        let name = setup::runner_variable().unwrap();
         assert!(name.starts_with("CARGO_TARGET_") && name.ends_with("_RUNNER"), "{name}");
         assert!(name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'), "{name}");
     }

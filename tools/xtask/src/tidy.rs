@@ -9,6 +9,7 @@ mod decoders;
 mod edges;
 mod excuses;
 mod files;
+mod panics;
 mod rules;
 mod sizes;
 
@@ -68,6 +69,7 @@ fn check(root: &Path) -> Outcome<(usize, Vec<Finding>)> {
     findings.extend(edges::check(&files));
     findings.extend(sizes::check(&files));
     findings.extend(rules::check(&files));
+    findings.extend(panics::check(&files));
     findings.extend(anchors::check(&files));
     findings.extend(decoders::check(root, &files)?);
     findings.extend(stale_mutants(root)?);
@@ -75,6 +77,11 @@ fn check(root: &Path) -> Outcome<(usize, Vec<Finding>)> {
     findings.extend(excuses.unused(&files));
     findings.sort();
     Ok((files.count(), findings))
+}
+
+/// The functions of a source: name, line of `fn` from 1, and how many lines they have.
+pub(crate) fn functions_of(text: &str) -> Vec<(String, usize, usize)> {
+    code::functions(&code::blank(text)).into_iter().map(|f| (f.name, f.line, f.lines)).collect()
 }
 
 /// Planted bugs whose patches do not apply any more.

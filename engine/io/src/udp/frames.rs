@@ -33,6 +33,7 @@ impl Frames {
     /// The frame that [`Self::take`] will give, to be filled.
     pub(super) fn next(&mut self) -> Option<&mut [u8]> {
         let frame = *self.free.last()?;
+        self.bytes.lend(place(frame));
         Some(self.bytes(frame, 0, FRAME_BYTES))
     }
 
@@ -41,6 +42,7 @@ impl Frames {
         let frame = self.free.pop().expect("a frame was committed that was not reserved");
         assert_eq!(self.holders[usize::from(frame)], 0, "a free frame is held");
         self.holders[usize::from(frame)] = 1;
+        self.bytes.lend(place(frame));
         frame
     }
 
@@ -57,6 +59,7 @@ impl Frames {
         assert!(*holders > 0, "a frame is released twice");
         *holders -= 1;
         if *holders == 0 {
+            self.bytes.rest(place(frame));
             self.free.push(frame);
         }
     }
@@ -66,6 +69,12 @@ impl Frames {
         let start = usize::from(frame) * FRAME_BYTES + offset;
         &mut self.bytes[start..start + len]
     }
+}
+
+/// Where a frame lies.
+fn place(frame: u8) -> std::ops::Range<usize> {
+    let start = usize::from(frame) * FRAME_BYTES;
+    start..start + FRAME_BYTES
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ impl Delays {
         }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`next` is counted modulo the samples' number")]
     fn add(&mut self, now: Time, delay: Duration) {
         if now.since(self.span_start) >= BASE_SPAN {
             self.base.rotate_right(1);

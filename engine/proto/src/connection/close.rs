@@ -48,16 +48,13 @@ impl<C: Crypto> Connection<C> {
         if !self.is_running() {
             return;
         }
-        let mut end = text.len().min(limits::CLOSE_TEXT_LEN_MAX);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
+        let text = text.get(..text.floor_char_boundary(limits::CLOSE_TEXT_LEN_MAX)).unwrap_or_default();
         let wait = self.paths.iter().map(|p| p.rtt.probe_timeout(limits::ACK_DELAY_MAX)).max();
         let every = wait.unwrap_or(limits::INITIAL_RTT);
         let unproven = matches!(self.state, State::Unconfirmed);
         self.state = State::Closing(Closing {
             code,
-            text: String::from(&text[..end]),
+            text: String::from(text),
             until: now + if unproven { limits::HALF_OPEN_LIFE } else { (every * 3).min(self.config.idle) },
             again: now + every,
             every,
@@ -155,8 +152,9 @@ impl<C: Crypto> Connection<C> {
         let i = self.path_index(header.path).ok_or(Dropped::UnknownPath)?;
         let Connection { crypto, paths, scratch, counters, .. } = self;
         let opener = Opener { crypto, keys: &paths[i].open, sealed: true, number: header.number, datagram };
-        opener.open(&mut scratch[..length], &mut counters.failed_opens)?;
-        let told = Frames::new(&scratch[..length]).any(|frame| matches!(frame, Ok(Frame::Close { .. })));
+        let payload = scratch.of(header);
+        opener.open(payload, &mut counters.failed_opens)?;
+        let told = Frames::new(payload).any(|frame| matches!(frame, Ok(Frame::Close { .. })));
         let paths = self.paths.len();
         match &mut self.state {
             _ if told => self.state = State::Over,
@@ -212,13 +210,13 @@ impl<C: Crypto> Connection<C> {
 
     fn transmit_ack(&mut self, now: Time, i: usize, frame: &mut [u8]) -> Option<Transmit> {
         let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
-        let mut w = Writer::new(&mut payload[..limits::DATAGRAM_MIN - HEADER_LEN - TAG_LEN]);
+        let mut w = Writer::within(payload, limits::DATAGRAM_MIN - HEADER_LEN - TAG_LEN);
         let mut control = ControlContent::default();
         self.write_acks(now, i, &mut w, &mut control);
-        let len = w.written();
+        let payload = w.finish();
         let address = self.paths[i].address;
         let content = Content::Control(control, false);
-        (len > 0).then(|| self.seal_control(now, i, address, content, &payload[..len], head))
+        (!payload.is_empty()).then(|| self.seal_control(now, i, address, content, payload, head))
     }
 
     fn seal_close(
@@ -237,10 +235,9 @@ impl<C: Crypto> Connection<C> {
             });
         }
         Frame::Close { code, text }.encode(&mut w);
-        let len = w.written();
         let address = self.paths[i].address;
         let content = Content::Control(ControlContent::default(), false);
-        self.seal_control(now, i, address, content, &payload[..len], head)
+        self.seal_control(now, i, address, content, w.finish(), head)
     }
 }
 

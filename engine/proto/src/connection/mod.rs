@@ -9,6 +9,7 @@ mod plan;
 mod proving;
 mod receive;
 mod shards;
+mod table;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -34,10 +35,11 @@ use core::time::Duration;
 
 use close::Closing;
 pub use paths::{Held, PathReport};
-pub(crate) use place::{Opener, Place, on_grid, place_of};
+pub(crate) use place::{Opener, Place, Scratch, on_grid, place_of};
 pub use plan::SendPlan;
 pub(crate) use receive::check_size;
 pub use receive::{Dropped, Received};
+use table::Paths;
 pub use transmit::Transmit;
 
 /// Which end of the handshake this is.
@@ -187,7 +189,7 @@ pub struct Connection<C: Crypto> {
     shard_ids: Vec<ConnectionId>,
     remote_id: ConnectionId,
     state: State,
-    paths: Vec<Path<C>>,
+    paths: Paths<C>,
     /// The opener's next path id.
     next_path: u16,
     /// Bit per path id that was used: none is used for a second path.
@@ -211,7 +213,7 @@ pub struct Connection<C: Crypto> {
     last_sent: Time,
     /// A packet with an unknown path id may open a path from then on.
     unknown_paths_from: Time,
-    scratch: Vec<u8>,
+    scratch: Scratch,
     rtt_sample: Option<Duration>,
     ack_due: Option<Time>,
     counters: Counters,
@@ -234,7 +236,7 @@ impl<C: Crypto> Connection<C> {
                 Side::Opener => State::Open,
                 Side::Acceptor => State::Unconfirmed,
             },
-            paths: Vec::new(),
+            paths: Paths::new(),
             next_path: 1,
             used_paths: [0; limits::PATH_ID_END as usize / 64],
             abandoned: Vec::new(),
@@ -254,7 +256,7 @@ impl<C: Crypto> Connection<C> {
             last_heard: now,
             last_sent: now,
             unknown_paths_from: Time::from_nanos(0),
-            scratch: alloc::vec![0; limits::DATAGRAM_MAX],
+            scratch: Scratch::new(),
             rtt_sample: None,
             ack_due: None,
             counters: Counters::default(),
@@ -358,7 +360,7 @@ impl<C: Crypto> Connection<C> {
 
     /// Takes a chunk's leases off all paths: its stored bytes are not valid any more.
     pub fn revoke_leases(&mut self, transfer: TransferId, chunk: u32) {
-        for path in &mut self.paths {
+        for path in self.paths.iter_mut() {
             path.leases.retain(|lease| lease.transfer != transfer || lease.chunk != chunk);
         }
         if let Some(outgoing) = self.outgoing(transfer) {

@@ -99,8 +99,7 @@ impl<C: Crypto> Connection<C> {
         let id = PathId(self.next_path);
         self.next_path += 1;
         let path = self.new_path(now, id, address, PathState::Unproven, None);
-        self.paths.push(path);
-        let i = self.paths.len() - 1;
+        let i = self.paths.push(path);
         self.challenge_chosen(now, i, address);
         Some(id)
     }
@@ -162,6 +161,7 @@ impl<C: Crypto> Connection<C> {
         word.is_none_or(|word| word >> (id.0 % 64) & 1 != 0)
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`may_open` let no id through for which there is no bit")]
     pub(super) fn use_path_id(&mut self, id: PathId) {
         self.used_paths[usize::from(id.0 / 64)] |= 1 << (id.0 % 64);
     }

@@ -6,7 +6,24 @@ use crate::claim::{Claim, Claimant};
 use crate::crypto::{Crypto, OpenRing};
 use crate::limits;
 use crate::wire::{HEADER_LEN, Header, TransferId};
+use alloc::vec::Vec;
 use core::ops::Range;
+
+/// Where payloads are opened that have no place in a chunk: as long as any header can say.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch(Vec<u8>);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Scratch(alloc::vec![0; usize::from(u16::MAX)])
+    }
+
+    /// Room for the payload of `header`. While it is taken out of its owner there is none, and nothing is opened.
+    #[expect(clippy::indexing_slicing, reason = "a length of 16 bits is within it")]
+    pub(crate) fn of(&mut self, header: &Header) -> &mut [u8] {
+        &mut self.0[..usize::from(header.length)]
+    }
+}
 
 /// One sealed payload and what opens it.
 pub(crate) struct Opener<'a, C: Crypto> {
@@ -46,6 +63,7 @@ pub(crate) struct Place<'a> {
 impl Place<'_> {
     /// Opens a payload into its place. Returns how many bytes are new there; none when all were there already. `scratch` has the
     /// payload's length.
+    #[expect(clippy::indexing_slicing, reason = "a gap lies in the range, which is as long as the payload")]
     pub(crate) fn open<C: Crypto>(
         &self,
         opener: &Opener<'_, C>,

@@ -62,6 +62,7 @@ impl SendPlan {
     }
 
     /// Seals it packet by packet into `frame`; sealing is the copy.
+    #[expect(clippy::indexing_slicing, reason = "the plan counted the packets that a frame holds")]
     pub(crate) fn seal<C: Crypto>(
         &self,
         crypto: &C,

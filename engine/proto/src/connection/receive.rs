@@ -100,11 +100,10 @@ impl<C: Crypto> Connection<C> {
         }
         self.count_unknown_path(now);
         let path = self.new_path(now, header.path, from, PathState::Unproven, None);
-        self.paths.push(path);
-        let i = self.paths.len() - 1;
+        let i = self.paths.push(path);
         let taken = self.receive_control(i, arrival);
         if taken.is_err() {
-            self.paths.truncate(i);
+            self.paths.remove(i);
         } else {
             self.use_path_id(header.path);
         }
@@ -150,7 +149,7 @@ impl<C: Crypto> Connection<C> {
             return misplaced(counters);
         };
         let (chunk, range) = place_of(header, incoming.chunk_log2());
-        let scratch = &mut scratch[..usize::from(header.length)];
+        let scratch = scratch.of(header);
         let slot = match incoming.slot(chunk) {
             Ok(slot) => slot,
             Err(NoSlot::NotGranted) => return misplaced(counters),
@@ -186,8 +185,8 @@ impl<C: Crypto> Connection<C> {
 
     fn receive_control(&mut self, i: usize, arrival: &Received<'_>) -> Result<(), Dropped> {
         let Received { header, datagram, .. } = *arrival;
-        let mut payload = core::mem::take(&mut self.scratch);
-        let length = usize::from(header.length);
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let payload = scratch.of(header);
         let opener = Opener {
             crypto: &self.crypto,
             keys: &self.paths[i].open,
@@ -195,11 +194,11 @@ impl<C: Crypto> Connection<C> {
             number: header.number,
             datagram,
         };
-        let opened = opener.open(&mut payload[..length], &mut self.counters.failed_opens);
+        let opened = opener.open(payload, &mut self.counters.failed_opens);
         if opened.is_ok() {
-            self.take_payload(i, arrival, &payload[..length]);
+            self.take_payload(i, arrival, payload);
         }
-        self.scratch = payload;
+        self.scratch = scratch;
         opened
     }
 
@@ -256,7 +255,7 @@ impl<C: Crypto> Connection<C> {
         true
     }
 
-    fn take_window(&mut self, window: &Window<'_>) -> bool {
+    pub(super) fn take_window(&mut self, window: &Window<'_>) -> bool {
         let Connection { outgoing, events, paths, .. } = self;
         let Some(outgoing) = outgoing.iter_mut().find(|o| o.id() == window.transfer) else {
             return self.keep_early(window);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::crypto::Suite;
-use crate::wire::{Header, TAG_LEN};
+use crate::wire::{HEADER_LEN, Header, TAG_LEN};
 use core::net::{IpAddr, SocketAddr};
 
 /// Hides nothing: the tag is zeros.
@@ -155,4 +155,111 @@ fn a_close_does_not_outlast_the_patience_with_a_silent_peer() {
     assert!(!end.is_over());
     end.handle_timeout(Time::default() + patience);
     assert!(end.is_over());
+}
+
+/// Both ends' packets go back and forth, and time passes, until `done` says so of them.
+fn until(
+    now: &mut Time,
+    (opener, acceptor): (&mut Connection<Open>, &mut Connection<Open>),
+    mut done: impl FnMut(&mut Connection<Open>, &mut Connection<Open>) -> bool,
+) {
+    const TURNS_MAX: usize = 10_000;
+    for _ in 0..TURNS_MAX {
+        for (_, datagram) in sent(opener, *now) {
+            assert_eq!(deliver(acceptor, *now, 1, &datagram), Ok(()));
+        }
+        for (_, datagram) in sent(acceptor, *now) {
+            assert_eq!(deliver(opener, *now, 1, &datagram), Ok(()));
+        }
+        if done(opener, acceptor) {
+            return;
+        }
+        *now = opener.next_timeout().min(acceptor.next_timeout()).max(*now + Duration::from_micros(100));
+        opener.handle_timeout(*now);
+        acceptor.handle_timeout(*now);
+    }
+    panic!("not done in {TURNS_MAX} turns");
+}
+
+fn pair() -> (Connection<Open>, Connection<Open>) {
+    (end(Side::Opener, Suite::Aes128Gcm), end(Side::Acceptor, Suite::Aes128Gcm))
+}
+
+#[test]
+fn more_messages_than_the_first_credit_holds_arrive_on_later_credit() {
+    let message = Message::Limit { transfer: TransferId(1), now: 0, all: 0 };
+    let mut one = Vec::new();
+    message.encode(&mut one);
+    let count = limits::STREAM_WINDOW as usize / one.len() + 1;
+    let mut now = Time::default();
+    let (mut opener, mut acceptor) = pair();
+    opener.send_stream.on_credit(limits::STREAM_WINDOW);
+    (0..count).for_each(|_| opener.send(&message));
+    let mut came = 0;
+    until(&mut now, (&mut opener, &mut acceptor), |_, acceptor| {
+        let events = core::iter::from_fn(|| acceptor.poll_event());
+        came += events.filter(|event| matches!(event, Event::Message(_))).count();
+        came == count
+    });
+}
+
+#[test]
+fn a_window_before_its_transfer_is_kept_once_it_says_little() {
+    let window = |transfer, base, pages, limit| Window {
+        transfer: TransferId(transfer),
+        pages,
+        base,
+        limit,
+        accepted: WindowWords::Memory(&[]),
+    };
+    let (mut opener, _) = pair();
+    assert!(!opener.take_window(&window(1, 1, 0, 1)), "chunks are accepted already: it must come again");
+    assert!(opener.take_window(&window(1, 0, 1, 5)) && opener.take_window(&window(1, 0, 3, 4)));
+    let kept = &opener.early_windows;
+    assert_eq!((kept.len(), kept[0].pages, kept[0].limit), (1, 3, 5));
+    (2..=limits::TRANSFERS_MAX as u32).for_each(|id| assert!(opener.take_window(&window(id, 0, 0, 0))));
+    assert!(!opener.take_window(&window(limits::TRANSFERS_MAX as u32 + 1, 0, 0, 0)), "more are not kept");
+}
+
+#[test]
+fn only_paths_of_the_queue_at_hand_are_asked() {
+    let now = Time::default();
+    let (mut opener, _) = pair();
+    let mut frame = alloc::vec![0; limits::DATAGRAM_MAX];
+    let other = Some(IpAddr::from([10, 0, 9, 9]));
+    assert_eq!(opener.poll_transmit(now, other, &mut frame, &NoContent), None);
+    assert!(opener.poll_transmit(now, address(1).local, &mut frame, &NoContent).is_some());
+}
+
+#[test]
+fn what_the_system_says_of_a_path_is_taken() {
+    let mut now = Time::default();
+    let (mut opener, mut acceptor) = pair();
+    until(&mut now, (&mut opener, &mut acceptor), |opener, _| opener.paths[0].mtu.current() > 1_400);
+    opener.datagram_too_big(now, PathId(0), Some(1_300));
+    assert!((limits::DATAGRAM_MIN as u16..=1_300).contains(&opener.paths[0].mtu.current()));
+    opener.path_failed(now, PathId(0));
+    assert_eq!(opener.paths[0].state, PathState::Suspect);
+    opener.paths[0].next_probe = Time::NEVER;
+    opener.path_restored(now, PathId(0));
+    assert_eq!(opener.paths[0].next_probe, now);
+    for unknown in [PathId(1), PathId(u16::MAX)] {
+        opener.datagram_too_big(now, unknown, None);
+        opener.path_failed(now, unknown);
+        opener.path_restored(now, unknown);
+    }
+}
+
+#[test]
+fn a_packet_of_a_closed_connection_or_a_foreign_kind_is_dropped() {
+    let now = Time::default();
+    let (mut opener, mut acceptor) = pair();
+    let (_, datagram) = sent(&mut opener, now).remove(0);
+    let header = Header { kind: crate::wire::Kind::Hello, ..Header::decode(&datagram).expect("one of ours") };
+    let bytes = &datagram[..HEADER_LEN + usize::from(header.length)];
+    let arrival = Received { now, from: address(1), ce: false, header: &header, datagram: bytes };
+    let mut sealed = end(Side::Acceptor, Suite::Plain);
+    assert_eq!(sealed.receive(&arrival, &mut NoContent), Err(Dropped::Length));
+    acceptor.state = State::Over;
+    assert_eq!(deliver(&mut acceptor, now, 1, &datagram), Err(Dropped::Closed));
 }

@@ -99,6 +99,10 @@ impl<C: Crypto> Connection<C> {
     }
 
     /// Decides what path `i` sends next, and logs it as sent.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`current_lease` and `lease_tail` name a lease that is there"
+    )]
     fn plan_content(&mut self, now: Time, i: usize) -> Option<SendPlan> {
         let mut budget = self.paths[i].send_budget(now);
         if let Some(cap) = &mut self.cap {
@@ -198,23 +202,22 @@ impl<C: Crypto> Connection<C> {
         path.skip_number_if_due(now);
         let room = route.most.saturating_sub(HEADER_LEN + TAG_LEN);
         let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
-        let mut w = Writer::new(&mut payload[..room]);
+        let mut w = Writer::within(payload, room);
         let (control, eliciting) = if route.elsewhere {
             (ControlContent::default(), self.write_path_frames(now, i, challenge_due, &mut w))
         } else {
             self.write_frames(now, i, challenge_due, &mut w)
         };
-        let mut len = w.written();
         let padded_len = limits::DATAGRAM_MIN - HEADER_LEN - TAG_LEN;
-        if route.padded && len < padded_len {
-            w.zeros(padded_len - len);
-            len = padded_len;
+        if route.padded {
+            w.zeros(padded_len.saturating_sub(w.written()));
         }
-        if len == 0 {
+        let payload = w.finish();
+        if payload.is_empty() {
             return None;
         }
         let content = Content::Control(control, eliciting);
-        let transmit = self.seal_control(now, i, route.address, content, &payload[..len], head);
+        let transmit = self.seal_control(now, i, route.address, content, payload, head);
         self.spoke_to(i, route.address, transmit.len as u64);
         Some(transmit)
     }
@@ -308,7 +311,7 @@ impl<C: Crypto> Connection<C> {
         if self.paths[i].state != PathState::Live {
             return;
         }
-        for path in &mut self.paths {
+        for path in self.paths.iter_mut() {
             if path.ack_copy_owed && path.received.write(now, path.id, w).is_some() {
                 path.ack_copy_owed = false;
             }
@@ -359,13 +362,17 @@ impl<C: Crypto> Connection<C> {
         let address = path.address;
         let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
         let len = usize::from(size) - HEADER_LEN - TAG_LEN;
-        let mut w = Writer::new(&mut payload[..len]);
+        let mut w = Writer::within(payload, len);
         Frame::Ping.encode(&mut w);
         w.zeros(len - 1);
-        Some(self.seal_control(now, i, address, Content::MtuProbe, &payload[..len], head))
+        Some(self.seal_control(now, i, address, Content::MtuProbe, w.finish(), head))
     }
 
     /// Seals one control packet into `frame` and logs it.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a payload was written into what the path's datagrams hold, half of a frame at most"
+    )]
     pub(super) fn seal_control(
         &mut self,
         now: Time,

@@ -24,6 +24,7 @@ impl Ticket {
     }
 
     /// The first 16 bytes of HKDF-SHA-256 of the secret (PROTOCOL.md#tickets).
+    #[expect(clippy::expect_used, reason = "all lengths are constants")]
     pub fn id(&self) -> TicketId {
         let mut id = [0; 16];
         Hkdf::<Sha256>::new(None, &self.secret)

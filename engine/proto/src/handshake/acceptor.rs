@@ -64,6 +64,7 @@ pub struct Counters {
 
 impl Counters {
     /// How many were dropped for this reason.
+    #[expect(clippy::indexing_slicing, reason = "there is a counter for each reason")]
     pub const fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped[reason as usize]
     }
@@ -212,6 +213,7 @@ impl Acceptor {
     }
 
     /// Handles a HELLO from `source`. `seed` is 32 random bytes that are used nowhere else.
+    #[expect(clippy::indexing_slicing, reason = "there is a counter for each reason")]
     pub fn handle_hello(
         &mut self,
         now: Time,

@@ -1,5 +1,7 @@
 //! Proof of an address without state: a MAC that only the acceptor can make (PROTOCOL.md#cookie).
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use crate::crypto::{TicketId, wipe};
 use crate::limits;
 use crate::time::Time;
@@ -20,6 +22,7 @@ impl CookieKey {
         CookieKey(key)
     }
 
+    #[expect(clippy::indexing_slicing, reason = "the MAC is cut, not stretched")]
     pub(super) fn make(&self, now: Time, source: SocketAddr, ticket: TicketId) -> [u8; COOKIE_LEN] {
         let bucket = bucket(now);
         let mac = self.mac(source, ticket, bucket).finalize().into_bytes();
@@ -30,6 +33,7 @@ impl CookieKey {
     }
 
     /// Whether this acceptor made the cookie for this address and ticket in this bucket or the one before.
+    #[expect(clippy::expect_used, reason = "all lengths are constants")]
     pub(super) fn verify(
         &self,
         now: Time,
@@ -43,6 +47,7 @@ impl CookieKey {
         recent && self.mac(source, ticket, made).verify_truncated_left(mac).is_ok()
     }
 
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
     fn mac(&self, source: SocketAddr, ticket: TicketId, bucket: u64) -> Hmac<Sha256> {
         let address = match source.ip() {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
@@ -63,6 +68,7 @@ impl Drop for CookieKey {
     }
 }
 
+#[expect(clippy::arithmetic_side_effects, reason = "a bucket is longer than nothing")]
 fn bucket(now: Time) -> u64 {
     now.as_nanos() / limits::COOKIE_BUCKET.as_nanos() as u64
 }

@@ -43,6 +43,7 @@ pub(super) struct Table {
 }
 
 impl Table {
+    #[expect(clippy::expect_used, reason = "the operator's number, at the start")]
     pub(super) fn new(slots: usize) -> Self {
         let end = u32::try_from(slots).expect("far below 2^32 slots");
         Table {
@@ -64,6 +65,11 @@ impl Table {
     }
 
     /// Takes a slot; the caller has seen that the table is not full.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::expect_used,
+        reason = "the caller has seen that a slot is free, and the free ones are slots"
+    )]
     pub(super) fn insert(&mut self, shaking: Shaking) -> HalfOpen {
         let index = self.free.pop().expect("the table is not full");
         let slot = &mut self.slots[index as usize];

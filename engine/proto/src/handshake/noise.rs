@@ -68,6 +68,7 @@ impl Noise {
         Self::start(ticket, version, seed, false)
     }
 
+    #[expect(clippy::expect_used, reason = "names and order of calls are constants")]
     fn start(ticket: &Ticket, version: u8, seed: [u8; 32], opens: bool) -> Self {
         let name = match ticket.suite() {
             Suite::Aes128Gcm | Suite::Plain => "Noise_NNpsk0_25519_AESGCM_SHA256",
@@ -98,6 +99,7 @@ impl Noise {
     }
 
     /// This end's message around `payload`.
+    #[expect(clippy::expect_used, reason = "a message has room for what this end says in its turn")]
     pub(super) fn write(&mut self, payload: &[u8]) -> Vec<u8> {
         let mut message = alloc::vec![0; payload.len() + OVERHEAD];
         let len =

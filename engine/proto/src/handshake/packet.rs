@@ -1,5 +1,7 @@
 //! The datagrams of the handshake around their Noise messages: HELLO, REPLY, COOKIE, VERSIONS.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use super::DropReason;
 use super::cookie::COOKIE_LEN;
 use super::payload::SPOKEN;
@@ -62,6 +64,7 @@ impl<'a> Hello<'a> {
 }
 
 /// A REPLY to the end that chose `connection`.
+#[expect(clippy::arithmetic_side_effects, reason = "the length of what this end says, cut to a datagram")]
 pub(super) fn encode_reply(connection: ConnectionId, noise: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(REPLY_HEAD_LEN + noise.len());
     out.extend_from_slice(&Header { connection, ..Header::new(Kind::Reply) }.encode());
@@ -110,6 +113,7 @@ pub(super) fn decode_versions(datagram: &[u8]) -> Result<&[u8], DropReason> {
     Ok(versions)
 }
 
+#[expect(clippy::indexing_slicing, reason = "the header was decoded")]
 fn body(datagram: &[u8], kind: Kind, connection: ConnectionId) -> Result<&[u8], DropReason> {
     let header = Header::decode(datagram).map_err(|_| DropReason::Kind)?;
     if header.kind != kind || header.version != VERSION {
@@ -121,6 +125,7 @@ fn body(datagram: &[u8], kind: Kind, connection: ConnectionId) -> Result<&[u8], 
     Ok(&datagram[HEADER_LEN..])
 }
 
+#[expect(clippy::expect_used, reason = "what this end says is cut to a datagram before")]
 fn push_counted(out: &mut Vec<u8>, bytes: &[u8]) {
     let len = u16::try_from(bytes.len()).expect("a Noise message of a datagram");
     out.extend_from_slice(&len.to_le_bytes());

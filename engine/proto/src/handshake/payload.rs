@@ -1,5 +1,7 @@
 //! What each end tells of itself inside its sealed handshake message (PROTOCOL.md#handshake-payload).
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use super::cookie::COOKIE_LEN;
 use super::noise;
 use super::packet::{HELLO_HEAD_LEN, REPLY_HEAD_LEN};
@@ -59,6 +61,8 @@ const _: () = assert!(hello_stream_room(limits::DATAGRAM_MIN) >= 1_000);
 const _: () = assert!(SPOKEN.len() <= limits::VERSIONS_MAX);
 
 impl Payload {
+    #[expect(clippy::expect_used, reason = "what this end says is cut to a datagram before")]
+    #[expect(clippy::arithmetic_side_effects, reason = "the length of what this end says, cut to a datagram")]
     pub(super) fn encode(&self, versions: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEAD_LEN + self.stream.len());
         out.push(versions.len() as u8);

@@ -92,23 +92,45 @@ impl<'a> Writer<'a> {
         Writer { out, at: 0 }
     }
 
+    /// Starts at the first of `out` and writes at most `most` bytes there.
+    pub fn within(out: &'a mut [u8], most: usize) -> Self {
+        let most = most.min(out.len());
+        Writer::new(out.split_at_mut(most).0)
+    }
+
+    /// What was written.
+    pub fn finish(self) -> &'a mut [u8] {
+        self.out.split_at_mut(self.at).0
+    }
+
     /// How many bytes were written.
     pub const fn written(&self) -> usize {
         self.at
     }
 
     /// How many more fit.
+    #[expect(clippy::arithmetic_side_effects, reason = "what was written fitted")]
     pub const fn space(&self) -> usize {
         self.out.len() - self.at
     }
 
     /// Raw bytes.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "writing past the end is the caller's bug: it has seen how much fits"
+    )]
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
         self.at += bytes.len();
     }
 
     /// `n` zero bytes.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "writing past the end is the caller's bug: it has seen how much fits"
+    )]
     pub fn zeros(&mut self, n: usize) {
         self.out[self.at..self.at + n].fill(0);
         self.at += n;
@@ -162,6 +184,10 @@ impl Put for Vec<u8> {
         self.extend_from_slice(&v.to_le_bytes());
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "longer than 16 bits is the caller's bug: names and texts are cut or were bounded when they were read"
+    )]
     fn put_counted(&mut self, bytes: &[u8]) {
         self.put_u16(u16::try_from(bytes.len()).expect("counted field fits 16 bits"));
         self.extend_from_slice(bytes);

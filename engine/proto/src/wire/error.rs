@@ -29,12 +29,9 @@ impl ErrorBody {
         out.put_u8(self.side);
         out.put_u16(self.errno);
         out.put_u64(self.offset.unwrap_or(u64::MAX));
-        out.put_counted(&self.name[..self.name.len().min(limits::NAME_LEN_MAX)]);
-        let mut end = self.text.len().min(limits::ERROR_TEXT_LEN_MAX);
-        while !self.text.is_char_boundary(end) {
-            end -= 1;
-        }
-        out.put_counted(&self.text.as_bytes()[..end]);
+        out.put_counted(self.name.get(..limits::NAME_LEN_MAX).unwrap_or(&self.name));
+        let end = self.text.floor_char_boundary(limits::ERROR_TEXT_LEN_MAX);
+        out.put_counted(self.text.get(..end).unwrap_or_default().as_bytes());
     }
 
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<Self, Malformed> {

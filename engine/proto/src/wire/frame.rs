@@ -77,8 +77,24 @@ impl<'a> Ack<'a> {
     }
 
     /// Bytes of an ACK frame with `ranges` ranges, its type included.
+    #[expect(clippy::arithmetic_side_effects, reason = "of what this end says: a few ranges, at least one")]
     pub const fn encoded_len(ranges: usize) -> usize {
-        ACK_FIXED + 4 + (ranges - 1) * 8
+        ACK_FIXED + Self::ranges_len(ranges)
+    }
+
+    /// Bytes of the range part for 1 to 255 ranges.
+    #[expect(clippy::arithmetic_side_effects, reason = "a few ranges, at least one")]
+    const fn ranges_len(ranges: usize) -> usize {
+        4 + (ranges - 1) * 8
+    }
+
+    /// How many ranges there are.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "`decode` read a whole number of ranges, at least one"
+    )]
+    const fn count(&self) -> u8 {
+        (1 + (self.ranges.len() - 4) / 8) as u8
     }
 
     fn decode(r: &mut Reader<'a>) -> Result<Self, Malformed> {
@@ -95,12 +111,13 @@ impl<'a> Ack<'a> {
         if largest >= limits::NUMBER_END {
             return Err(Malformed::new("ack largest"));
         }
-        let ranges = r.bytes(4 + (count - 1) * 8, "ack ranges")?;
+        let ranges = r.bytes(Self::ranges_len(count), "ack ranges")?;
         let ack = Ack { path, delay_us, echo_stamp, arrival_stamp, ce_count, largest, ranges };
         ack.check()?;
         Ok(ack)
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "two numbers of 32 bits")]
     fn check(&self) -> Result<(), Malformed> {
         let mut r = Reader::new(self.ranges);
         let first = u64::from(r.u32("ack ranges")?);
@@ -134,6 +151,7 @@ pub fn encode_ack_ranges(w: &mut Writer<'_>, ranges: impl Iterator<Item = RangeI
 }
 
 /// What the wire says of each range: its end and how many numbers are below it, then gap and length.
+#[expect(clippy::arithmetic_side_effects, reason = "this end's own ranges, newest first and disjoint")]
 fn told_ranges(
     ranges: impl Iterator<Item = RangeInclusive<u64>> + Clone,
 ) -> impl Iterator<Item = (u64, u32)> + Clone {
@@ -162,6 +180,10 @@ pub struct AckRanges<'a> {
 impl Iterator for AckRanges<'_> {
     type Item = RangeInclusive<u64>;
 
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "`check` saw that no range goes below 0 and none is empty"
+    )]
     fn next(&mut self) -> Option<RangeInclusive<u64>> {
         if self.first {
             self.first = false;
@@ -218,13 +240,13 @@ impl WindowWords<'_> {
         self.len() == 0
     }
 
-    /// Word `i`.
+    /// Word `i`; beyond the last nothing is accepted.
     pub fn word(&self, i: usize) -> u64 {
         match self {
             WindowWords::Wire(bytes) => {
-                bytes[i * 8..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
+                bytes.as_chunks().0.get(i).map_or(0, |word| u64::from_le_bytes(*word))
             }
-            WindowWords::Memory(words) => words[i],
+            WindowWords::Memory(words) => words.get(i).copied().unwrap_or(0),
         }
     }
 }
@@ -294,6 +316,7 @@ impl Frame<'_> {
     }
 
     /// Bytes that [`Frame::encode`] will write.
+    #[expect(clippy::arithmetic_side_effects, reason = "the length of what this end says, within a datagram")]
     pub fn encoded_len(&self) -> usize {
         match self {
             Frame::Padding(n) => *n,
@@ -315,7 +338,7 @@ impl Frame<'_> {
             Frame::Ping => w.u8(PING),
             Frame::Ack(ack) => {
                 Self::encode_ack_head(w, ack);
-                w.u8((1 + (ack.ranges.len() - 4) / 8) as u8);
+                w.u8(ack.count());
                 w.u64(ack.largest);
                 w.bytes(ack.ranges);
             }
@@ -349,6 +372,7 @@ impl Frame<'_> {
     }
 
     /// Appends a STREAM frame whose bytes lie in two halves; any other frame as it is.
+    #[expect(clippy::arithmetic_side_effects, reason = "the length of what this end says, within a datagram")]
     pub fn encode_split(&self, second: &[u8], w: &mut Writer<'_>) {
         if let Frame::Stream { offset, bytes } = self {
             w.u8(STREAM);
@@ -417,7 +441,7 @@ impl<'a> Frames<'a> {
                 if rest.iter().any(|b| *b != 0) {
                     return Err(Malformed::new("padding"));
                 }
-                Frame::Padding(1 + rest.len())
+                Frame::Padding(rest.len().saturating_add(1))
             }
             PING => Frame::Ping,
             ACK => Frame::Ack(Ack::decode(r)?),

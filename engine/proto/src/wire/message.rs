@@ -170,6 +170,11 @@ impl Message {
     pub const HEAD_LEN: usize = 4;
 
     /// Appends the message to a control stream. A body above [`limits::MESSAGE_LEN_MAX`] is a bug and panics.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "the head was put at `start` before"
+    )]
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[self.number(), 0, 0, 0]);
@@ -234,7 +239,7 @@ impl Message {
         if len > limits::MESSAGE_LEN_MAX {
             return Err(Malformed::new("message length"));
         }
-        Ok((stream.len() >= Self::HEAD_LEN + len).then_some((number, len)))
+        Ok((stream.len().saturating_sub(Self::HEAD_LEN) >= len).then_some((number, len)))
     }
 
     /// Decodes the body of a message of type `number`.

@@ -5,6 +5,8 @@
 //! within [`NAME_LEN_MAX`](crate::limits::NAME_LEN_MAX). Encoders write into a slice that the caller sized; a value
 //! that does not fit is the caller's bug.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod cursor;
 mod error;
 mod frame;

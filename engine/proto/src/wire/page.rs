@@ -147,10 +147,10 @@ impl Page {
         }
         let last = flags & 1 != 0;
         let mut entries: Vec<Entry> = Vec::new();
-        for i in 0..count {
+        for left in (0..count).rev() {
             let previous = entries.last().map_or(&[][..], |e| &e.name);
-            let entry = Entry::decode(r, previous, number == 0 && i == 0)?;
-            if entry.open && !(last && i + 1 == count) {
+            let entry = Entry::decode(r, previous, number == 0 && entries.is_empty())?;
+            if entry.open && !(last && left == 0) {
                 return Err(Malformed::new("open object that is not last"));
             }
             entries.push(entry);
@@ -161,12 +161,18 @@ impl Page {
 
 impl Entry {
     /// The most bytes that the entry takes in a page (its name not shortened by a shared prefix).
+    #[expect(clippy::arithmetic_side_effects, reason = "the length of what lies in memory")]
     pub fn encoded_len_max(&self) -> usize {
         let inline = self.inline.as_ref().map_or(0, |i| i.content.len() + 32);
         let attributes: usize = self.attributes.iter().map(Attribute::encoded_len).sum();
         1 + 1 + 2 + 12 + 8 + 4 + self.name.len() + 2 + self.target.len() + 2 + attributes + inline
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::expect_used,
+        reason = "a prefix of the name, and attributes that were bounded when they were read"
+    )]
     fn encode(&self, previous: &[u8], out: &mut Vec<u8>) {
         out.put_u8(match self.kind {
             EntryKind::File => 1,
@@ -242,6 +248,7 @@ impl Inline {
 }
 
 impl Attribute {
+    #[expect(clippy::arithmetic_side_effects, reason = "the length of what lies in memory")]
     fn encoded_len(&self) -> usize {
         3 + match self {
             Attribute::Owner { .. } => 8,
@@ -253,6 +260,7 @@ impl Attribute {
         }
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "bounded when it was read")]
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Attribute::Owner { uid, gid } => {
@@ -303,11 +311,11 @@ impl Attribute {
                 1 => all.push(Attribute::Owner { uid: body.u32("owner")?, gid: body.u32("owner")? }),
                 2 => {
                     let body = body.rest();
-                    let nul = body.iter().position(|b| *b == 0).ok_or(Malformed::new("xattr"))?;
-                    all.push(Attribute::Xattr {
-                        name: body[..nul].to_vec(),
-                        value: body[nul + 1..].to_vec(),
-                    });
+                    let mut halves = body.splitn(2, |b| *b == 0);
+                    let (Some(name), Some(value)) = (halves.next(), halves.next()) else {
+                        return Err(Malformed::new("xattr"));
+                    };
+                    all.push(Attribute::Xattr { name: name.to_vec(), value: value.to_vec() });
                 }
                 3 => all.push(Attribute::AclAccess(body.rest().to_vec())),
                 4 => all.push(Attribute::AclDefault(body.rest().to_vec())),
