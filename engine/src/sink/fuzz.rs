@@ -1,5 +1,15 @@
 //! What the fuzz targets ask of the journal's decoder: any bytes, and journals that were written and then damaged.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::string_slice,
+    reason = "of no program: a fuzz target's own part, which reports by panics"
+)]
+
 use super::journal::{Contents, HEAD_LEN, Held, Subject, parse, records};
 use xfer_proto::limits::{CHUNK_LOG2_MAX, CHUNK_LOG2_MIN};
 

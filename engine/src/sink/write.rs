@@ -7,7 +7,7 @@ use super::partial::{Claim, ClaimFault, Partials, stem};
 use super::verify::{self, Checked};
 use super::{Ended, FileSink, Verdict};
 use crate::digest::{self, Digest};
-use crate::error::{Class, Error, Side};
+use crate::error::{Class, Error};
 use crate::limits::{LINES_EVERY, LINES_MAX};
 use crate::source::{ChunkPlan, Encoding};
 use crate::sparing::Sparing;

@@ -224,8 +224,7 @@ fn last_line(file: &mut File) -> io::Result<Option<blake3::Hash>> {
     if *last != b'\n' {
         file.write_all(b"\n")?;
     }
-    let start = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    Ok(Some(blake3::hash(&whole[start..])))
+    Ok(whole.rsplit(|byte| *byte == b'\n').next().map(blake3::hash))
 }
 
 /// A line. What does not apply is null, zero or empty, and there all the same.

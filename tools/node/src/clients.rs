@@ -172,7 +172,8 @@ impl Clients {
     fn give_back(&self, host: IpAddr, given: Share, now: Instant) {
         let mut inner = self.lock();
         let Inner { all, hosts } = &mut *inner;
-        let Some(known) = hosts.get_mut(&host) else { unreachable!("who has something is remembered") };
+        // Who has something is remembered.
+        let Some(known) = hosts.get_mut(&host) else { return };
         for share in [all, &mut known.share] {
             share.connections -= given.connections;
             share.calls -= given.calls;
@@ -212,7 +213,8 @@ impl Call {
         }
         let mut inner = self.clients.lock();
         let Inner { all, hosts } = &mut *inner;
-        let Some(known) = hosts.get_mut(&self.host) else { unreachable!("who has a call is remembered") };
+        // Who has a call is remembered.
+        let Some(known) = hosts.get_mut(&self.host) else { return Err(Excess::Calls) };
         if all.bytes + more > REQUESTS_LEN_MAX {
             return Err(Excess::Requests);
         }

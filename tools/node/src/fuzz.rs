@@ -1,7 +1,19 @@
 //! What the fuzz targets ask of this crate: calls from their bytes on, through tonic's decoders to the handlers of a node whose engine is
 //! gone, so that all but the transfer itself happens.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::string_slice,
+    reason = "of no program: a fuzz target's own part, which reports by panics"
+)]
+
+use crate::audit::Audit;
 use crate::bench::Bench;
+use crate::clients::Caps;
 use crate::files::Files;
 use crate::identity::Identity;
 use crate::limits::{REQUEST_LEN_MAX, TRANSFERS_MAX};
@@ -65,8 +77,10 @@ impl Services {
     /// An answer does not end, or a bound of the registry is broken.
     pub fn call<'a>(&self, calls: impl IntoIterator<Item = (u8, &'a [u8])>) {
         let policy = Policy { read_only: false, allow_plain: true, allow_unverified: false };
-        let (roots, registry) = (self.roots.clone(), Registry::new("r".to_owned()));
-        let shared = Arc::new(Shared { roots, policy, registry, engine: RwLock::new(None) });
+        let (roots, registry) = (self.roots.clone(), Registry::new("r".to_owned(), Caps::default()));
+        let audit = Audit::open(None, String::new()).expect("nothing is opened");
+        let shared =
+            Arc::new(Shared { roots, policy, registry, audit: Arc::new(audit), engine: RwLock::new(None) });
         let files = FileServiceServer::new(Files { roots: self.roots.clone() });
         let bench = BenchServiceServer::new(Bench::new(shared.clone(), true));
         let tickets = TransferServiceServer::new(Tickets { shared: shared.clone() });

@@ -47,7 +47,6 @@ pub(crate) struct Record {
 
 impl Record {
     /// Hands over the engine's transfer, once.
-    #[expect(clippy::unreachable, reason = "`create` gives each record one transfer")]
     pub(crate) fn admitted(&self, transfer: Transfer) {
         *self.held() = Some(Arc::new(transfer));
     }
