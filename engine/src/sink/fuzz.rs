@@ -1,12 +1,8 @@
 //! What the fuzz targets ask of the journal's decoder: any bytes, and journals that were written and then damaged.
 
-#![allow(
+#![expect(
     clippy::indexing_slicing,
-    clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
-    clippy::unreachable,
-    clippy::string_slice,
     reason = "of no program: a fuzz target's own part, which reports by panics"
 )]
 

@@ -1,13 +1,10 @@
 //! What the fuzz targets ask of this crate: calls from their bytes on, through tonic's decoders to the handlers of a node whose engine is
 //! gone, so that all but the transfer itself happens.
 
-#![allow(
+#![expect(
     clippy::indexing_slicing,
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::unreachable,
-    clippy::string_slice,
     reason = "of no program: a fuzz target's own part, which reports by panics"
 )]
 
