@@ -65,9 +65,16 @@ impl ClaimMap {
         Claimant { map: self, users }
     }
 
-    /// Whether `len` bytes from the chunk's start are all filled.
+    /// Whether `len` bytes from the chunk's start are all filled. The count alone does not tell: before a chunk's length is known, a peer
+    /// can have units filled that lie behind it.
     pub fn is_complete(&self, len: u32) -> bool {
-        self.filled_units.load(Ordering::Acquire) >= units_of(len)
+        let units = units_of(len);
+        if self.filled_units.load(Ordering::Acquire) < units {
+            return false;
+        }
+        let whole = self.filled.iter().take((units / WORD) as usize);
+        whole.fold(u64::MAX, |all, word| all & word.load(Ordering::Acquire)) == u64::MAX
+            && self.is_filled(units / WORD * WORD..units)
     }
 
     /// Takes all that is free from byte `from` on, a multiple of the grid, so that nobody claims there any more. False while somebody
@@ -252,6 +259,17 @@ mod tests {
             map.by(users).fill(4_096..LEN);
             assert!(map.is_complete(LEN));
         }
+    }
+
+    #[test]
+    fn units_behind_the_end_do_not_count() {
+        let map = ClaimMap::new(LEN);
+        assert_eq!(map.by(Users::One).claim(16..48), Claim::Taken);
+        map.by(Users::One).fill(16..48);
+        assert!(!map.is_complete(1) && !map.is_complete(32));
+        assert_eq!(map.by(Users::One).claim(0..1), Claim::Taken);
+        map.by(Users::One).fill(0..1);
+        assert!(map.is_complete(1) && map.is_complete(32) && map.is_complete(48) && !map.is_complete(49));
     }
 
     #[test]

@@ -149,7 +149,8 @@ impl<C: Crypto> Shard<C> {
         if range.end > end || !on_grid(&range, end, grant.stored_len.is_none()) {
             return Ok(Taken::Home);
         }
-        let place = Place { claims: grant.claims.by(Users::Several), transfer: *transfer, chunk, range };
+        let (claims, capacity) = (grant.claims.by(Users::Several), grant.capacity);
+        let place = Place { claims, transfer: *transfer, chunk, range, capacity };
         let scratch = scratch.of(header);
         let (sealed, number) = (suite.seals_data(), header.number);
         let opener = Opener { crypto, keys: &path.open, sealed, number, datagram };

@@ -247,7 +247,7 @@ impl Partials {
         if file.stat().is_ok_and(|stat| stat.size == 0)
             && let Err(error) = self.root.remove_file(name)
         {
-            tracing::debug!(side = "dst", "{error}");
+            tracing::debug!(side = "dst", %error, "an empty partial file stays");
         }
     }
 

@@ -58,6 +58,8 @@ pub(crate) struct Place<'a> {
     pub(crate) chunk: u32,
     /// Bytes of the chunk.
     pub(crate) range: Range<u32>,
+    /// Bytes of its buffer.
+    pub(crate) capacity: u32,
 }
 
 impl Place<'_> {
@@ -71,11 +73,16 @@ impl Place<'_> {
         failed_opens: &mut u64,
         memory: &mut impl ChunkMemory,
     ) -> Result<u32, Dropped> {
-        let Place { claims, transfer, chunk, range } = self;
+        let Place { claims, transfer, chunk, range, capacity } = self;
         match claims.claim(range.clone()) {
             Claim::Taken => {
-                let open = |place: &mut [u8]| opener.open(place, failed_opens);
-                if let Err(forged) = memory.write(*transfer, *chunk, range.clone(), open) {
+                let open = |place: &mut [u8]| {
+                    let (place, pad) = place.split_at_mut(range.len());
+                    opener.open(place, failed_opens)?;
+                    clear(pad);
+                    Ok(())
+                };
+                if let Err(forged) = memory.write(*transfer, *chunk, padded(range, *capacity), open) {
                     claims.release(range.clone());
                     return Err(forged);
                 }
@@ -92,7 +99,11 @@ impl Place<'_> {
                 let whole = claims.fill_gaps(range.clone(), |gap| {
                     filled += gap.end - gap.start;
                     let from = (gap.start - range.start) as usize..(gap.end - range.start) as usize;
-                    memory.write(*transfer, *chunk, gap, |place| place.copy_from_slice(&scratch[from]));
+                    memory.write(*transfer, *chunk, padded(&gap, *capacity), |place| {
+                        let (place, pad) = place.split_at_mut(from.len());
+                        place.copy_from_slice(&scratch[from]);
+                        clear(pad);
+                    });
                 });
                 if whole { Ok(filled) } else { Err(Dropped::Busy) }
             }
@@ -104,6 +115,20 @@ impl Place<'_> {
 pub(crate) fn place_of(header: &Header, chunk_log2: u8) -> (u32, Range<u32>) {
     let start = (header.offset & ((1 << chunk_log2) - 1)) as u32;
     ((header.offset >> chunk_log2) as u32, start..start + u32::from(header.length))
+}
+
+/// `range` and the rest of its last unit, which is claimed with it and gets zeros: who ends payloads off the grid in the middle of a
+/// chunk would have bytes count as content that the buffer had from somebody else.
+pub(crate) fn padded(range: &Range<u32>, capacity: u32) -> Range<u32> {
+    let end = range.end.next_multiple_of(limits::GRID as u32);
+    range.start..if end > capacity { range.end.max(capacity) } else { end }
+}
+
+/// What [`padded`] adds, as a rule nothing.
+pub(crate) fn clear(pad: &mut [u8]) {
+    if !pad.is_empty() {
+        pad.fill(0);
+    }
 }
 
 /// A DATA payload lies on the grid; only the last of a chunk's data may end off it, and while the entry is not known any end may be the last.

@@ -158,17 +158,17 @@ impl<C: Crypto> Connection<C> {
                 return Ok(0);
             }
         };
-        let end = slot.stored_len.unwrap_or(slot.capacity);
         let behind = header.attempt.wrapping_sub(slot.attempt) & crate::wire::ATTEMPT_MASK;
         if behind != 0 {
             opener.open(scratch, &mut counters.failed_opens)?;
             if behind > crate::wire::ATTEMPT_MASK / 2 || slot.is_told_full() {
                 return Ok(0);
             }
-        } else if range.end > end || !on_grid(&range, end, slot.stored_len.is_none()) {
-            return misplaced(counters);
         }
-        if range.end > slot.capacity {
+        // Of a newer attempt nothing is known yet.
+        let end = if behind == 0 { slot.stored_len } else { None };
+        let (last, capacity) = (end.unwrap_or(slot.capacity), slot.capacity);
+        if range.end > last || !on_grid(&range, last, end.is_none()) {
             return misplaced(counters);
         }
         let attempt = slot.attempt.wrapping_add(behind);
@@ -177,7 +177,7 @@ impl<C: Crypto> Connection<C> {
         }
         let (id, users) = (incoming.id(), incoming.users());
         let slot = incoming.slot(chunk).map_err(|_| Dropped::Misplaced)?;
-        let place = Place { claims: slot.claims.by(users), transfer: id, chunk, range };
+        let place = Place { claims: slot.claims.by(users), transfer: id, chunk, range, capacity };
         let filled = place.open(&opener, scratch, &mut counters.failed_opens, memory)?;
         incoming.note_full(chunk);
         Ok(filled)

@@ -1,7 +1,7 @@
 //! Two connections without a handshake, as far as what they do to each other needs no network: limits of a hostile world.
 
 use super::*;
-use crate::crypto::Suite;
+use crate::crypto::{OpenRing, Suite};
 use crate::wire::{HEADER_LEN, Header, TAG_LEN};
 use core::net::{IpAddr, SocketAddr};
 
@@ -262,4 +262,36 @@ fn a_packet_of_a_closed_connection_or_a_foreign_kind_is_dropped() {
     assert_eq!(sealed.receive(&arrival, &mut NoContent), Err(Dropped::Length));
     acceptor.state = State::Over;
     assert_eq!(deliver(&mut acceptor, now, 1, &datagram), Err(Dropped::Closed));
+}
+
+/// The buffer of one chunk, with what it held before.
+struct Stale(Vec<u8>);
+
+impl ChunkMemory for Stale {
+    fn write<R>(&mut self, _: TransferId, _: u32, range: Range<u32>, fill: impl FnOnce(&mut [u8]) -> R) -> R {
+        fill(&mut self.0[range.start as usize..range.end as usize])
+    }
+}
+
+#[test]
+fn what_a_buffer_held_before_is_not_taken_for_content() {
+    let (crypto, capacity) = (Open, 40);
+    let keys = OpenRing::new(&crypto, &[1; 32], Suite::Plain, PathId(0));
+    let mut memory = Stale(alloc::vec![0xee; capacity as usize]);
+    let claims = crate::claim::ClaimMap::new(capacity);
+    for (start, length) in [(0, 1), (16, 15), (32, 3)] {
+        let datagram = alloc::vec![7; HEADER_LEN + length];
+        let opener = Opener { crypto: &crypto, keys: &keys, sealed: false, number: 0, datagram: &datagram };
+        let place = Place {
+            claims: claims.by(crate::claim::Users::One),
+            transfer: TransferId(1),
+            chunk: 0,
+            range: start..start + length as u32,
+            capacity,
+        };
+        let placed = place.open(&opener, &mut alloc::vec![0; length], &mut 0, &mut memory);
+        assert_eq!(placed, Ok(length as u32));
+    }
+    assert!(claims.is_complete(capacity), "each unit counts as here");
+    assert!(memory.0.iter().all(|byte| [0, 7].contains(byte)), "{:?}", memory.0);
 }

@@ -1,7 +1,7 @@
 //! Taking a train at once: packets of consecutive numbers whose content lies side by side in one chunk are claimed, opened and counted
 //! in one go. What is not like that is taken packet by packet.
 
-use super::place::{Opener, on_grid, place_of};
+use super::place::{Opener, clear, on_grid, padded, place_of};
 use super::receive::{Received, check_size};
 use super::{ChunkMemory, Connection};
 use crate::claim::Claim;
@@ -118,8 +118,9 @@ impl<C: Crypto> Connection<C> {
         let (chunk, first) = place_of(header, incoming.chunk_log2());
         let range = run.range(first.start);
         let slot = incoming.slot(chunk).ok()?;
-        let (attempt, end) = (slot.attempt, slot.stored_len.unwrap_or(slot.capacity));
-        let fits = range.end <= end.min(slot.capacity) && on_grid(&range, end, slot.stored_len.is_none());
+        let (attempt, capacity) = (slot.attempt, slot.capacity);
+        let end = slot.stored_len.unwrap_or(capacity);
+        let fits = range.end <= end.min(capacity) && on_grid(&range, end, slot.stored_len.is_none());
         if attempt & ATTEMPT_MASK != header.attempt || !fits || !incoming.begin(chunk, attempt) {
             return None;
         }
@@ -130,6 +131,8 @@ impl<C: Crypto> Connection<C> {
         }
         let (keys, sealed) = (&paths[i].open, suite.seals_data());
         let open = |place: &mut [u8]| {
+            let (place, pad) = place.split_at_mut(range.len());
+            clear(pad);
             let places = place.chunks_mut(usize::from(header.length));
             let packets = datagrams.chunks(segment).zip(places).zip(header.number..);
             // What does not open is tried again, and counted, by itself.
@@ -140,7 +143,7 @@ impl<C: Crypto> Connection<C> {
             });
             opened.count()
         };
-        let opened = memory.write(header.transfer, chunk, range.clone(), open);
+        let opened = memory.write(header.transfer, chunk, padded(&range, capacity), open);
         let filled = (range.start + opened as u32 * u32::from(header.length)).min(range.end);
         claims.fill(range.start..filled);
         claims.release(filled..range.end);

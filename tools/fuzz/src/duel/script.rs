@@ -190,7 +190,7 @@ impl Script {
             self.end.receiver.made_up.insert((chunk, attempt & 7));
         }
         // A packet that ends off the grid before the chunk does counts for bytes that it does not bring.
-        if !len.is_multiple_of(16) && at + len != self.plain_len(chunk) {
+        if !(at + len).is_multiple_of(16) && at + len != self.plain_len(chunk) {
             self.end.receiver.made_up.insert((chunk, attempt & 7));
         }
         // A packet that runs over the end of its chunk may be placed in the next one, for which its bytes are made up.
