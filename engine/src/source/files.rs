@@ -131,7 +131,7 @@ impl FileSource {
     fn hole(&self, plan: &ChunkPlan, object: &Object) -> Option<Encoding> {
         let [piece] = plan.pieces[..] else { return None };
         let Content::File { identity, sparse: true } = object.content else { return None };
-        if object.is_withdrawn() {
+        if object.withdrawn().is_some() {
             return None;
         }
         let file = self.file(&piece, object).ok()?;
@@ -157,9 +157,8 @@ impl FileSource {
             Err(error) => {
                 plain.fill(0);
                 let encoding = self.encoder.encode(plan, None, 0, buffer);
-                let withdrawn =
-                    object.withdraw().then(|| (piece.object, stream_error(&error, object, &piece)));
-                return ReadChunk { encoding, withdrawn: withdrawn.into_iter().collect() };
+                let error = object.withdraw(stream_error(&error, object, &piece));
+                return ReadChunk { encoding, withdrawn: vec![(piece.object, error)] };
             }
         };
         if len == 0 {
@@ -358,16 +357,19 @@ impl Source for FileSource {
             buffer[end..start].fill(0);
             end = start + piece.len as usize;
             let out = &mut buffer[start..end];
-            let Some(object) = object.filter(|object| !object.is_withdrawn()) else {
+            let Some(object) = object else {
                 out.fill(0);
                 continue;
             };
+            if let Some(error) = object.withdrawn() {
+                out.fill(0);
+                withdrawn.push((piece.object, error.clone()));
+                continue;
+            }
             if let Err(error) = self.piece(piece, object, out, &mut map) {
                 out.fill(0);
                 self.open.close(piece.object);
-                if object.withdraw() {
-                    withdrawn.push((piece.object, error));
-                }
+                withdrawn.push((piece.object, object.withdraw(error)));
             }
         }
         let encoding = self.encoder.encode(plan, map.extents(), attempt, buffer);
@@ -393,7 +395,7 @@ impl Source for FileSource {
     fn end(&self, object: u32) -> Result<Option<Digest>, Error> {
         self.open.close(object);
         let Some(ended) = lock(&self.objects).remove(&object) else { return Ok(None) };
-        if ended.is_withdrawn() {
+        if ended.withdrawn().is_some() {
             return Ok(None);
         }
         let root = match &ended.content {

@@ -68,7 +68,8 @@ pub struct Encoding {
 pub struct ReadChunk {
     /// How the bytes in the buffer were made.
     pub encoding: Encoding,
-    /// Objects to withdraw, each once, with the reason.
+    /// All objects whose bytes it lacks, with the reason, also those that an earlier chunk named: another thread's chunk may overtake that,
+    /// and must not pass for content.
     pub withdrawn: Vec<(u32, Error)>,
 }
 

@@ -6,8 +6,9 @@ use super::place::{Dir, join};
 use super::spec::Identity;
 use super::stream::Stream;
 use crate::digest::{Digest, OrderedTree};
+use crate::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use xfer_proto::space::Piece;
 
 /// Where an object's content is.
@@ -43,7 +44,7 @@ pub(super) struct Object {
     pub(super) content: Content,
     pub(super) roots: Roots,
     was_read: AtomicBool,
-    is_withdrawn: AtomicBool,
+    withdrawn: OnceLock<Error>,
 }
 
 impl Object {
@@ -53,17 +54,18 @@ impl Object {
             content,
             roots: Roots::default(),
             was_read: AtomicBool::new(false),
-            is_withdrawn: AtomicBool::new(false),
+            withdrawn: OnceLock::new(),
         }
     }
 
-    /// Notes that it is withdrawn; true the first time.
-    pub(super) fn withdraw(&self) -> bool {
-        !self.is_withdrawn.swap(true, Ordering::Relaxed)
+    /// Notes that it is withdrawn, and why; the first reason stays, and is returned.
+    pub(super) fn withdraw(&self, error: Error) -> Error {
+        self.withdrawn.get_or_init(|| error).clone()
     }
 
-    pub(super) fn is_withdrawn(&self) -> bool {
-        self.is_withdrawn.load(Ordering::Relaxed)
+    /// Why it was withdrawn, if it was.
+    pub(super) fn withdrawn(&self) -> Option<&Error> {
+        self.withdrawn.get()
     }
 
     pub(super) fn mark_read(&self) {

@@ -453,7 +453,9 @@ impl Sending {
         for (object, error) in read.withdrawn {
             self.withdraw(cx, object, &error);
         }
-        if plan.pieces.iter().all(|p| self.withdrawn.contains(&p.object)) {
+        let is_unwanted =
+            |p: &Piece| self.withdrawn.contains(&p.object) || !self.objects.contains_key(&p.object);
+        if plan.pieces.iter().all(is_unwanted) {
             return;
         }
         let encoding = read.encoding;
@@ -475,7 +477,7 @@ impl Sending {
     }
 
     fn withdraw(&mut self, cx: &mut Context<'_>, object: u32, error: &Error) {
-        if !self.withdrawn.insert(object) {
+        if !self.objects.contains_key(&object) || !self.withdrawn.insert(object) {
             return;
         }
         let error = error.to_wire(Side::Source);
