@@ -96,6 +96,14 @@ impl TransferPlan {
         self.sizes.iter().flatten().sum::<u64>() + self.open.unwrap_or(0)
     }
 
+    /// Content that may go again because somebody rejects it or lies: what is expected and three standard deviations.
+    fn bytes_again(&self) -> u64 {
+        let often = [self.reject_ppm, self.encode_again_ppm, self.source_lies_ppm, self.memory_lies_ppm]
+            .map(u64::from);
+        let chunks = ((self.bytes() >> self.chunk_log2) + 1) * often.iter().sum::<u64>() / 1_000_000;
+        (chunks + 3 * chunks.isqrt()) << self.chunk_log2
+    }
+
     /// Stored bytes of an attempt of a chunk.
     pub(crate) fn stored_len(&self, seed: u64, chunk: u32, attempt: u8, plain: u32) -> u32 {
         let random = mix(seed ^ mix(u64::from(chunk) << 8 | u64::from(attempt)));
@@ -333,7 +341,7 @@ impl Plan {
         let rate = rate.min(self.rate_max.map_or(u64::MAX, |cap| cap / 4 * 3));
         let transfers = self.transfers.iter().flatten().map(|t| {
             let rounds = (t.bytes() >> t.chunk_log2) / t.buffers.min(t.held_max) as u64 + 8;
-            t.bytes() * SECOND / rate + rounds * (t.read_ns + t.store_ns + rtt_ns)
+            (t.bytes() + t.bytes_again()) * SECOND / rate + rounds * (t.read_ns + t.store_ns + rtt_ns)
         });
         // LEDBAT grows by a packet a round trip at most.
         let packets = self.transfers.iter().flatten().map(|t| t.bytes() / 1_200).sum::<u64>();
