@@ -6,6 +6,7 @@ use xfer_proto::crypto::Suite;
 use xfer_proto::limits;
 use xfer_proto::wire::{Entry, EntryKind, Inline, TransferId};
 
+use crate::attack::REPLAY_LATE_MAX;
 use crate::clock::{Clock, MS, SECOND};
 use crate::content::{inlined, mix};
 use crate::faults::{Fault, Trouble};
@@ -322,8 +323,14 @@ impl Plan {
     pub(crate) fn time_enough(&self) -> u64 {
         let whole = self.wires.iter().zip(&self.cut).filter(|(_, cut)| !**cut);
         let time = whole.map(|(wire, _)| self.time_on(wire)).max().expect("a wire");
-        let proving = if self.cut.contains(&true) { PROVING_NS } else { 0 };
-        time + proving
+        if !self.cut.contains(&true) {
+            return time;
+        }
+        // What is held back on a wire that dies meanwhile makes its round trips, and with them the wait for its death, as long.
+        let replays =
+            |(_, fault): &(u64, Fault)| matches!(fault, Fault::Attack(_, Some(attack)) if attack.replays());
+        let held = if self.faults.iter().any(replays) { 2 * REPLAY_LATE_MAX } else { 0 };
+        time + PROVING_NS + held
     }
 
     fn time_on(&self, wire: &[Shape; 2]) -> u64 {
