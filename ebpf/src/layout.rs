@@ -36,6 +36,8 @@ pub enum Fate {
     Split,
     /// Several packets that were joined before they came here.
     Train,
+    /// Has a VLAN tag, thus belongs to another interface above this one.
+    Tagged,
     /// Shorter than a header, or than its UDP header says.
     DroppedShort,
     /// Not of this protocol, type or version.
@@ -52,7 +54,7 @@ pub enum Fate {
 
 impl Fate {
     /// All, in the order of the program's counters.
-    pub const ALL: [Fate; 13] = [
+    pub const ALL: [Fate; 14] = [
         Fate::Redirected,
         Fate::Handshake,
         Fate::Misplaced,
@@ -60,6 +62,7 @@ impl Fate {
         Fate::Stale,
         Fate::Split,
         Fate::Train,
+        Fate::Tagged,
         Fate::DroppedShort,
         Fate::DroppedKind,
         Fate::DroppedLength,
@@ -77,7 +80,8 @@ impl Fate {
             | Fate::Socketless
             | Fate::Stale
             | Fate::Split
-            | Fate::Train => "passed",
+            | Fate::Train
+            | Fate::Tagged => "passed",
             Fate::DroppedShort
             | Fate::DroppedKind
             | Fate::DroppedLength
@@ -97,6 +101,7 @@ impl Fate {
             Fate::Stale => "stale",
             Fate::Split => "split",
             Fate::Train => "train",
+            Fate::Tagged => "tagged",
             Fate::DroppedShort => "short",
             Fate::DroppedKind => "kind",
             Fate::DroppedLength => "length",
