@@ -12,8 +12,8 @@ use std::time::Duration;
 use aya::maps::MapError;
 use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp, XdpMode as AyaMode, loaded_programs};
 use aya::{Ebpf, EbpfLoader};
-use nix::time::{ClockId, clock_gettime};
 
+use crate::clock::{idle_since, now_ns};
 use crate::error::{Doing, EACCES, EBUSY, EEXIST, EPERM, EbpfError};
 use crate::interface::{self, XdpMode};
 use crate::layout::{Fates, PathKey, Row};
@@ -25,7 +25,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../objects/xdp.o");
 /// Name of the program in it.
 const PROGRAM: &str = "xfer_xdp";
 /// Bytes of metadata that may stand before a frame that was tried.
-const META_ROOM: usize = 256;
+pub(crate) const META_ROOM: usize = 256;
 
 /// The XDP program on an interface; dropping it takes it off. All calls may come from any thread.
 pub struct Attached {
@@ -236,7 +236,7 @@ impl Attached {
     /// The kernel refuses.
     pub fn sweep(&self, idle: Duration) -> Result<(), EbpfError> {
         let doing = self.doing("forget idle paths");
-        let before = now_ns().saturating_sub(idle.as_nanos() as u64);
+        let before = idle_since(idle);
         self.maps().paths().forget(|_, last_ns| last_ns < before).map_err(|error| doing.map(error))
     }
 
@@ -301,12 +301,6 @@ fn load(interface: &str, index: u32, mode: XdpMode) -> Result<Attached, EbpfErro
 fn xdp<'a>(program: &'a mut Ebpf, doing: Doing<'_>) -> Result<&'a mut Xdp, EbpfError> {
     let found = program.program_mut(PROGRAM).ok_or_else(|| doing.object("the object has no program"))?;
     found.try_into().map_err(|error| doing.program(error))
-}
-
-/// The monotonic clock, which is the programs'.
-pub(crate) fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
-    now.as_nanos() as u64
 }
 
 /// An error when the interface runs a program already.

@@ -16,6 +16,9 @@ pub(crate) type FateWords = [u64; Fate::ALL.len()];
 /// A row of nothing.
 pub(crate) const ROW_ZERO: RowWords = [0; ROW_WORDS];
 
+/// Words of what one processor saw at tcx.
+pub(crate) type SeenWords = [u64; Seen::ALL.len()];
+
 const ROW_HEAD: usize = 7;
 const ROW_WORDS: usize = ROW_HEAD + GAP_BUCKETS;
 
@@ -134,6 +137,31 @@ impl Fates {
     /// Every fate with its packets.
     pub fn iter(&self) -> impl Iterator<Item = (Fate, u64)> + '_ {
         Fate::ALL.into_iter().map(|fate| (fate, self.of(fate)))
+    }
+}
+
+/// What the tcx programs made of a datagram or train with one of our ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Counted for its path.
+    Tracked,
+    /// Neither DATA nor CONTROL.
+    Foreign,
+    /// There are figures of as many paths as there is room for.
+    Untracked,
+}
+
+impl Seen {
+    /// All, in the order of the programs' counters.
+    pub const ALL: [Seen; 3] = [Seen::Tracked, Seen::Foreign, Seen::Untracked];
+
+    /// One word of metrics and JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Seen::Tracked => "tracked",
+            Seen::Foreign => "foreign",
+            Seen::Untracked => "untracked",
+        }
     }
 }
 
@@ -270,7 +298,7 @@ impl Meta {
     }
 }
 
-fn sum<'a, const N: usize>(processors: impl IntoIterator<Item = &'a [u64; N]>) -> [u64; N] {
+pub(crate) fn sum<'a, const N: usize>(processors: impl IntoIterator<Item = &'a [u64; N]>) -> [u64; N] {
     let mut total = [0_u64; N];
     for words in processors {
         for (sum, word) in total.iter_mut().zip(words) {

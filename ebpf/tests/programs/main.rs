@@ -1,9 +1,10 @@
-//! The XDP program over frames that the kernel hands it (BPF_PROG_TEST_RUN): every branch, as root; without root these tests fail.
+//! The programs over frames that the kernel hands them (BPF_PROG_TEST_RUN): every branch, as root; without root these tests fail.
 
 mod frame;
 mod limits;
 mod paths;
 mod socket;
+mod trains;
 
 use std::os::fd::AsFd;
 
