@@ -227,6 +227,9 @@ pub(crate) const fn order_last_ns(order: &OrderWords) -> u64 {
     order[2]
 }
 
+/// A path and its figures.
+pub type PathRow = (PathKey, Row);
+
 /// Figures of one path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Row {

@@ -11,17 +11,21 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+mod census;
 mod clock;
 mod error;
 mod interface;
 mod layout;
 pub mod limits;
 mod maps;
+mod pins;
 mod rights;
 mod watch;
 
 pub use attach::{Attached, Tried, Verdict, attach, load_only};
+pub use census::{Census, Figures, Hook, census};
 pub use error::EbpfError;
 pub use interface::XdpMode;
-pub use layout::{Fate, Fates, META_LEN, Meta, PathKey, Point, Row, Seen, bucket_end_ns};
+pub use layout::{Fate, Fates, META_LEN, Meta, PathKey, PathRow, Point, Row, Seen, bucket_end_ns};
+pub use pins::{adopt, attach_pinned, detach, pinned};
 pub use watch::{Sights, Watched, watch, watch_only};

@@ -5,8 +5,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, Queue, XskMap};
 
 use crate::error::{Doing, E2BIG, ENOENT, EbpfError};
-use crate::layout::{
-    FateWords, Fates, OrderWords, PathKey, ROW_ZERO, Row, RowWords, SettingsWords, order_last_ns, order_row,
+use crate::layout::{FateWords, 
+    Fates, OrderWords, PathKey, PathRow, ROW_ZERO, Row, RowWords, SettingsWords, order_last_ns,
+    order_row,
 };
 use crate::limits::{CONNECTIONS_MAX, PATHS_MAX, PORT_WORDS, QUEUES_MAX};
 
@@ -24,6 +25,21 @@ impl Ports {
         let bit = 1 << (port % 64);
         let before = self.0.get(&word, 0)?;
         self.0.set(word, if open { before | bit } else { before & !bit }, 0)
+    }
+
+    /// All that are open, ascending.
+    pub(crate) fn open(&self) -> Result<Vec<u16>, MapError> {
+        let mut open = Vec::new();
+        for word in 0..PORT_WORDS {
+            let bits = self.0.get(&word, 0)?;
+            open.extend((0..64).filter(|bit| bits >> bit & 1 == 1).map(|bit| (word * 64 + bit) as u16));
+        }
+        Ok(open)
+    }
+
+    /// Closes all.
+    pub(crate) fn clear(&mut self) -> Result<(), MapError> {
+        (0..PORT_WORDS).try_for_each(|word| self.0.set(word, 0, 0))
     }
 }
 
@@ -45,7 +61,7 @@ impl Paths {
     }
 
     /// The paths and their figures, by key.
-    pub(crate) fn read(&self) -> Result<Vec<(PathKey, Row)>, MapError> {
+    pub(crate) fn read(&self) -> Result<Vec<PathRow>, MapError> {
         let mut found = Vec::new();
         for entry in self.orders.iter().take(PATHS_MAX as usize) {
             let (word, order) = entry?;
@@ -116,6 +132,21 @@ impl XdpMaps {
     /// Our ports.
     pub(crate) fn ports(&mut self) -> &mut Ports {
         &mut self.ports
+    }
+
+    /// When user space last gave a sign of life.
+    pub(crate) fn beat_ns(&self) -> Result<u64, MapError> {
+        Ok(self.settings.get(&0, 0)?[0])
+    }
+
+    /// Forgets ports, connections and paths, which another process left.
+    pub(crate) fn clear(&mut self) -> Result<(), MapError> {
+        self.set_sockets(false)?;
+        self.ports.clear()?;
+        let known: Vec<u32> =
+            self.connections.keys().take(CONNECTIONS_MAX as usize).collect::<Result<_, _>>()?;
+        known.iter().try_for_each(|connection| absent_is_fine(self.connections.remove(connection)))?;
+        self.paths.forget(|_, _| true)
     }
 
     pub(crate) fn beat(&mut self, now_ns: u64) -> Result<(), MapError> {

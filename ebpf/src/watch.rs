@@ -16,13 +16,13 @@ use aya::{Ebpf, EbpfLoader};
 use crate::clock::idle_since;
 use crate::error::{Doing, EACCES, EPERM, EbpfError};
 use crate::interface;
-use crate::layout::{PathKey, Row, Seen, SeenWords, sum};
+use crate::layout::{PathRow, Seen, SeenWords, sum};
 use crate::maps::{Paths, Ports};
 
 /// What clang makes of `programs/tcx.c`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../objects/tcx.o");
 /// Names of the programs in it, and where each hangs.
-const PROGRAMS: [(&str, TcAttachType); 2] =
+pub(crate) const PROGRAMS: [(&str, TcAttachType); 2] =
     [("xfer_ingress", TcAttachType::Ingress), ("xfer_egress", TcAttachType::Egress)];
 
 /// The tcx programs on an interface; dropping it takes them off. All calls may come from any thread.
@@ -44,7 +44,8 @@ impl Sights {
     }
 }
 
-struct TcxMaps {
+/// All maps of the tcx programs.
+pub(crate) struct TcxMaps {
     ports: Ports,
     settings: Array<MapData, u64>,
     seen: PerCpuArray<MapData, SeenWords>,
@@ -52,13 +53,23 @@ struct TcxMaps {
 }
 
 impl TcxMaps {
-    fn new(mut take: impl FnMut(&'static str) -> Result<Map, MapError>) -> Result<Self, MapError> {
+    /// Takes each map by its name from `take`.
+    pub(crate) fn new(mut take: impl FnMut(&'static str) -> Result<Map, MapError>) -> Result<Self, MapError> {
         Ok(TcxMaps {
             ports: Ports::new(take("ports")?)?,
             settings: take("settings")?.try_into()?,
             seen: take("seen")?.try_into()?,
             paths: Paths::new(take("orders")?, take("rows")?, take("spare_rows")?)?,
         })
+    }
+
+    fn sights(&self) -> Result<Sights, MapError> {
+        Ok(Sights(sum(self.seen.get(&0, 0)?.iter())))
+    }
+
+    /// Ports, counters and figures.
+    pub(crate) fn read(&self) -> Result<(Vec<u16>, Sights, Vec<PathRow>), MapError> {
+        Ok((self.ports.open()?, self.sights()?, self.paths.read()?))
     }
 }
 
@@ -128,15 +139,14 @@ impl Watched {
     /// The kernel refuses.
     pub fn sights(&self) -> Result<Sights, EbpfError> {
         let doing = self.doing("read counters");
-        let seen = self.maps().seen.get(&0, 0).map_err(|error| doing.map(error))?;
-        Ok(Sights(sum(seen.iter())))
+        self.maps().sights().map_err(|error| doing.map(error))
     }
 
     /// The paths that were seen and are not forgotten, with their figures; what comes in and what goes out apart.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn paths(&self) -> Result<Vec<(PathKey, Row)>, EbpfError> {
+    pub fn paths(&self) -> Result<Vec<PathRow>, EbpfError> {
         let doing = self.doing("read the figures of paths");
         self.maps().paths.read().map_err(|error| doing.map(error))
     }

@@ -5,7 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
-use xfer_ebpf::{Attached, EbpfError, Fate, Point, Seen, XdpMode, attach, watch};
+use xfer_ebpf::{
+    Attached, EbpfError, Fate, Point, Seen, XdpMode, adopt, attach, attach_pinned, census, detach, pinned,
+    watch,
+};
 use xfer_proto::wire::{ConnectionId, Header, Kind};
 
 const PORT: u16 = 7_700;
@@ -63,6 +66,61 @@ fn another_program_is_named_and_left_alone() {
     assert!(named("near").contains(&format!("prog/xdp id {}", first.program_id())));
     let error = attach("nowhere", XdpMode::Generic, &[]).unwrap_err();
     assert_eq!(error.to_string(), "attach to nowhere: there is no such interface");
+}
+
+/// As [`namespace`], with a file system of pins of its own.
+fn namespace_with_pins() {
+    namespace();
+    unshare(CloneFlags::CLONE_NEWNS).expect("mount namespaces need root");
+    let private = nix::mount::MsFlags::MS_PRIVATE | nix::mount::MsFlags::MS_REC;
+    nix::mount::mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+}
+
+#[test]
+fn what_is_pinned_stays_and_is_taken_over() {
+    namespace_with_pins();
+    assert!(adopt("near", &[PORT]).unwrap().is_none());
+    assert!(!detach("near").unwrap());
+    attach_pinned("near", XdpMode::Generic, &[], Some(12_345)).unwrap();
+    assert_eq!(pinned().unwrap(), ["near"]);
+    assert!(named("near").contains("prog/xdp"));
+    assert!(matches!(attach("near", XdpMode::Generic, &[]), Err(EbpfError::Occupied { .. })));
+    let taken = adopt("near", &[PORT]).unwrap().expect("it is pinned");
+    taken.admit(5, 0).unwrap();
+    assert!(matches!(adopt("near", &[PORT]), Err(EbpfError::InUse { .. })));
+    let found = census(Some("near")).unwrap();
+    let [hook] = &found.hooks[..] else { panic!("{found:?}") };
+    assert!(hook.ours && hook.pinned && hook.figures.as_ref().unwrap().alive);
+    assert_eq!(hook.figures.as_ref().unwrap().ports, [PORT]);
+    drop(taken);
+    assert!(!census(Some("near")).unwrap().hooks[0].figures.as_ref().unwrap().alive);
+    let again = adopt("near", &[PORT + 1]).unwrap().expect("it is pinned");
+    drop(again);
+    // As after a crash of whoever used it.
+    assert!(detach("near").unwrap());
+    assert!(!named("near").contains("prog/xdp") && pinned().unwrap().is_empty());
+}
+
+#[test]
+fn a_census_names_what_is_not_ours() {
+    namespace();
+    let (_attached, _watched) =
+        (attach("near", XdpMode::Native, &[PORT]).unwrap(), watch("far", &[PORT]).unwrap());
+    let found = census(None).unwrap();
+    let told: Vec<_> = found
+        .hooks
+        .iter()
+        .map(|hook| (hook.interface.as_str(), hook.point, hook.program.as_str(), hook.pinned))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("far", Point::Ingress, "xfer_ingress", false),
+            ("far", Point::Egress, "xfer_egress", false),
+            ("near", Point::Xdp, "xfer_xdp", false),
+        ]
+    );
+    assert!(found.hidden.is_none() && found.hooks.iter().all(|hook| hook.figures.is_some()));
 }
 
 /// The other end of the wire, in a namespace that is removed on drop.
@@ -147,4 +205,50 @@ fn tcx_programs_see_both_directions_and_stand_beside_others() {
     socket.send_to(&packet(9), ("fd00::2", 50_000)).unwrap();
     assert_eq!(second.sights().unwrap().of(Seen::Tracked), 3);
     assert!(watch("nowhere", &[]).unwrap_err().to_string().contains("no such interface"));
+}
+
+/// Set for [`with_few_rights`]: the capability that is missing, or `none`.
+const MISSING: &str = "XFER_EBPF_TEST_MISSING";
+
+/// Runs [`with_few_rights`] in this thread's namespace as an ordinary user with these capabilities and no other.
+fn as_user(capabilities: &str, missing: &str) {
+    let mut setpriv = Command::new("setpriv");
+    setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
+    for set in ["bounding-set", "inh-caps", "ambient-caps"] {
+        setpriv.arg(format!("--{set}=-all{capabilities}"));
+    }
+    let test = std::env::current_exe().unwrap();
+    setpriv.arg(test).args(["--exact", "with_few_rights", "--ignored", "--nocapture"]);
+    let output = setpriv.env(MISSING, missing).output().expect("setpriv is part of util-linux");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{capabilities}: {said}");
+}
+
+#[test]
+#[ignore = "run with few rights by `three_capabilities_suffice_and_each_is_needed`"]
+fn with_few_rights() {
+    let missing = std::env::var(MISSING).expect("set by the test that starts this one");
+    let attached = attach("near", XdpMode::Native, &[PORT]);
+    let watched = watch("far", &[PORT]);
+    if missing == "none" {
+        let attached = attached.unwrap();
+        attached.admit(5, 0).unwrap();
+        assert_eq!(attached.fates().unwrap().packets(), 0);
+        assert!(watched.unwrap().paths().unwrap().is_empty());
+        return;
+    }
+    for error in [attached.unwrap_err(), watched.unwrap_err()] {
+        assert!(matches!(&error, EbpfError::NoRight { missing: told, .. } if *told == missing), "{error}");
+    }
+    assert!(census(None).unwrap().hooks.is_empty());
+}
+
+#[test]
+fn three_capabilities_suffice_and_each_is_needed() {
+    namespace();
+    as_user(",+bpf,+net_admin,+perfmon", "none");
+    as_user(",+net_admin,+perfmon", "CAP_BPF");
+    as_user(",+bpf,+perfmon", "CAP_NET_ADMIN");
+    as_user(",+bpf,+net_admin", "CAP_PERFMON");
+    as_user("", "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON");
 }
