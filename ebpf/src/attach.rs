@@ -20,7 +20,7 @@ use crate::census;
 use crate::clock::{idle_since, now_ns};
 use crate::error::{Doing, EACCES, EBUSY, EEXIST, EPERM, EbpfError};
 use crate::interface::{self, XdpMode};
-use crate::layout::{Fates, PathRow};
+use crate::layout::{Fates, PathRow, Point, Row};
 use crate::maps::XdpMaps;
 
 /// What clang makes of `programs/xdp.c`.
@@ -56,12 +56,11 @@ pub fn attach(interface: &str, mode: XdpMode, ports: &[u16]) -> Result<Attached,
 pub(crate) fn attach_and_pin(
     interface: &str,
     mode: XdpMode,
-    ports: &[u16],
     folder: &Path,
     link: &str,
 ) -> Result<(), EbpfError> {
     let doing = Doing { interface, what: "pin the XDP program" };
-    let (mut attached, id) = hang(interface, mode, ports, Some(folder))?;
+    let (mut attached, id) = hang(interface, mode, &[], Some(folder))?;
     attached.stop_heart()?;
     let program = attached.program.as_mut().ok_or_else(|| doing.object("it was not loaded here"))?;
     let taken = xdp(program, doing)?.take_link(id).map_err(|error| doing.program(error))?;
@@ -290,6 +289,15 @@ impl Attached {
     pub fn paths(&self) -> Result<Vec<PathRow>, EbpfError> {
         let doing = self.doing("read the figures of paths");
         self.maps().paths().read().map_err(|error| doing.map(error))
+    }
+
+    /// What all paths have together at each point, in the order of [`Point::ALL`], those that were forgotten included.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn totals(&self) -> Result<[Row; Point::ALL.len()], EbpfError> {
+        let doing = self.doing("read the figures of paths");
+        self.maps().paths().totals().map_err(|error| doing.map(error))
     }
 
     /// Forgets paths that no packet came for in `idle`, so that there is room for others.

@@ -68,6 +68,14 @@ pub enum EbpfError {
         /// The kernel's word.
         cause: io::Error,
     },
+    /// There is no such user.
+    #[error("pin the XDP program on {interface} for {user}: there is no such user")]
+    NoUser {
+        /// The interface.
+        interface: String,
+        /// The user's name.
+        user: String,
+    },
     /// What is pinned for the interface is another process's.
     #[error("take over the pinned XDP program on {interface}: another process uses it")]
     InUse {

@@ -19,7 +19,8 @@ pub(crate) const ROW_ZERO: RowWords = [0; ROW_WORDS];
 /// Words of what one processor saw at tcx.
 pub(crate) type SeenWords = [u64; Seen::ALL.len()];
 
-const ROW_HEAD: usize = 7;
+const ROW_HEAD: usize = 8;
+const ROW_LATE_MAX: usize = 7;
 const ROW_WORDS: usize = ROW_HEAD + GAP_BUCKETS;
 
 /// What became of a packet to one of our ports; every packet has one, [`Fate::Untracked`] apart.
@@ -177,6 +178,9 @@ pub enum Point {
 }
 
 impl Point {
+    /// All, in the order of the programs' numbers.
+    pub const ALL: [Point; 3] = [Point::Xdp, Point::Ingress, Point::Egress];
+
     /// One word of metrics and JSON.
     pub const fn word(self) -> &'static str {
         match self {
@@ -239,6 +243,8 @@ pub struct Row {
     pub bytes: u64,
     /// Packets that came at once count as one.
     pub arrivals: u64,
+    /// All times between two arrivals, in nanoseconds.
+    pub waited_ns: u64,
     /// Times that numbers were missing when a later one came.
     pub gaps: u64,
     /// Numbers that were missing then; late ones among them came after all, and a sender leaves a few out on purpose.
@@ -252,6 +258,34 @@ pub struct Row {
 }
 
 impl Row {
+    /// Adds the figures of another path, or of the same one later; of the two largest distances the larger stays.
+    pub(crate) fn add(&mut self, other: &Row) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.arrivals += other.arrivals;
+        self.waited_ns += other.waited_ns;
+        self.gaps += other.gaps;
+        self.missing += other.missing;
+        self.late += other.late;
+        self.late_max = self.late_max.max(other.late_max);
+        for (sum, count) in self.between.iter_mut().zip(&other.between) {
+            *sum += count;
+        }
+    }
+
+    /// Where the bucket ends, in nanoseconds, within which `part` (0 to 1) of the arrivals came after the one before. None for the last,
+    /// which has no end.
+    pub fn between_quantile(&self, part: f64) -> Option<u64> {
+        let all: u64 = self.between.iter().sum();
+        let wanted = (all as f64 * part).ceil() as u64;
+        let mut below = 0;
+        let within = self.between.iter().position(|count| {
+            below += count;
+            below >= wanted
+        });
+        within.and_then(bucket_end_ns)
+    }
+
     /// Adds up the rows of all processors; the largest distance is the largest of any.
     pub(crate) fn sum(processors: &[RowWords]) -> Self {
         let words = sum(processors);
@@ -261,10 +295,11 @@ impl Row {
             packets: words[0],
             bytes: words[1],
             arrivals: words[2],
-            gaps: words[3],
-            missing: words[4],
-            late: words[5],
-            late_max: processors.iter().map(|row| row[6]).max().unwrap_or_default(),
+            waited_ns: words[3],
+            gaps: words[4],
+            missing: words[5],
+            late: words[6],
+            late_max: processors.iter().map(|row| row[ROW_LATE_MAX]).max().unwrap_or_default(),
             between,
         }
     }
@@ -319,13 +354,16 @@ mod tests {
     fn rows_add_up_and_keep_the_largest_distance() {
         let mut one = [0; ROW_WORDS];
         one[0] = 3;
-        one[6] = 9;
+        one[ROW_LATE_MAX] = 9;
         one[ROW_HEAD] = 1;
         let mut two = [1; ROW_WORDS];
-        two[6] = 4;
+        two[ROW_LATE_MAX] = 4;
         let row = Row::sum(&[one, two]);
         assert_eq!((row.packets, row.bytes, row.late_max, row.between[0]), (4, 1, 9, 2));
         assert_eq!(Row::sum(&[]), Row::default());
+        let mut twice = row;
+        twice.add(&row);
+        assert_eq!((twice.packets, twice.bytes, twice.late_max, twice.between[0]), (8, 2, 9, 4));
     }
 
     #[test]
@@ -341,6 +379,15 @@ mod tests {
         assert_eq!(bucket_end_ns(0), Some(128));
         assert_eq!(bucket_end_ns(GAP_BUCKETS - 2), Some(1 << 29));
         assert_eq!(bucket_end_ns(GAP_BUCKETS - 1), None);
+    }
+
+    #[test]
+    fn quantiles_are_ends_of_buckets() {
+        let mut row = Row::default();
+        assert_eq!(row.between_quantile(0.5), Some(128));
+        row.between[1] = 1;
+        row.between[GAP_BUCKETS - 1] = 1;
+        assert_eq!((row.between_quantile(0.5), row.between_quantile(0.51)), (Some(256), None));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, Queue, XskMap};
 
 use crate::error::{Doing, E2BIG, ENOENT, EbpfError};
-use crate::layout::{FateWords, 
-    Fates, OrderWords, PathKey, PathRow, ROW_ZERO, Row, RowWords, SettingsWords, order_last_ns,
-    order_row,
+use crate::layout::{
+    FateWords, Fates, OrderWords, PathKey, PathRow, Point, ROW_ZERO, Row, RowWords, SettingsWords,
+    order_last_ns, order_row,
 };
 use crate::limits::{CONNECTIONS_MAX, PATHS_MAX, PORT_WORDS, QUEUES_MAX};
 
@@ -48,11 +48,14 @@ pub(crate) struct Paths {
     orders: HashMap<MapData, u64, OrderWords>,
     rows: PerCpuArray<MapData, RowWords>,
     spare: Queue<MapData, u32>,
+    /// Figures of paths that were forgotten, by point.
+    past: [Row; Point::ALL.len()],
 }
 
 impl Paths {
     pub(crate) fn new(orders: Map, rows: Map, spare: Map) -> Result<Self, MapError> {
-        Ok(Paths { orders: orders.try_into()?, rows: rows.try_into()?, spare: spare.try_into()? })
+        let (orders, rows, spare) = (orders.try_into()?, rows.try_into()?, spare.try_into()?);
+        Ok(Paths { orders, rows, spare, past: [Row::default(); Point::ALL.len()] })
     }
 
     /// Hands all rows to the program; once, directly after it was loaded.
@@ -74,21 +77,35 @@ impl Paths {
         Ok(found)
     }
 
+    /// What all paths have together at each point, those that were forgotten included: it never decreases.
+    pub(crate) fn totals(&self) -> Result<[Row; Point::ALL.len()], MapError> {
+        let mut totals = self.past;
+        for (key, row) in self.read()? {
+            totals[key.point as usize].add(&row);
+        }
+        Ok(totals)
+    }
+
     /// Forgets the paths that `gone` says so of, given their key and when their last packet came; their rows are free again, from zero.
     pub(crate) fn forget(&mut self, gone: impl Fn(PathKey, u64) -> bool) -> Result<(), MapError> {
         let mut lost = Vec::new();
         for entry in self.orders.iter().take(PATHS_MAX as usize) {
             let (word, order) = entry?;
-            if PathKey::from_word(word).is_none_or(|key| gone(key, order_last_ns(&order))) {
-                lost.push((word, order_row(&order)));
+            let key = PathKey::from_word(word);
+            if key.is_none_or(|key| gone(key, order_last_ns(&order))) {
+                lost.push((key, word, order_row(&order)));
             }
         }
-        for (word, row) in lost {
+        for (key, word, row) in lost {
             // A walk along a map that changes may meet an entry twice; its row is free once.
             if !removed(self.orders.remove(&word))? {
                 continue;
             }
-            let zeros = vec![ROW_ZERO; self.rows.get(&row, 0)?.len()];
+            let rows = self.rows.get(&row, 0)?;
+            if let Some(key) = key {
+                self.past[key.point as usize].add(&Row::sum(&rows));
+            }
+            let zeros = vec![ROW_ZERO; rows.len()];
             self.rows.set(row, zeros.try_into().map_err(MapError::IoError)?, 0)?;
             self.spare.push(row, 0)?;
         }

@@ -12,6 +12,7 @@ use aya::maps::{Map, MapData, MapError};
 use aya::programs::links::PinnedLink;
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::unistd::User;
 
 use crate::attach::{self, Attached};
 use crate::clock::now_ns;
@@ -27,20 +28,16 @@ const FOLDER: &str = "xfer";
 /// Name of the pinned link; maps have their own names.
 const LINK: &str = "link";
 
-/// Attaches as [`attach()`](crate::attach()) does, and pins it, so that it stays when this process ends. `owner`, a user's number, may
-/// take it over: the pins become that user's, and their folders searchable.
+/// Attaches as [`attach()`](crate::attach()) does, without ports, and pins it, so that it stays when this process ends. `owner`, a user's
+/// name or number, may take it over: the pins become that user's, and the folders above searchable.
 ///
 /// # Errors
-/// As [`attach()`](crate::attach()), and where there is no place for pins.
-pub fn attach_pinned(
-    interface: &str,
-    mode: XdpMode,
-    ports: &[u16],
-    owner: Option<u32>,
-) -> Result<(), EbpfError> {
+/// As [`attach()`](crate::attach()), where there is no place for pins, and where there is no such user.
+pub fn attach_pinned(interface: &str, mode: XdpMode, owner: Option<&str>) -> Result<(), EbpfError> {
     let doing = Doing { interface, what: "pin the XDP program" };
+    let owner = owner.map(|user| user_id(user, interface)).transpose()?;
     let folder = make_folder(interface).map_err(|error| doing.system(error))?;
-    let done = attach::attach_and_pin(interface, mode, ports, &folder, LINK).and_then(|()| {
+    let done = attach::attach_and_pin(interface, mode, &folder, LINK).and_then(|()| {
         owner.map_or(Ok(()), |owner| give(&folder, owner).map_err(|error| doing.system(error)))
     });
     if done.is_err() {
@@ -109,6 +106,16 @@ pub fn pinned() -> Result<Vec<String>, EbpfError> {
         Ok(names)
     };
     list().map_err(|error| doing.system(error))
+}
+
+/// A user's number, by name or number.
+fn user_id(user: &str, interface: &str) -> Result<u32, EbpfError> {
+    if let Ok(number) = user.parse() {
+        return Ok(number);
+    }
+    let missing = || EbpfError::NoUser { interface: interface.to_owned(), user: user.to_owned() };
+    let found = User::from_name(user).ok().flatten().ok_or_else(missing)?;
+    Ok(found.uid.as_raw())
 }
 
 fn open_map(path: &Path) -> Result<Map, MapError> {

@@ -16,7 +16,7 @@ use aya::{Ebpf, EbpfLoader};
 use crate::clock::idle_since;
 use crate::error::{Doing, EACCES, EPERM, EbpfError};
 use crate::interface;
-use crate::layout::{PathRow, Seen, SeenWords, sum};
+use crate::layout::{PathRow, Point, Row, Seen, SeenWords, sum};
 use crate::maps::{Paths, Ports};
 
 /// What clang makes of `programs/tcx.c`.
@@ -149,6 +149,15 @@ impl Watched {
     pub fn paths(&self) -> Result<Vec<PathRow>, EbpfError> {
         let doing = self.doing("read the figures of paths");
         self.maps().paths.read().map_err(|error| doing.map(error))
+    }
+
+    /// What all paths have together at each point, in the order of [`Point::ALL`], those that were forgotten included.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn totals(&self) -> Result<[Row; Point::ALL.len()], EbpfError> {
+        let doing = self.doing("read the figures of paths");
+        self.maps().paths.totals().map_err(|error| doing.map(error))
     }
 
     /// Forgets paths that no packet came for in `idle`, so that there is room for others. Anybody who can send to our ports can fill the

@@ -81,7 +81,9 @@ fn what_is_pinned_stays_and_is_taken_over() {
     namespace_with_pins();
     assert!(adopt("near", &[PORT]).unwrap().is_none());
     assert!(!detach("near").unwrap());
-    attach_pinned("near", XdpMode::Generic, &[], Some(12_345)).unwrap();
+    let nobody = attach_pinned("near", XdpMode::Generic, Some("no such user")).unwrap_err().to_string();
+    assert_eq!(nobody, "pin the XDP program on near for no such user: there is no such user");
+    attach_pinned("near", XdpMode::Generic, Some("12345")).unwrap();
     assert_eq!(pinned().unwrap(), ["near"]);
     assert!(named("near").contains("prog/xdp"));
     assert!(matches!(attach("near", XdpMode::Generic, &[]), Err(EbpfError::Occupied { .. })));

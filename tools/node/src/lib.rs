@@ -30,6 +30,7 @@ mod gate;
 mod identity;
 pub mod limits;
 mod listen;
+mod metrics;
 mod node;
 mod policy;
 mod registry;
