@@ -32,7 +32,8 @@ const TEST_EDGES: &[&str] = &["xfer-netem"];
 
 /// What the tests of one crate may use besides: the tool's start clients and nodes in one process, with engines that they set up; the lab's
 /// hostile peers speak the protocol by the crate's own codec.
-const TEST_EDGES_OF: [(&str, &str); 4] = [
+const TEST_EDGES_OF: [(&str, &str); 5] = [
+    ("xfer-ebpf", "xfer-proto"),
     ("xferctl", "xfer-engine"),
     ("xfer-lab", "xfer-client"),
     ("xfer-lab", "xfer-engine"),
