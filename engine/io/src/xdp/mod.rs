@@ -35,6 +35,7 @@ use crate::wake::{Interest, Poller};
 use hop::{Hop, Hops};
 pub use interface::XdpInterface;
 pub use port::{XdpConfig, XdpPort};
+pub use xfer_ebpf::{Attached, EbpfError, Fates, XdpMode, attach};
 
 /// Which socket the burst at hand came by.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,11 +65,12 @@ pub struct XdpQueue {
 }
 
 impl XdpQueue {
-    /// Joins sockets, each on an interface of its own, to the kernel socket `udp`, whose packets they are to carry.
+    /// Joins sockets, each on an interface of its own, to the kernel socket `udp`, whose packets they are to carry. `notes` say what
+    /// could not be had.
     ///
     /// # Errors
     /// They cannot be waited for together.
-    pub fn new(udp: UdpQueue, ports: Vec<XdpPort>) -> Result<Self, IoError> {
+    pub fn new(udp: UdpQueue, ports: Vec<XdpPort>, notes: Vec<String>) -> Result<Self, IoError> {
         assert!(ports.len() <= XDP_INTERFACES_MAX, "{} sockets", ports.len());
         let poller = Poller::new()?;
         poller.add(&udp, 0, Interest::Read)?;
@@ -77,6 +79,7 @@ impl XdpQueue {
         }
         let ip = udp.local_addr().ip();
         let mut capabilities = udp.capabilities().clone();
+        capabilities.notes.extend(notes);
         let hops = Hops::new(&mut capabilities.notes);
         let mut queue = XdpQueue {
             bound: (!ip.is_unspecified()).then_some(ip),

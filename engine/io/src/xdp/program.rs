@@ -6,17 +6,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use crate::error::IoError;
+use xfer_ebpf::XdpMode;
 
-/// How a program is attached to an interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// By the driver, before a packet has a socket buffer.
-    #[default]
-    Native,
-    /// By the kernel, after it: for drivers without XDP.
-    Generic,
-}
+use crate::error::IoError;
 
 const MAP_CREATE: i32 = 0;
 const MAP_UPDATE: i32 = 2;
@@ -87,12 +79,12 @@ impl BareProgram {
     ///
     /// # Errors
     /// What the kernel refused: `EPERM` without the right to, `EBUSY` where another program is, `EOPNOTSUPP` without XDP.
-    pub fn attach(interface: u32, port: u16, mode: Mode) -> Result<Self, IoError> {
+    pub fn attach(interface: u32, port: u16, mode: XdpMode) -> Result<Self, IoError> {
         let fail = |op| move |error: io::Error| IoError::new(op, format!("interface {interface}"), &error);
         let map = bpf(MAP_CREATE, &mut [XSKMAP, 4, 4, QUEUES, 0]).map_err(fail("make a map of sockets for"))?;
         let sockets = own(map);
         let program = load_program(&code(sockets.as_raw_fd(), port)).map_err(fail("load a program for"))?;
-        let flags = if mode == Mode::Native { FLAG_NATIVE } else { FLAG_GENERIC };
+        let flags = if mode == XdpMode::Native { FLAG_NATIVE } else { FLAG_GENERIC };
         let link = bpf(LINK_CREATE, &mut [program.as_raw_fd() as u32, interface, ATTACH_XDP, flags]);
         let link = own(link.map_err(fail("attach a program to"))?);
         Ok(BareProgram { sockets, _link: link })

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use super::program::{BareProgram, Mode};
-use super::{From, XdpConfig, XdpInterface, XdpPort, XdpQueue};
+use super::program::BareProgram;
+use super::{From, XdpConfig, XdpInterface, XdpMode, XdpPort, XdpQueue};
 use crate::clock::monotonic_ns;
 use crate::limits::XDP_SEND_FRAMES;
 use crate::queue::{Queue, Transmit};
@@ -19,7 +19,7 @@ const PORT: u16 = 7_700;
 
 #[derive(Clone, Copy)]
 struct Wire {
-    mode: Mode,
+    mode: XdpMode,
     v6: bool,
     mtu: u32,
 }
@@ -38,12 +38,12 @@ fn set_up(name: &str, host: u16) -> u32 {
 }
 
 /// A queue on the interface, and the program that lets it receive.
-fn open(index: u32, local: SocketAddr, mode: Mode) -> (XdpQueue, BareProgram) {
+fn open(index: u32, local: SocketAddr, mode: XdpMode) -> (XdpQueue, BareProgram) {
     let program = BareProgram::attach(index, PORT, mode).unwrap();
     let port = XdpPort::open(&XdpConfig::new(XdpInterface::find(index).unwrap(), 0)).unwrap();
     program.set_socket(0, std::os::fd::AsFd::as_fd(&port)).unwrap();
     let udp = UdpQueue::open(&UdpConfig::new(local)).unwrap();
-    (XdpQueue::new(udp, vec![port]).unwrap(), program)
+    (XdpQueue::new(udp, vec![port], Vec::new()).unwrap(), program)
 }
 
 fn wait(queue: &impl Queue, until_ns: u64) {
@@ -171,33 +171,33 @@ fn trains_go_and_come(wire: Wire) {
 
 #[test]
 fn native_v4() {
-    trains_go_and_come(Wire { mode: Mode::Native, v6: false, mtu: 1_500 });
+    trains_go_and_come(Wire { mode: XdpMode::Native, v6: false, mtu: 1_500 });
 }
 
 #[test]
 fn native_v6() {
-    trains_go_and_come(Wire { mode: Mode::Native, v6: true, mtu: 1_500 });
+    trains_go_and_come(Wire { mode: XdpMode::Native, v6: true, mtu: 1_500 });
 }
 
 #[test]
 fn native_jumbo() {
-    trains_go_and_come(Wire { mode: Mode::Native, v6: false, mtu: 9_000 });
-    trains_go_and_come(Wire { mode: Mode::Native, v6: true, mtu: 9_000 });
+    trains_go_and_come(Wire { mode: XdpMode::Native, v6: false, mtu: 9_000 });
+    trains_go_and_come(Wire { mode: XdpMode::Native, v6: true, mtu: 9_000 });
 }
 
 #[test]
 fn generic() {
-    trains_go_and_come(Wire { mode: Mode::Generic, v6: false, mtu: 1_500 });
-    trains_go_and_come(Wire { mode: Mode::Generic, v6: true, mtu: 9_000 });
+    trains_go_and_come(Wire { mode: XdpMode::Generic, v6: false, mtu: 1_500 });
+    trains_go_and_come(Wire { mode: XdpMode::Generic, v6: true, mtu: 9_000 });
 }
 
-const PLAIN: Wire = Wire { mode: Mode::Native, v6: false, mtu: 1_500 };
+const PLAIN: Wire = Wire { mode: XdpMode::Native, v6: false, mtu: 1_500 };
 
 /// More than there are frames: each is used many times.
 #[test]
 fn frames_are_used_again() {
     over(PLAIN, |index, to| {
-        let (mut queue, _program) = open(index, SocketAddr::new(address(false, 1), PORT), Mode::Native);
+        let (mut queue, _program) = open(index, SocketAddr::new(address(false, 1), PORT), XdpMode::Native);
         for _ in 0..3 * XDP_SEND_FRAMES / 40 {
             exchange(&mut queue, to, 40 * 1_400, 1_400);
         }
@@ -209,7 +209,7 @@ fn frames_are_used_again() {
 #[test]
 fn without_a_program_packets_come_by_the_kernel() {
     over(PLAIN, |index, to| {
-        let (mut queue, program) = open(index, SocketAddr::new(address(false, 1), PORT), Mode::Native);
+        let (mut queue, program) = open(index, SocketAddr::new(address(false, 1), PORT), XdpMode::Native);
         exchange(&mut queue, to, 1, 1);
         assert_eq!(exchange(&mut queue, to, 5_000, 1_000), 5);
         drop(program);
@@ -220,7 +220,7 @@ fn without_a_program_packets_come_by_the_kernel() {
 #[test]
 fn a_closed_socket_leaves_its_packets_to_the_kernel() {
     over(PLAIN, |index, to| {
-        let (mut queue, _program) = open(index, SocketAddr::new(address(false, 1), PORT), Mode::Native);
+        let (mut queue, _program) = open(index, SocketAddr::new(address(false, 1), PORT), XdpMode::Native);
         exchange(&mut queue, to, 1, 1);
         queue.give_up(0, "for a test");
         assert!(queue.queued() > 0, "there is something to tell");
@@ -236,7 +236,7 @@ fn a_closed_socket_leaves_its_packets_to_the_kernel() {
 #[test]
 fn what_is_longer_than_the_wire_is_refused_as_by_the_kernel() {
     over(PLAIN, |index, to| {
-        let (mut queue, _program) = open(index, SocketAddr::new(address(false, 1), PORT), Mode::Native);
+        let (mut queue, _program) = open(index, SocketAddr::new(address(false, 1), PORT), XdpMode::Native);
         exchange(&mut queue, to, 1, 1);
         send(&mut queue, to, &[0; 1_473], 0, u64::MAX);
         assert_eq!(queue.flush().unwrap().failures, 1);
@@ -257,7 +257,7 @@ fn what_is_longer_than_the_wire_is_refused_as_by_the_kernel() {
 #[test]
 fn an_interface_that_goes_away_ends_its_socket_alone() {
     over(PLAIN, |index, to| {
-        let (mut queue, _program) = open(index, SocketAddr::new(address(false, 1), PORT), Mode::Native);
+        let (mut queue, _program) = open(index, SocketAddr::new(address(false, 1), PORT), XdpMode::Native);
         exchange(&mut queue, to, 1, 1);
         namespace::remove(index);
         let deadline = monotonic_ns() + PATIENCE_NS;
@@ -280,8 +280,8 @@ fn what_cannot_be_had_is_an_error_that_names_it() {
         assert_eq!(busy.to_string(), "bind an AF_XDP socket to queue 0 of x1: Device or resource busy");
         let missing = XdpPort::open(&XdpConfig::new(interface, 1)).err().unwrap();
         assert_eq!((missing.errno, missing.object.as_str()), (libc::EINVAL, "queue 1 of x1"));
-        let _program = BareProgram::attach(index, PORT, Mode::Native).unwrap();
-        let other = BareProgram::attach(index, PORT, Mode::Native).err().unwrap();
+        let _program = BareProgram::attach(index, PORT, XdpMode::Native).unwrap();
+        let other = BareProgram::attach(index, PORT, XdpMode::Native).err().unwrap();
         assert_eq!(other.errno, libc::EBUSY);
     });
 }
