@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use xfer_io::memory::Backing;
 use xfer_io::pool::ChunkPool;
 use xfer_io::queue::Queue;
+use xfer_io::thread::join_by;
 use xfer_io::udp::{UdpQueue, steer};
 use xfer_io::wake::Poller;
 use xfer_proto::cc::Algorithm;
@@ -197,13 +198,10 @@ impl Engine {
         }
         let deadline = Instant::now() + patience;
         for thread in self.workers.drain(..) {
-            while !thread.is_finished() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            if !thread.is_finished() {
-                tracing::warn!("a worker did not end in time");
-            } else if thread.join().is_err() {
-                tracing::error!("a worker panicked while it stopped");
+            match join_by(thread, deadline) {
+                Some(Ok(_)) => {}
+                None => tracing::warn!("a worker did not end in time"),
+                Some(Err(_)) => tracing::error!("a worker panicked while it stopped"),
             }
         }
     }

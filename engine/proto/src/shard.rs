@@ -4,8 +4,8 @@
 
 use crate::claim::Users;
 use crate::connection::{
-    ChunkBytes, ChunkMemory, Dropped, Opener, Place, Received, Scratch, SendPlan, Transmit, check_size,
-    on_grid, place_of,
+    Buffer, ChunkBytes, ChunkMemory, Dropped, Opener, Place, Received, Scratch, SendPlan, Transmit,
+    check_size, on_grid, place_of,
 };
 use crate::crypto::{Crypto, OpenRing, SealRing, Suite};
 use crate::incoming::Grant;
@@ -150,7 +150,7 @@ impl<C: Crypto> Shard<C> {
             return Ok(Taken::Home);
         }
         let (claims, capacity) = (grant.claims.by(Users::Several), grant.capacity);
-        let place = Place { claims, transfer: *transfer, chunk, range, capacity };
+        let place = Place { claims, buffer: Buffer { transfer: *transfer, chunk, capacity }, range };
         let scratch = scratch.of(header);
         let (sealed, number) = (suite.seals_data(), header.number);
         let opener = Opener { crypto, keys: &path.open, sealed, number, datagram };

@@ -45,6 +45,11 @@ pub(crate) struct Sockets {
     locals: Vec<IpAddr>,
 }
 
+#[expect(clippy::indexing_slicing, reason = "sockets are only ever added, and queues are numbered by them")]
+fn at(sockets: &mut [Socket], queue: usize) -> &mut Socket {
+    &mut sockets[queue]
+}
+
 impl Sockets {
     pub(crate) fn new(
         worker: usize,
@@ -91,22 +96,23 @@ impl Sockets {
         self.sockets.len()
     }
 
+    #[expect(clippy::indexing_slicing, reason = "as `at`")]
+    fn socket(&self, queue: usize) -> &Socket {
+        &self.sockets[queue]
+    }
+
+    fn socket_mut(&mut self, queue: usize) -> &mut Socket {
+        at(&mut self.sockets, queue)
+    }
+
     /// The address that queue `queue` is bound to, when it is one.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     pub(crate) fn local(&self, queue: usize) -> Option<IpAddr> {
-        self.sockets[queue].local
+        self.socket(queue).local
     }
 
     /// The receive buffer of queue `queue`, in bytes.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     pub(crate) fn receive_buffer(&self, queue: usize) -> u32 {
-        u32::try_from(self.sockets[queue].queue.capabilities().receive_buffer).unwrap_or(u32::MAX)
+        u32::try_from(self.socket(queue).queue.capabilities().receive_buffer).unwrap_or(u32::MAX)
     }
 
     /// The queue for packets from `local`, opened when there is none yet.
@@ -134,20 +140,12 @@ impl Sockets {
         })
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     pub(crate) fn receive(&mut self, queue: usize) -> Result<usize, IoError> {
-        self.sockets[queue].queue.receive()
+        self.socket_mut(queue).queue.receive()
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     pub(crate) fn received(&mut self, queue: usize, frame: usize) -> (Meta, &mut [u8]) {
-        self.sockets[queue].queue.received(frame)
+        self.socket_mut(queue).queue.received(frame)
     }
 
     /// Whether a queue holds frames that the wire did not take yet.
@@ -156,12 +154,8 @@ impl Sockets {
     }
 
     /// Whether a queue that had no frame for a driver has one again; told once.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     pub(crate) fn take_unblocked(&mut self) -> bool {
-        let free = self.blocked.is_some_and(|queue| self.sockets[queue].queue.reserve().is_some());
+        let free = self.blocked.is_some_and(|queue| self.socket_mut(queue).queue.reserve().is_some());
         if free {
             self.blocked = None;
         }
@@ -226,24 +220,20 @@ impl Sockets {
     }
 
     /// Lets `fill` write a packet or train into a frame of queue `queue`, and queues it.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     pub(crate) fn fill(
         &mut self,
         queue: usize,
         fill: impl FnOnce(&mut [u8]) -> Option<Train>,
     ) -> Result<Filled, IoError> {
-        if self.sockets[queue].queue.reserve().is_none() {
+        if self.socket_mut(queue).queue.reserve().is_none() {
             self.flush_queue(queue)?;
         }
-        let Some(frame) = self.sockets[queue].queue.reserve() else {
+        let Some(frame) = self.socket_mut(queue).queue.reserve() else {
             self.blocked = Some(queue);
             return Ok(Filled::NoRoom);
         };
         let Some(train) = fill(frame) else { return Ok(Filled::Nothing) };
-        self.sockets[queue].queue.commit(Transmit {
+        self.socket_mut(queue).queue.commit(Transmit {
             destination: train.address.remote,
             source: train.address.local,
             len: train.len,
@@ -255,10 +245,7 @@ impl Sockets {
     }
 
     /// Queues one datagram; a full queue drops it, since handshakes repeat.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them; handshakes are shorter than a frame"
-    )]
+    #[expect(clippy::indexing_slicing, reason = "handshakes are shorter than a frame")]
     pub(crate) fn send_single(
         &mut self,
         queue: usize,
@@ -266,7 +253,7 @@ impl Sockets {
         local: Option<IpAddr>,
         bytes: &[u8],
     ) {
-        let socket = &mut self.sockets[queue];
+        let socket = at(&mut self.sockets, queue);
         if let Some(frame) = socket.queue.reserve() {
             frame[..bytes.len()].copy_from_slice(bytes);
             socket.queue.commit(Transmit {
@@ -284,12 +271,8 @@ impl Sockets {
         (0..self.sockets.len()).try_for_each(|queue| self.flush_queue(queue))
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     fn flush_queue(&mut self, queue: usize) -> Result<(), IoError> {
-        let Socket { queue, report, zero_copy, .. } = &mut self.sockets[queue];
+        let Socket { queue, report, zero_copy, .. } = at(&mut self.sockets, queue);
         if queue.queued() == 0 {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use crate::args::{CapArgs, PollArg, ServeArgs, WorkerArgs};
 use crate::json;
-use crate::output::{self, Stdout};
+use crate::output::Stdout;
 use crate::signals;
 use serde::Serialize;
 use std::fs::{self, OpenOptions};
@@ -37,9 +37,7 @@ pub(crate) fn run_node(args: &ServeArgs, roots: Roots) -> Result<u8, Error> {
     // Heard from here on, so that a signal during the start ends as one later does.
     let asked = signals::watch(
         Class::Interrupted.exit_code(),
-        || {
-            output::tell("xferctl: ending; running transfers sync their journals (once more: end at once)");
-        },
+        || tracing::info!("ending: running transfers sync their journals; another signal ends at once"),
         || {},
     )?;
     let node = Node::start(config)?;

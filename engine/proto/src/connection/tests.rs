@@ -284,10 +284,8 @@ fn what_a_buffer_held_before_is_not_taken_for_content() {
         let opener = Opener { crypto: &crypto, keys: &keys, sealed: false, number: 0, datagram: &datagram };
         let place = Place {
             claims: claims.by(crate::claim::Users::One),
-            transfer: TransferId(1),
-            chunk: 0,
+            buffer: Buffer { transfer: TransferId(1), chunk: 0, capacity },
             range: start..start + length as u32,
-            capacity,
         };
         let placed = place.open(&opener, &mut alloc::vec![0; length], &mut 0, &mut memory);
         assert_eq!(placed, Ok(length as u32));
