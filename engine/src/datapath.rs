@@ -276,6 +276,20 @@ impl Nic {
     }
 }
 
+impl Drop for Nic {
+    /// Tells what became of the packets to our ports; the program goes with its handle.
+    fn drop(&mut self) {
+        let Ok(fates) = self.program.fates() else { return };
+        let told: Vec<String> = fates
+            .iter()
+            .filter(|(_, packets)| *packets > 0)
+            .map(|(fate, packets)| format!("{fate:?}={packets}"))
+            .collect();
+        let (interface, packets) = (self.interface.name.as_str(), told.join(" "));
+        tracing::info!(interface, packets, "the XDP program is detached");
+    }
+}
+
 impl Xdp {
     fn nics(&self) -> MutexGuard<'_, Vec<Nic>> {
         self.nics.lock().unwrap_or_else(PoisonError::into_inner)
