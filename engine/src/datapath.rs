@@ -159,7 +159,12 @@ impl Datapath {
 
     /// Opens a worker's queue on a local address, with a port that tells the queue it sends by: so the peer's worker of the same number
     /// takes the connection, and packets arrive where they belong. What a NIC does with ports is its own affair.
-    pub(crate) fn open(&self, worker: usize, options: &QueueOptions, local: IpAddr) -> Result<AnyQueue, IoError> {
+    pub(crate) fn open(
+        &self,
+        worker: usize,
+        options: &QueueOptions,
+        local: IpAddr,
+    ) -> Result<AnyQueue, IoError> {
         let udp = self.bind(worker, local, |address| UdpQueue::open(&options.socket(address)))?;
         self.queue(worker, udp)
     }
@@ -232,10 +237,13 @@ impl Datapath {
 
     /// Lets packets to a connection id of a worker through.
     pub(crate) fn admit(&self, worker: usize, connection: u32) {
-        self.each(|nic| nic.program.admit(connection, nic.named(worker)), |nic| {
-            // What is not known is dropped: rather let all pass.
-            drop(nic.program.stop_heart());
-        });
+        self.each(
+            |nic| nic.program.admit(connection, nic.named(worker)),
+            |nic| {
+                // What is not known is dropped: rather let all pass.
+                drop(nic.program.stop_heart());
+            },
+        );
     }
 
     /// Drops what still comes to a connection id.
@@ -263,7 +271,10 @@ impl Nic {
     /// Opens the worker's socket and lets it have packets to `port`.
     fn open(&mut self, worker: usize, port: u16) -> Result<XdpPort, String> {
         let Some(queue) = self.free(worker) else {
-            return Err(format!("its {} queues are taken, or the worker has one already", self.workers.len()));
+            return Err(format!(
+                "its {} queues are taken, or the worker has one already",
+                self.workers.len()
+            ));
         };
         let config = XdpConfig::new(self.interface.clone(), queue as u32);
         let opened = XdpPort::open(&config).map_err(|error| error.to_string())?;
@@ -324,13 +335,22 @@ impl Xdp {
             Ok(program) => program,
             Err(EbpfError::Occupied { program, id, .. }) if program == OWN_PROGRAM => {
                 let name = found.name.as_str();
-                tracing::warn!(interface = name, id, "another xfer process has AF_XDP here; kernel UDP is used");
+                tracing::warn!(
+                    interface = name,
+                    id,
+                    "another xfer process has AF_XDP here; kernel UDP is used"
+                );
                 return Ok(());
             }
             Err(error) => return Err(fail(&error)),
         };
         let (name, queues) = (found.name.as_str(), found.queues);
-        tracing::info!(interface = name, mode = self.options.mode.word(), queues, "the XDP program is attached");
+        tracing::info!(
+            interface = name,
+            mode = self.options.mode.word(),
+            queues,
+            "the XDP program is attached"
+        );
         let workers = vec![None; found.queues as usize];
         nics.push(Nic { interface: found, program, workers });
         Ok(())

@@ -42,9 +42,7 @@ impl BackendChoice {
     /// What the engine is told. Without a measurement of the interfaces at hand `Auto` is kernel UDP, also where AF_XDP is allowed.
     pub fn decide(&self) -> Backend {
         match self.wanted {
-            Wanted::Xdp => {
-                Backend::Xdp(XdpOptions { interfaces: self.interfaces.clone(), mode: self.mode })
-            }
+            Wanted::Xdp => Backend::Xdp(XdpOptions { interfaces: self.interfaces.clone(), mode: self.mode }),
             Wanted::Auto | Wanted::Udp => Backend::Udp,
         }
     }

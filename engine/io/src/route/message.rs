@@ -218,7 +218,10 @@ pub(super) fn parse_neighbour(message: &Message) -> Option<Neighbour> {
         return None;
     }
     let found = attributes(body.get(NEIGHBOUR_BYTES..)?).find(|(kind, _)| *kind == NDA_LLADDR)?;
-    Some(Neighbour { mac: take(found.1, 0).filter(|_| found.1.len() == 6)?, stale: state & libc::NUD_STALE != 0 })
+    Some(Neighbour {
+        mac: take(found.1, 0).filter(|_| found.1.len() == 6)?,
+        stale: state & libc::NUD_STALE != 0,
+    })
 }
 
 /// `RTM_GETLINK` for one interface.

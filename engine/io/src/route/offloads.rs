@@ -111,7 +111,8 @@ pub fn offloads(name: &str) -> Result<Offloads, IoError> {
 /// Receive queues of an interface that are in use, as its driver tells; `None` when it does not.
 pub fn channels(name: &str) -> Option<u32> {
     let socket = UdpSocket::bind("127.0.0.1:0").or_else(|_| UdpSocket::bind("[::1]:0")).ok()?;
-    let mut channels = Channels { command: ETHTOOL_GCHANNELS, max: [0; 4], receive: 0, send: 0, other: 0, combined: 0 };
+    let mut channels =
+        Channels { command: ETHTOOL_GCHANNELS, max: [0; 4], receive: 0, send: 0, other: 0, combined: 0 };
     ask(&socket, name, (&raw mut channels).cast()).ok()?;
     Some(channels.receive + channels.combined).filter(|count| *count > 0)
 }

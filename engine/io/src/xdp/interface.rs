@@ -34,7 +34,11 @@ impl XdpInterface {
     pub fn find(index: u32) -> Result<Self, IoError> {
         let Hardware { name, mtu, mac, queues, .. } = route::hardware(index)?;
         let Some(mac) = mac.filter(|mac| *mac != [0; 6]) else {
-            return Err(IoError { op: "use AF_XDP on", object: name, errno: libc::EOPNOTSUPP });
+            return Err(IoError {
+                op: "find the Ethernet address of",
+                object: name,
+                errno: libc::EOPNOTSUPP,
+            });
         };
         let driver = route::offloads(&name).map(|offloads| offloads.driver).unwrap_or_default();
         let queues = route::channels(&name).unwrap_or(queues);

@@ -102,7 +102,28 @@ impl Head {
             Addresses::V4 { source, destination } => {
                 ethernet[12..].copy_from_slice(&ETHERTYPE_IPV4);
                 // Version 4, five words; no identification, do not fragment.
-                ip.copy_from_slice(&[0x45, mark, 0, 0, 0, 0, 0x40, 0, HOPS, PROTOCOL_UDP, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+                ip.copy_from_slice(&[
+                    0x45,
+                    mark,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0x40,
+                    0,
+                    HOPS,
+                    PROTOCOL_UDP,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                ]);
                 ip[2..4].copy_from_slice(&((IPV4_BYTES + udp_len) as u16).to_be_bytes());
                 ip[12..16].copy_from_slice(&source.octets());
                 ip[16..20].copy_from_slice(&destination.octets());

@@ -12,7 +12,8 @@ use super::socket::{Binding, Unbound, XdpSocket, statistics};
 use super::umem::Umem;
 use crate::error::{IoError, text};
 use crate::limits::{
-    TRAIN_SEGMENTS_MAX, XDP_BURST, XDP_FRAME_BYTES, XDP_HEADROOM, XDP_RECEIVE_FRAMES, XDP_SEND_FRAMES, XDP_STALL_NS,
+    TRAIN_SEGMENTS_MAX, XDP_BURST, XDP_FRAME_BYTES, XDP_HEADROOM, XDP_RECEIVE_FRAMES, XDP_SEND_FRAMES,
+    XDP_STALL_NS,
 };
 use crate::queue::{Flushed, Meta, Transmit, XdpReport};
 
@@ -62,7 +63,9 @@ impl XdpPort {
     /// No right to (`EPERM`), no memory that may be locked (`ENOBUFS`), a queue that another socket has (`EBUSY`), no such queue (`EINVAL`).
     pub fn open(config: &XdpConfig) -> Result<Self, IoError> {
         let XdpConfig { interface, queue, .. } = config;
-        let fail = |op| move |error: io::Error| IoError::new(op, format!("queue {queue} of {}", interface.name), &error);
+        let fail = |op| {
+            move |error: io::Error| IoError::new(op, format!("queue {queue} of {}", interface.name), &error)
+        };
         let sizes = Sizes { receive: XDP_RECEIVE_FRAMES, send: XDP_SEND_FRAMES };
         let frame_bytes = frame_bytes(interface.mtu);
         let (umem, frames) = Umem::new(sizes.receive + sizes.send, frame_bytes, config.huge)?;
@@ -133,7 +136,8 @@ impl XdpPort {
 
     /// Packets that the kernel dropped since there was no frame for them.
     pub(super) fn overflows(&self) -> u64 {
-        statistics(self.socket.as_fd()).map_or(0, |s| s.rx_dropped + s.rx_ring_full + s.rx_fill_ring_empty_descs)
+        statistics(self.socket.as_fd())
+            .map_or(0, |s| s.rx_dropped + s.rx_ring_full + s.rx_fill_ring_empty_descs)
     }
 
     /// The interface may have changed.
@@ -203,7 +207,8 @@ impl XdpPort {
         self.held.clear();
         let count = self.channel.receive(&mut self.socket)?;
         for index in 0..count {
-            let Some(arrived) = parse(self.channel.received(index)).filter(|a| a.destination.port() == port) else {
+            let Some(arrived) = parse(self.channel.received(index)).filter(|a| a.destination.port() == port)
+            else {
                 self.foreign += 1;
                 continue;
             };

@@ -81,7 +81,8 @@ impl BareProgram {
     /// What the kernel refused: `EPERM` without the right to, `EBUSY` where another program is, `EOPNOTSUPP` without XDP.
     pub fn attach(interface: u32, port: u16, mode: XdpMode) -> Result<Self, IoError> {
         let fail = |op| move |error: io::Error| IoError::new(op, format!("interface {interface}"), &error);
-        let map = bpf(MAP_CREATE, &mut [XSKMAP, 4, 4, QUEUES, 0]).map_err(fail("make a map of sockets for"))?;
+        let map =
+            bpf(MAP_CREATE, &mut [XSKMAP, 4, 4, QUEUES, 0]).map_err(fail("make a map of sockets for"))?;
         let sockets = own(map);
         let program = load_program(&code(sockets.as_raw_fd(), port)).map_err(fail("load a program for"))?;
         let flags = if mode == XdpMode::Native { FLAG_NATIVE } else { FLAG_GENERIC };

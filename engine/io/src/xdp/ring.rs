@@ -175,7 +175,7 @@ impl<T: Entry> Consumer<T> {
     }
 
     /// The word in which this side asks to be called, where it is the kernel's.
-    #[cfg(test)]
+    #[allow(dead_code, reason = "for tests, which have the other side too")]
     pub(crate) fn flags(&self) -> &AtomicU32 {
         self.place.word(self.place.flags)
     }

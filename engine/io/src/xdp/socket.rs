@@ -106,8 +106,7 @@ fn map<T: Entry>(
     offsets: &libc::xdp_ring_offset,
 ) -> io::Result<Place<T>> {
     let len = offsets.desc as usize + size as usize * size_of::<T>();
-    let (protection, flags) =
-        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
     // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
     let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, fd.as_raw_fd(), page) };
     if start == libc::MAP_FAILED {
@@ -211,7 +210,8 @@ fn register(fd: BorrowedFd<'_>, umem: &Umem) -> io::Result<bool> {
 
 /// Binds, asking for less where the kernel or driver refuses. Says whether packets may be in several frames.
 fn bind(fd: BorrowedFd<'_>, binding: Binding, notes: &mut Vec<String>) -> io::Result<bool> {
-    let copies: &[u16] = if binding.zero_copy { &[libc::XDP_ZEROCOPY, libc::XDP_COPY] } else { &[libc::XDP_COPY] };
+    let copies: &[u16] =
+        if binding.zero_copy { &[libc::XDP_ZEROCOPY, libc::XDP_COPY] } else { &[libc::XDP_COPY] };
     let shapes: &[u16] = if binding.several_frames { &[libc::XDP_USE_SG, 0] } else { &[0] };
     let mut last = io::Error::from_raw_os_error(libc::EINVAL);
     for shape in shapes {

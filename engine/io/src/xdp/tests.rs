@@ -33,7 +33,9 @@ fn address(v6: bool, host: u16) -> IpAddr {
 
 /// Switches the interface on. Returns its index.
 fn set_up(name: &str, host: u16) -> u32 {
-    let (IpAddr::V4(v4), IpAddr::V6(v6)) = (address(false, host), address(true, host)) else { unreachable!() };
+    let (IpAddr::V4(v4), IpAddr::V6(v6)) = (address(false, host), address(true, host)) else {
+        unreachable!()
+    };
     namespace::set_up(name, v4, v6)
 }
 

@@ -10,8 +10,8 @@ mod stages;
 
 pub(crate) use bench::{BenchArgs, BenchCommand, BenchRunArgs, BenchStagesArgs};
 pub(crate) use copy::{
-    CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg,
-    ProgressArg, SelectionArgs,
+    CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg, ProgressArg,
+    SelectionArgs,
 };
 pub(crate) use look::{
     ConfigArgs, ConfigCommand, DoctorArgs, HashArgs, ListArgs, NodeArgs, NodeCommand, ShowArgs, StatArgs,

@@ -1,8 +1,8 @@
 //! What a command line asks of a copy, as a request.
 
 use crate::args::{
-    CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg,
-    SelectionArgs, WorkerArgs,
+    CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg, SelectionArgs,
+    WorkerArgs,
 };
 use crate::limits::{FILES_FROM_LEN_MAX, RETRIES_UNATTENDED};
 use crate::serve;
