@@ -1,12 +1,12 @@
 //! The worker's queues: which one a path's packets leave by, and bursts in both directions.
 
+use crate::datapath::{AnyQueue, Datapath};
 use crate::limits;
 use crate::queues::{QueueOptions, QueueReports};
 use crate::transfer::Driver;
 use std::net::{IpAddr, SocketAddr};
 use xfer_io::error::IoError;
 use xfer_io::queue::{Ecn, Meta, Queue, Transmit, ZeroCopy};
-use xfer_io::udp::UdpQueue;
 use xfer_io::wake::{Interest, Poller};
 use xfer_proto::connection::Transmit as Train;
 use xfer_proto::time::Time;
@@ -22,7 +22,7 @@ pub(crate) enum Filled {
 }
 
 struct Socket {
-    queue: UdpQueue,
+    queue: AnyQueue,
     /// The address it is bound to; `None` when it serves every address of its family.
     local: Option<IpAddr>,
     /// Where its report is, and what that says of sending without copying.
@@ -35,6 +35,7 @@ pub(crate) struct Sockets {
     worker: usize,
     sockets: Vec<Socket>,
     options: QueueOptions,
+    datapath: Datapath,
     reports: QueueReports,
     /// A queue had no frame for a driver that had something to send.
     blocked: Option<usize>,
@@ -52,13 +53,14 @@ fn at(sockets: &mut [Socket], queue: usize) -> &mut Socket {
 impl Sockets {
     pub(crate) fn new(
         worker: usize,
-        queues: Vec<UdpQueue>,
+        queues: Vec<AnyQueue>,
         poller: &Poller,
-        options: QueueOptions,
+        (options, datapath): (QueueOptions, Datapath),
         reports: QueueReports,
     ) -> Result<Self, IoError> {
         let mut sockets = Sockets {
             worker,
+            datapath,
             sockets: Vec::new(),
             options,
             reports,
@@ -74,7 +76,7 @@ impl Sockets {
     }
 
     /// Sends and receives by one more queue.
-    pub(crate) fn add(&mut self, queue: UdpQueue, poller: &Poller) -> Result<usize, IoError> {
+    pub(crate) fn add(&mut self, queue: AnyQueue, poller: &Poller) -> Result<usize, IoError> {
         let index = self.sockets.len();
         poller.add(&queue, index as u64, Interest::Read)?;
         let ip = queue.local_addr().ip();
@@ -118,8 +120,8 @@ impl Sockets {
         if let Some(found) = self.find(local) {
             return Ok(found);
         }
-        let config = self.options.socket(SocketAddr::new(local, 0));
-        self.add(UdpQueue::open(&config)?, poller)
+        let queue = self.datapath.open(self.worker, &self.options, local)?;
+        self.add(queue, poller)
     }
 
     /// The queue for packets from `local`; any where that does not matter.
@@ -276,7 +278,11 @@ impl Sockets {
         }
         let flushed = queue.flush()?;
         let found = queue.capabilities().zero_copy;
-        if flushed.gso_lost || *zero_copy != found {
+        if flushed.fell_back {
+            let why = queue.capabilities().notes.last().map_or("", String::as_str);
+            tracing::warn!(socket = %queue.local_addr(), why, "AF_XDP is given up; kernel UDP goes on");
+        }
+        if flushed.gso_lost || flushed.fell_back || *zero_copy != found {
             *zero_copy = found;
             self.reports.renew(*report, queue);
         }

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use xfer_client::{Class, EngineConfig, Error, Poll};
+use xfer_client::{BackendChoice, Class, EngineConfig, Error, Poll};
 use xfer_node::{AuditTo, Caps, Node, NodeConfig, Roots};
 
 /// The first line of `serve --json`.
@@ -126,6 +126,7 @@ pub(crate) fn engine(args: &WorkerArgs) -> Result<EngineConfig, Error> {
         workers: workers(args)?,
         cores: args.cores.clone().unwrap_or_default(),
         poll: poll(args),
+        backend: BackendChoice::from(&args.backend).decide(),
         ..EngineConfig::default()
     })
 }

@@ -69,6 +69,17 @@ impl Stage {
         size: u64,
         addresses: impl FnOnce(&Host) -> Vec<IpAddr>,
     ) -> Stage {
+        Self::up_with(name, config, size, addresses, &[])
+    }
+
+    /// The same, with a node that has more options.
+    pub(crate) fn up_with(
+        name: &str,
+        config: Config,
+        size: u64,
+        addresses: impl FnOnce(&Host) -> Vec<IpAddr>,
+        options: &[&str],
+    ) -> Stage {
         let alone = node::alone();
         let lab = node::lab(name, config);
         let (a, b) = (lab.host("a"), lab.host("b"));
@@ -76,7 +87,7 @@ impl Stage {
         fs::create_dir(b.home().join("root")).unwrap();
         fs::copy(a.home().join("data"), b.home().join("root/served")).unwrap();
         let mut serve = b.command(xferctl());
-        serve.args(["serve", "--json", "--root"]).arg(b.home().join("root"));
+        serve.args(["serve", "--json", "--root"]).arg(b.home().join("root")).args(options);
         let node = Node::start(serve.args(addresses(&b).into_iter().flat_map(listen)));
         Stage { node, size, lab, _alone: alone }
     }
