@@ -10,7 +10,7 @@ use crate::crypto::AwsCrypto;
 use crate::error::{Class, Error, Side};
 use crate::limits;
 use crate::sink::Action;
-use crate::source::{ChunkPlan, Listing, ReadChunk, Source};
+use crate::source::{ChunkPlan, Listing, Now, ReadChunk, Source};
 use crate::storage::{Answer, Job};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -169,23 +169,48 @@ impl Sending {
     pub(crate) fn pump(&mut self, cx: &mut Context<'_>) -> Result<Option<Durability>, Error> {
         let pages = cx.connection.outgoing(TRANSFER).map_or(0, |o| o.pages());
         let room = cx.connection.stream_backlog() < limits::STREAM_BACKLOG_MAX;
-        let ahead =
-            self.pages.len() >= limits::PAGES_UNDECIDED_MAX || self.files_open >= limits::FILES_OPEN_MAX;
-        if !self.listing && !self.listed_all && room && !ahead && self.next_page < pages {
-            self.listing = true;
-            cx.storage.submit(cx.key, Job::List(self.source.clone(), self.next_object));
-        }
+        while self.may_list(cx, pages) && self.list(cx)? {}
         let ahead = self.read_ahead(cx.connection);
         while self.reading < limits::READS_AHEAD && room && self.read_next(cx, ahead)? {}
+        let live = self.source.is_live();
         while self.ending < limits::ENDS_MAX
             && let Some(object) = self.ends.pop_front()
         {
             self.ending += 1;
-            cx.storage.submit(cx.key, Job::EndObject(self.source.clone(), object));
+            if live {
+                let ended = self.source.end(object);
+                self.object_ended(cx, object, ended);
+            } else {
+                cx.storage.submit(cx.key, Job::EndObject(self.source.clone(), object));
+            }
         }
         let quiet = self.ending == 0 && self.ends.is_empty() && self.reading == 0 && self.telling.is_empty();
         let done = self.completed.filter(|_| quiet);
         Ok(done)
+    }
+
+    /// Whether another page is to be listed, of the `pages` that the receiver takes.
+    fn may_list(&self, cx: &Context<'_>, pages: u32) -> bool {
+        let room = cx.connection.stream_backlog() < limits::STREAM_BACKLOG_MAX;
+        let ahead =
+            self.pages.len() >= limits::PAGES_UNDECIDED_MAX || self.files_open >= limits::FILES_OPEN_MAX;
+        !self.listing && !self.listed_all && room && !ahead && self.next_page < pages
+    }
+
+    /// Lists a page, or has it listed. Whether there may be another at once.
+    fn list(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
+        match self.source.list_now(self.next_object) {
+            Now::Ask => {
+                self.listing = true;
+                cx.storage.submit(cx.key, Job::List(self.source.clone(), self.next_object));
+                Ok(false)
+            }
+            Now::Later => Ok(false),
+            Now::Ready(listing) => {
+                self.listed(cx, listing?);
+                Ok(true)
+            }
+        }
     }
 
     /// Chunks that may wait for a path before no more are read. What is read shortly before it is sent is what the paths may take at once,
@@ -363,6 +388,10 @@ impl Sending {
             self.object_decided(cx, object, decision);
         }
         self.telling.push_back(page.entries);
+        if self.source.is_live() {
+            self.source.decided(page.first_object, &page.decisions);
+            return self.lay_out(cx, page.first_object, &page.decisions);
+        }
         let job = Job::Decided(self.source.clone(), page.first_object, page.decisions);
         cx.storage.submit(cx.key, job);
         Ok(())

@@ -5,6 +5,7 @@ use crate::api::{self, Connect, Event, Latency, Outcome, PathPair};
 use crate::error::{Class, Error};
 use crate::limits;
 use crate::report::Shared;
+use crate::source::Now;
 use crate::storage::{Answer, Job};
 use crate::transfer::{Driver, DriverStart, TRANSFER, tell_listing};
 use std::collections::VecDeque;
@@ -196,27 +197,32 @@ impl Worker {
             Err(error) => return give_up(&start.shared, error),
         };
         let key = self.next_key();
-        let lists = match &start.connect.role {
-            api::Role::Send(source) => {
-                self.storage.submit(key, Job::List(source.clone(), 0));
-                true
-            }
-            api::Role::Receive(_) => false,
+        let (lists, listed) = match &start.connect.role {
+            api::Role::Send(source) => match source.list_now(0) {
+                Now::Ask => {
+                    self.storage.submit(key, Job::List(source.clone(), 0));
+                    (true, None)
+                }
+                Now::Later => (false, None),
+                Now::Ready(listing) => (true, Some(Answer::Listed(listing))),
+            },
+            api::Role::Receive(_) => (false, None),
         };
+        let waits = lists && listed.is_none();
         let deadline = now + start.connect.timeout;
         self.dials.push(Dial {
             start,
             key,
             local_id: connection_id(self.index),
             lists,
-            listed: None,
+            listed,
             told: false,
             hellos: Vec::new(),
             stream: SendStream::new(STREAM_WINDOW),
             ways,
             sends: 0,
             first_sent: now,
-            resend_at: if lists { now + limits::HELLO_HOLD } else { now },
+            resend_at: if waits { now + limits::HELLO_HOLD } else { now },
             deadline,
         });
         self.dial_timeouts(now);

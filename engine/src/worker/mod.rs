@@ -291,6 +291,7 @@ impl Worker {
     /// Takes a driver in, with the answer that storage gave before it was there.
     fn adopt(&mut self, now: Time, key: u32, mut driver: Driver, answer: Option<Answer>) {
         driver.set_slot(self.slot);
+        driver.shared().set_home(self.index);
         driver.spread(self.index, &self.peers, self.spread);
         self.by_id.insert(driver.local_id(), key);
         self.register(driver.shared());
