@@ -23,6 +23,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("xfer-compare", &["xfer-lab"]),
     ("xfer-quic", &[]),
     ("xfer-no-std", &["xfer-proto"]),
+    ("xfer-header", &[]),
     ("xfer-loom", &[]),
     ("xtask", &[]),
 ];
