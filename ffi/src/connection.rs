@@ -173,7 +173,6 @@ impl Connection {
 
     /// Takes one operation. The worker is to be told by [`Connection::nudge`], once for many.
     pub(crate) fn submit(&self, operation: &Operation) -> Outcome<()> {
-        self.engine.running()?;
         match (operation.kind, &self.half) {
             (XFER_OP_SEND | XFER_OP_SEND_FILE | XFER_OP_SEND_STREAM, Half::Sends(sending)) => {
                 sending.submit(&self.engine, operation)

@@ -127,10 +127,11 @@ pub extern "C" fn xfer_engine_open(options: *const EngineOptions, engine: *mut *
 /// Closes an engine: ends its threads, which takes up to some seconds. The handle and its eventfd are gone then.
 ///
 /// Threads: any; calls that other threads are in the middle of end first or fail with XFER_ERR_HANDLE. Errors: XFER_ERR_HANDLE, XFER_ERR_BUSY while connections,
-/// clients or registered memory are open: nothing is done.
+/// clients or registered memory are open, XFER_ERR_FORKED: nothing is done.
 #[unsafe(no_mangle)]
 pub extern "C" fn xfer_engine_close(engine: *mut EngineHandle) -> c_int {
     on(engine.addr(), Engine::keep, |known| {
+        known.running()?;
         known.check_childless()?;
         handles::leave::<Engine>(engine.addr())?;
         Ok(0)
@@ -208,6 +209,7 @@ pub extern "C" fn xfer_submit(engine: *mut EngineHandle, operations: *const Oper
 }
 
 fn submit(engine: &Arc<Engine>, operations: *const Operation, count: u32) -> Outcome<c_int> {
+    engine.running()?;
     let mut taken = 0;
     let mut last: Option<(usize, Arc<Connection>)> = None;
     let mut at = operations;
@@ -336,14 +338,8 @@ pub extern "C" fn xfer_connection_paths(
     capacity: u32,
 ) -> c_int {
     on(connection.addr(), Connection::keep, |known| {
-        if size != size_of::<PathReport>() {
-            return Err(Failure::argument(format!("elements of {size} bytes")));
-        }
         let known = known.paths();
-        let room = input::array_mut(paths, known.len().min(capacity as usize))?;
-        for (to, path) in room.iter_mut().zip(&known) {
-            to.write(*path);
-        }
+        input::put_array(paths, size, capacity as usize, &known)?;
         Ok(known.len() as c_int)
     })
 }

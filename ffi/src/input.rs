@@ -3,7 +3,7 @@
 use crate::status::{Failure, Outcome, XFER_ERR_UNSUPPORTED};
 use crate::structs::{
     ClientOptions, ConnectionOptions, ConnectionStatistics, EngineOptions, EngineStatistics, MemoryOptions,
-    Operation,
+    Operation, PathReport,
 };
 use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
@@ -14,43 +14,46 @@ const STRUCT_BYTES_MAX: usize = 4_096;
 /// Texts of options and names end before this.
 const TEXT_BYTES_MAX: usize = 4_096;
 
-/// A struct whose first field is its size, and of which all zeros are a value: integers and pointers only.
+/// A struct of integers and pointers.
 ///
 /// # Safety
-/// Any bytes are a value of it, it has no padding, and `u32` is its first field.
-pub(crate) unsafe trait Sized32: Copy {
+/// It has no padding, and any bytes are a value of it.
+pub(crate) unsafe trait Plain: Copy {
     /// Bytes that it had when it was first published.
     const FIRST: usize;
 }
 
-// SAFETY: integers and pointers without padding, `size` first.
-unsafe impl Sized32 for EngineOptions {
-    const FIRST: usize = 48;
+/// One that begins with its size.
+///
+/// # Safety
+/// `u32` is its first field.
+pub(crate) unsafe trait Sized32: Plain {}
+
+macro_rules! plain {
+    ($($name:ident: $first:literal),*) => { $(
+        // SAFETY: integers and pointers, whose sizes add up to that of the struct.
+        unsafe impl Plain for $name {
+            const FIRST: usize = $first;
+        }
+        const _: () = assert!(size_of::<$name>() >= $first);
+    )* };
 }
-// SAFETY: integers and pointers without padding, `size` first.
-unsafe impl Sized32 for ConnectionOptions {
-    const FIRST: usize = 72;
+
+macro_rules! sized {
+    ($($name:ident),*) => { $(
+        // SAFETY: its first field is `size: u32`.
+        unsafe impl Sized32 for $name {}
+        const _: () = assert!(std::mem::offset_of!($name, size) == 0);
+    )* };
 }
-// SAFETY: integers and pointers without padding, `size` first.
-unsafe impl Sized32 for MemoryOptions {
-    const FIRST: usize = 24;
-}
-// SAFETY: integers and pointers without padding, `size` first.
-unsafe impl Sized32 for Operation {
-    const FIRST: usize = 96;
-}
-// SAFETY: integers and pointers without padding, `size` first.
-unsafe impl Sized32 for ClientOptions {
-    const FIRST: usize = 24;
-}
-// SAFETY: integers without padding, `size` first.
-unsafe impl Sized32 for EngineStatistics {
-    const FIRST: usize = 64;
-}
-// SAFETY: integers without padding, `size` first.
-unsafe impl Sized32 for ConnectionStatistics {
-    const FIRST: usize = 64;
-}
+
+plain!(
+    EngineOptions: 48, ConnectionOptions: 72, MemoryOptions: 24, Operation: 96, ClientOptions: 24, EngineStatistics: 64,
+    ConnectionStatistics: 64, PathReport: 184
+);
+sized!(
+    EngineOptions, ConnectionOptions, MemoryOptions, Operation, ClientOptions, EngineStatistics, ConnectionStatistics
+);
 
 /// The size that a struct of the application says it has.
 fn size_of_given<T: Sized32>(from: *const T) -> Outcome<usize> {
@@ -92,6 +95,24 @@ pub(crate) fn fill<T: Sized32>(to: *mut T, value: &T) -> Outcome<()> {
     let to = to.cast::<u8>().wrapping_add(4);
     // SAFETY: both structs have `len` bytes behind their size: the one as it says, the other as it is. They are different structs.
     unsafe { to.copy_from_nonoverlapping(from, len) };
+    Ok(())
+}
+
+/// Fills an array of the application, whose elements have `size` bytes, with as many values as fit, as far as both sides know them.
+pub(crate) fn put_array<T: Plain>(to: *mut T, size: usize, capacity: usize, values: &[T]) -> Outcome<()> {
+    if !(T::FIRST..=STRUCT_BYTES_MAX).contains(&size) {
+        return Err(Failure::argument(format!("elements of {size} bytes")));
+    }
+    let count = values.len().min(capacity);
+    let room = array_mut(to.cast::<u8>(), count * size)?;
+    for (room, value) in room.chunks_exact_mut(size).zip(values) {
+        let from = std::ptr::from_ref(value).cast::<u8>();
+        // SAFETY: the bytes of a value that has no padding.
+        let bytes = unsafe { slice::from_raw_parts(from, size_of::<T>()) };
+        for (to, byte) in room.iter_mut().zip(bytes) {
+            to.write(*byte);
+        }
+    }
     Ok(())
 }
 

@@ -53,7 +53,8 @@ impl Signal {
 
     /// Takes the signal back, before looking at what there is.
     pub fn lower(&self) {
-        if self.waker.is_raised() {
+        // Who raises it notes that before the descriptor is written: where an event loop watches, what was noted is not asked.
+        if self.is_watched() || self.waker.is_raised() {
             self.waker.clear();
         }
     }
@@ -66,8 +67,11 @@ impl Signal {
     pub fn wait(&self, deadline_ns: Option<u64>, ready: impl FnOnce() -> bool) -> Result<(), IoError> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        let slept = if ready() { Ok(()) } else { self.sleep(deadline_ns) };
+        let slept = if ready() { Ok(false) } else { self.sleep(deadline_ns) };
         self.waiting.fetch_sub(1, Ordering::SeqCst);
+        if matches!(slept, Ok(true)) {
+            self.waker.clear();
+        }
         match slept {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 Err(IoError::new("wait on", "event descriptor", &error))
@@ -76,7 +80,8 @@ impl Signal {
         }
     }
 
-    fn sleep(&self, deadline_ns: Option<u64>) -> io::Result<()> {
+    /// Whether the descriptor is readable.
+    fn sleep(&self, deadline_ns: Option<u64>) -> io::Result<bool> {
         let left = deadline_ns.map(|deadline| deadline.saturating_sub(monotonic_ns()));
         let time = left.map(|ns| libc::timespec {
             tv_sec: libc::time_t::try_from(ns / 1_000_000_000).unwrap_or(libc::time_t::MAX),
@@ -86,7 +91,7 @@ impl Signal {
         let fd = self.waker.descriptor().as_fd().as_raw_fd();
         let mut one = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         // SAFETY: one valid pollfd; `time` is null or a timespec that outlives the call; no signal mask is given.
-        check(unsafe { libc::ppoll(&raw mut one, 1, time, std::ptr::null()) }).map(drop)
+        check(unsafe { libc::ppoll(&raw mut one, 1, time, std::ptr::null()) }).map(|count| count > 0)
     }
 }
 
@@ -110,8 +115,10 @@ mod tests {
         signal.watch();
         signal.raise();
         assert!(signal.waker.is_raised());
-        signal.wait(None, || false).unwrap();
         signal.lower();
+        assert!(!signal.waker.is_raised());
+        signal.raise();
+        signal.wait(None, || false).unwrap();
         assert!(!signal.waker.is_raised());
         signal.wait(Some(0), || false).unwrap();
     }

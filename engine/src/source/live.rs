@@ -179,7 +179,8 @@ impl LiveSource {
     /// The entry of an object, and what is kept of it.
     fn entry(object: LiveObject) -> (Entry, Option<Content>) {
         let size = object.size();
-        let bare = Entry { size: size.unwrap_or(0), open: size.is_none(), ..entry(&object.name) };
+        let name = object.name;
+        let bare = Entry { size: size.unwrap_or(0), open: size.is_none(), name, ..entry(b"") };
         match object.content {
             LiveContent::Small(content) => {
                 let inline = Some(Inline { content, digest: object.digest });

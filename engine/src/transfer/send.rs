@@ -1,16 +1,18 @@
 //! The sending half: lists, reads ahead as far as grants and buffers go, offers chunks, ends objects.
 
+mod list;
+
 use super::buffers::Buffers;
 use super::receive::inline_len;
 use super::stored::Stored;
 use super::table::ChunkTable;
 use super::{Context, TRANSFER, failed, file_ended, plan};
-use crate::api::{Event, FileEnd, Stage};
+use crate::api::{FileEnd, Stage};
 use crate::crypto::AwsCrypto;
 use crate::error::{Class, Error, Side};
 use crate::limits;
 use crate::sink::Action;
-use crate::source::{ChunkPlan, Listing, Now, ReadChunk, Source};
+use crate::source::{ChunkPlan, ReadChunk, Source};
 use crate::storage::{Answer, Job};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -21,9 +23,10 @@ use xfer_proto::limits::WINDOW_CHUNKS_MAX;
 use xfer_proto::ranges::RangeSet;
 use xfer_proto::space::{Piece, Space};
 use xfer_proto::time::Time;
-use xfer_proto::wire::{
-    Chunk, Decision, Decisions, DoneStatus, Durability, Entry, EntryKind, Message, Page, Run,
-};
+use xfer_proto::wire::{Chunk, Decision, Decisions, DoneStatus, Durability, Entry, Message, Run};
+
+pub(super) use list::UNLISTED;
+pub(crate) use list::tell_listing;
 
 /// What is remembered of an object until it ended.
 struct Object {
@@ -189,30 +192,6 @@ impl Sending {
         Ok(done)
     }
 
-    /// Whether another page is to be listed, of the `pages` that the receiver takes.
-    fn may_list(&self, cx: &Context<'_>, pages: u32) -> bool {
-        let room = cx.connection.stream_backlog() < limits::STREAM_BACKLOG_MAX;
-        let ahead =
-            self.pages.len() >= limits::PAGES_UNDECIDED_MAX || self.files_open >= limits::FILES_OPEN_MAX;
-        !self.listing && !self.listed_all && room && !ahead && self.next_page < pages
-    }
-
-    /// Lists a page, or has it listed. Whether there may be another at once.
-    fn list(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
-        match self.source.list_now(self.next_object) {
-            Now::Ask => {
-                self.listing = true;
-                cx.storage.submit(cx.key, Job::List(self.source.clone(), self.next_object));
-                Ok(false)
-            }
-            Now::Later => Ok(false),
-            Now::Ready(listing) => {
-                self.listed(cx, listing?);
-                Ok(true)
-            }
-        }
-    }
-
     /// Chunks that may wait for a path before no more are read. What is read shortly before it is sent is what the paths may take at once,
     /// and one chunk.
     fn read_ahead(&self, connection: &Connection<AwsCrypto>) -> usize {
@@ -311,42 +290,6 @@ impl Sending {
             _ => {}
         }
         Ok(())
-    }
-
-    fn listed(&mut self, cx: &mut Context<'_>, listing: Listing) {
-        if !std::mem::take(&mut self.told_ahead) {
-            tell_listing(&listing, self.next_page, self.next_object, &mut |m| cx.connection.send(m));
-        }
-        for notice in listing.notices {
-            cx.events.push_back(Event::Warning { name: Some(notice.name), text: notice.text });
-        }
-        for error in listing.errors {
-            let name = error.name.clone().unwrap_or_default();
-            cx.totals.unlisted_failure();
-            cx.events.push_back(Event::File(failed(UNLISTED, name, false, error)));
-        }
-        let first_object = self.next_object;
-        for (object, entry) in (first_object..).zip(&listing.entries) {
-            let is_directory = entry.kind == EntryKind::Directory;
-            if entry.open {
-                self.open = Some(object);
-            }
-            cx.totals.listed(is_directory, entry.size);
-            let (name, size) = (entry.name.clone(), entry.size);
-            let remembered =
-                Object { name, is_directory, size, action: Action::Failed, reused: 0, awaited: false };
-            self.files_open += usize::from(!is_directory);
-            self.objects.insert(object, remembered);
-        }
-        self.next_object += listing.entries.len() as u32;
-        self.listed_all = listing.last;
-        if listing.last {
-            cx.totals.listing_ended();
-        }
-        let number = self.next_page;
-        self.next_page += 1;
-        let decisions = Vec::with_capacity(listing.entries.len());
-        self.pages.push_back(Undecided { number, first_object, entries: listing.entries, decisions });
     }
 
     /// Takes a protocol event.
@@ -599,24 +542,6 @@ impl Sending {
         file_ended(cx.totals, cx.events, end);
     }
 }
-
-/// Hands `send` what the receiver hears of a listing: page `number`, whose first object is `first_object`, before it what could not be listed.
-pub(crate) fn tell_listing(
-    listing: &Listing,
-    number: u32,
-    first_object: u32,
-    send: &mut dyn FnMut(&Message),
-) {
-    for error in &listing.errors {
-        let error = error.to_wire(Side::Source);
-        send(&Message::Withdraw { transfer: TRANSFER, object: UNLISTED, error });
-    }
-    let (last, entries) = (listing.last, listing.entries.clone());
-    send(&Message::Page(Page { transfer: TRANSFER, number, first_object, last, entries }));
-}
-
-/// The number of objects that were never listed, because their listing failed (PROTOCOL.md#control-stream).
-pub(super) const UNLISTED: u32 = u32::MAX;
 
 /// The peer broke a rule of the protocol.
 pub(super) fn rule(what: &str) -> Error {

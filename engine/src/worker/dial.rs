@@ -98,7 +98,7 @@ impl Dial {
             chunk_log2: self.start.connect.config.chunk_log2,
             digests: self.start.connect.config.digests,
         }));
-        if let Some(Answer::Listed(Ok(listing))) = &self.listed {
+        if let Some(Answer::Listed(Ok(listing))) = &mut self.listed {
             tell_listing(listing, 0, 0, &mut |message| self.stream.push(message));
             self.told = true;
         }

@@ -95,21 +95,22 @@ static inline int submit(struct pair *pair, int end, xfer_operation operation)
 }
 
 /* The next completion of a kind; others are passed over. */
-static inline xfer_completion next(struct pair *pair, int end, uint32_t kind)
+static inline xfer_completion next_at(const char *file, int line, struct pair *pair, int end, uint32_t kind)
 {
     xfer_completion completion;
     for (;;) {
-        int count = xfer_poll(pair->engines[end], &completion, 1, 30000000000);
-        EXPECT(count, 1);
-        if (completion.kind == kind)
+        int count = xfer_poll(pair->engines[end], &completion, 1, 60000000000);
+        if (count == 1 && completion.kind == kind)
             return completion;
-        if (completion.kind == XFER_EVENT_FINISHED) {
-            fprintf(stderr, "end %d: finished: %d %s\n", end, completion.status,
-                    completion.text ? completion.text : "");
+        if (count != 1 || completion.kind == XFER_EVENT_FINISHED) {
+            fprintf(stderr, "%s:%d: end %d, instead of kind %u: %d, status %d %s\n", file, line, end, kind, count,
+                    completion.status, count == 1 && completion.text ? completion.text : "");
             exit(1);
         }
     }
 }
+
+#define next(pair, end, kind) next_at(__FILE__, __LINE__, pair, end, kind)
 
 static inline void close_connections(struct pair *pair)
 {

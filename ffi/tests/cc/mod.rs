@@ -79,7 +79,11 @@ impl Built {
             Checked::Valgrind => {
                 let mut valgrind = Command::new("valgrind");
                 valgrind.args(["--quiet", "--error-exitcode=99", "--leak-check=full"]);
-                valgrind.args(["--errors-for-leak-kinds=definite", "--fair-sched=try"]);
+                valgrind.args([
+                    "--errors-for-leak-kinds=definite",
+                    "--show-leak-kinds=definite",
+                    "--fair-sched=try",
+                ]);
                 valgrind
                     .arg("--suppressions=".to_owned() + home().join("tests/valgrind.supp").to_str().unwrap());
                 valgrind.arg(program);
