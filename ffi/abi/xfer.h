@@ -554,7 +554,7 @@ int xfer_engine_open(const struct xfer_engine_options *options,
 // Closes an engine: ends its threads, which takes up to some seconds. The handle and its eventfd are gone then.
 //
 // Threads: any; calls that other threads are in the middle of end first or fail with XFER_ERR_HANDLE. Errors: XFER_ERR_HANDLE, XFER_ERR_BUSY while connections,
-// clients or registered memory are open: nothing is done.
+// clients or registered memory are open, XFER_ERR_FORKED: nothing is done.
 int xfer_engine_close(struct xfer_engine *engine);
 
 // Writes address number `index` that the engine receives on, with its port, into `text` of `size` bytes (64 are enough), with a NUL.
@@ -574,7 +574,7 @@ int xfer_engine_statistics(struct xfer_engine *engine, struct xfer_engine_counte
 int xfer_engine_eventfd(struct xfer_engine *engine);
 
 // Takes up to `capacity` completions into `completions` and returns how many. Waits for the first until `timeout_ns` nanoseconds have passed; 0: does not
-// wait; below 0: for ever, or until a signal comes. What completions point to is valid until the next call.
+// wait; below 0: for ever. A signal handler that ran ends the wait with 0. What completions point to is valid until the next call.
 //
 // Threads: any, one at a time. Lifetime: completions are copies; handles in them may be closed by then. Errors: XFER_ERR_HANDLE, XFER_ERR_ARGUMENT,
 // XFER_ERR_BUSY while another thread polls, XFER_ERR_FORKED.

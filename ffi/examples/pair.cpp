@@ -10,9 +10,8 @@ namespace {
 xfer_completion until(xfer::engine &engine, std::uint32_t kind)
 {
     xfer_completion completion;
-    do {
-        engine.poll(&completion, 1);
-    } while (completion.kind != kind);
+    while (engine.poll(&completion, 1) == 0 || completion.kind != kind) {
+    }
     if (completion.status != XFER_OK)
         throw xfer::error(completion.status, completion.text);
     return completion;

@@ -115,7 +115,9 @@ impl Engine {
                 return Ok(count);
             }
             let waited = self.signal.wait(deadline, || self.is_ready());
-            waited.map_err(|error| Failure::argument(error.to_string()))?;
+            if !waited.map_err(|error| Failure::argument(error.to_string()))? {
+                return Ok(0);
+            }
         }
     }
 

@@ -180,7 +180,7 @@ pub extern "C" fn xfer_engine_eventfd(engine: *mut EngineHandle) -> c_int {
 }
 
 /// Takes up to `capacity` completions into `completions` and returns how many. Waits for the first until `timeout_ns` nanoseconds have passed; 0: does not
-/// wait; below 0: for ever, or until a signal comes. What completions point to is valid until the next call.
+/// wait; below 0: for ever. A signal handler that ran ends the wait with 0. What completions point to is valid until the next call.
 ///
 /// Threads: any, one at a time. Lifetime: completions are copies; handles in them may be closed by then. Errors: XFER_ERR_HANDLE, XFER_ERR_ARGUMENT,
 /// XFER_ERR_BUSY while another thread polls, XFER_ERR_FORKED.

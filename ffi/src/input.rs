@@ -52,7 +52,13 @@ plain!(
     ConnectionStatistics: 64, PathReport: 184
 );
 sized!(
-    EngineOptions, ConnectionOptions, MemoryOptions, Operation, ClientOptions, EngineStatistics, ConnectionStatistics
+    EngineOptions,
+    ConnectionOptions,
+    MemoryOptions,
+    Operation,
+    ClientOptions,
+    EngineStatistics,
+    ConnectionStatistics
 );
 
 /// The size that a struct of the application says it has.

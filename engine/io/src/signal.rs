@@ -60,11 +60,11 @@ impl Signal {
     }
 
     /// Sleeps until the signal is raised or `deadline_ns` of [`monotonic_ns`] has passed (`None`: for ever), unless `ready` says that there is
-    /// something already. A signal of the operating system ends it too.
+    /// something already. False when a signal of the operating system ended it.
     ///
     /// # Errors
     /// The kernel refuses to wait.
-    pub fn wait(&self, deadline_ns: Option<u64>, ready: impl FnOnce() -> bool) -> Result<(), IoError> {
+    pub fn wait(&self, deadline_ns: Option<u64>, ready: impl FnOnce() -> bool) -> Result<bool, IoError> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let slept = if ready() { Ok(false) } else { self.sleep(deadline_ns) };
@@ -73,10 +73,9 @@ impl Signal {
             self.waker.clear();
         }
         match slept {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                Err(IoError::new("wait on", "event descriptor", &error))
-            }
-            _ => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(IoError::new("wait on", "event descriptor", &error)),
+            Ok(_) => Ok(true),
         }
     }
 

@@ -281,7 +281,7 @@ impl Source for LiveSource {
         // Seen before the queue is: what was pushed before `finish` is listed.
         let finished = self.finished.load(Ordering::Acquire);
         let mut next = lock(&self.next);
-        let (mut entries, mut bytes) = (Vec::new(), 0);
+        let (mut entries, mut bytes, mut ends) = (Vec::new(), 0, false);
         let mut kept = Vec::new();
         while let Some(object) = next.take().or_else(|| self.queue.pop()) {
             bytes += object.entry_len_max();
@@ -290,6 +290,8 @@ impl Source for LiveSource {
                 break;
             }
             let more = object.more;
+            // An open object is the last of the last page, whether or not its pusher has said so yet.
+            ends |= matches!(object.content, LiveContent::Stream(_));
             let (entry, content) = LiveSource::entry(object);
             let number = first_object + entries.len() as u32;
             kept.extend(content.map(|content| (number, Arc::new(Listed::new(content)))));
@@ -301,7 +303,7 @@ impl Source for LiveSource {
         if !kept.is_empty() {
             self.objects.write().unwrap_or_else(PoisonError::into_inner).extend(kept);
         }
-        let last = finished && next.is_none() && self.queue.is_empty();
+        let last = ends || finished && next.is_none() && self.queue.is_empty();
         if entries.is_empty() && !last {
             return Now::Later;
         }

@@ -183,6 +183,17 @@ static void forked(void)
     EXPECT(xfer_engine_close(engine), XFER_OK);
 }
 
+/* Bytes of memory that the process has. */
+static long resident(void)
+{
+    long pages = 0, have = 0;
+    FILE *in = fopen("/proc/self/statm", "r");
+    EXPECT(fscanf(in, "%ld %ld", &pages, &have), 2);
+    fclose(in);
+    return have * sysconf(_SC_PAGESIZE);
+}
+
+/* Opens and closes engines, then connections. */
 static void again_and_again(int count)
 {
     for (int i = 0; i < count; i++)
@@ -199,7 +210,8 @@ static void again_and_again(int count)
     finish_pair(&pair);
 }
 
-int main(void)
+/* Argument: how many engines and connections are opened and closed; 30 without. */
+int main(int argc, char **argv)
 {
     int slow = getenv("SLOW") && *getenv("SLOW") == '1';
     /* valgrind counts what the parent's threads hold as lost in the child. */
@@ -212,7 +224,15 @@ int main(void)
         changing();
         vanished();
     }
-    again_and_again(slow ? 3 : 30);
+    int count = argc > 1 ? atoi(argv[1]) : slow ? 3 : 30;
+    again_and_again(count);
+    long before = resident();
+    again_and_again(count);
+    long grown = resident() - before;
+    fprintf(stderr, "%ld KiB more after %d engines and connections\n", grown / 1024, count);
+#ifndef __SANITIZE_ADDRESS__
+    EXPECT(slow || grown < 8 * LEN, 1);
+#endif
     puts("ok");
     return 0;
 }

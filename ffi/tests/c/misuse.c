@@ -2,6 +2,8 @@
 
 #include "pair.h"
 #include <pthread.h>
+#include <signal.h>
+#include <sys/time.h>
 
 static void nulls(void)
 {
@@ -273,8 +275,29 @@ static void two_threads(void)
     finish_pair(&pair);
 }
 
+static void nothing(int signal)
+{
+    (void)signal;
+}
+
+/* A signal handler that ran ends the wait. */
+static void interrupted(void)
+{
+    xfer_engine *engine = open_engine(NULL);
+    struct sigaction action = {.sa_handler = nothing};
+    EXPECT(sigaction(SIGALRM, &action, NULL), 0);
+    struct itimerval timer = {.it_value = {.tv_usec = 50000}, .it_interval = {.tv_usec = 50000}};
+    EXPECT(setitimer(ITIMER_REAL, &timer, NULL), 0);
+    xfer_completion completion;
+    EXPECT(xfer_poll(engine, &completion, 1, -1), 0);
+    timer = (struct itimerval){0};
+    EXPECT(setitimer(ITIMER_REAL, &timer, NULL), 0);
+    EXPECT(xfer_engine_close(engine), XFER_OK);
+}
+
 int main(void)
 {
+    interrupted();
     nulls();
     handles();
     structs();
