@@ -33,7 +33,7 @@ impl Admittance {
 
     /// Tells, when it is time, that the worker lives, and drops what comes to ids that are not `known` any more.
     pub(super) fn keep(&mut self, now: Time, known: impl Fn(&u32) -> bool) {
-        if !self.datapath.is_xdp() || self.beat_at.is_some_and(|at| now < at) {
+        if self.ids.is_empty() || self.beat_at.is_some_and(|at| now < at) {
             return;
         }
         self.beat_at = Some(now + limits::HEARTBEAT);

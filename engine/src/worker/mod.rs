@@ -552,10 +552,7 @@ impl Worker {
 
     /// Tells XDP programs now and then that this worker lives, and which connections do not any more.
     fn keep_admitted(&mut self, now: Time) {
-        let Worker { admitted, seats, by_id, shards, dials, .. } = self;
-        if seats.is_empty() && shards.is_empty() && dials.is_empty() {
-            return;
-        }
+        let Worker { admitted, by_id, shards, dials, .. } = self;
         admitted.keep(now, |id| {
             by_id.contains_key(id) || shards.contains_key(id) || dials.iter().any(|dial| dial.is(*id))
         });
