@@ -33,6 +33,8 @@ struct row {
     u64 bytes;
     /* Packets seen at once: a train is one. */
     u64 arrivals;
+    /* All times between two of these. */
+    u64 waited_ns;
     /* Times that numbers were missing, and how many. */
     u64 gaps;
     u64 missing;
@@ -100,7 +102,7 @@ ALWAYS_INLINE void count_path(struct order *order, u64 first, u64 last, u64 pack
 {
     u32 at = order->row;
     struct row *row = map_lookup(&rows, &at);
-    u64 span = last - first + 1;
+    u64 span = last - first + 1, waited = now - order->last_ns;
     u32 n;
 
     if (!row)
@@ -108,7 +110,8 @@ ALWAYS_INLINE void count_path(struct order *order, u64 first, u64 last, u64 pack
     row->packets += packets;
     row->bytes += bytes;
     row->arrivals += 1;
-    n = bucket(now - order->last_ns);
+    row->waited_ns += waited;
+    n = bucket(waited);
     if (n < GAP_BUCKETS)
         row->between[n] += 1;
     order->last_ns = now;

@@ -18,6 +18,7 @@ enum fate {
     PASSED_STALE,
     PASSED_SPLIT,
     PASSED_TRAIN,
+    PASSED_TAGGED,
     DROPPED_SHORT,
     DROPPED_KIND,
     DROPPED_LENGTH,
@@ -265,6 +266,8 @@ int xfer_xdp(struct xdp_context *ctx)
         return COUNTED(XDP_PASS, PASSED_TRAIN);
     if (!set->sockets)
         return COUNTED(XDP_PASS, PASSED_SOCKETLESS);
+    if (place.network != sizeof(struct ethernet))
+        return COUNTED(XDP_PASS, PASSED_TAGGED);
     if (queue != arrived)
         return COUNTED(XDP_PASS, PASSED_MISPLACED);
     put_meta(ctx, place.payload, now);

@@ -6,26 +6,29 @@
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aya::maps::MapError;
-use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp, XdpMode as AyaMode, loaded_programs};
+use aya::programs::links::FdLink;
+use aya::programs::xdp::XdpLinkId;
+use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp, XdpMode as AyaMode};
 use aya::{Ebpf, EbpfLoader};
-use nix::time::{ClockId, clock_gettime};
 
+use crate::census;
+use crate::clock::{idle_since, now_ns};
 use crate::error::{Doing, EACCES, EBUSY, EEXIST, EPERM, EbpfError};
 use crate::interface::{self, XdpMode};
-use crate::layout::{Fates, PathKey, Row};
-use crate::limits::PROGRAMS_MAX;
+use crate::layout::{Fates, PathRow, Point, Row};
 use crate::maps::XdpMaps;
 
 /// What clang makes of `programs/xdp.c`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../objects/xdp.o");
 /// Name of the program in it.
-const PROGRAM: &str = "xfer_xdp";
+pub(crate) const PROGRAM: &str = "xfer_xdp";
 /// Bytes of metadata that may stand before a frame that was tried.
-const META_ROOM: usize = 256;
+pub(crate) const META_ROOM: usize = 256;
 
 /// The XDP program on an interface; dropping it takes it off. All calls may come from any thread.
 pub struct Attached {
@@ -34,8 +37,8 @@ pub struct Attached {
     mode: XdpMode,
     program_id: u32,
     maps: Mutex<XdpMaps>,
-    /// The program and the link that holds it on the interface.
-    program: Ebpf,
+    /// The program and the link that holds it on the interface; none when both are pinned.
+    program: Option<Ebpf>,
 }
 
 /// Attaches the XDP program to `interface`. It minds UDP to `ports` alone, and passes them too until the first packet that
@@ -46,19 +49,48 @@ pub struct Attached {
 /// [`EbpfError`]: no such interface, another program there (which stays), missing capabilities, locked memory, the verifier's refusal
 /// with its log, a mode that the driver cannot.
 pub fn attach(interface: &str, mode: XdpMode, ports: &[u16]) -> Result<Attached, EbpfError> {
+    hang(interface, mode, ports, None).map(|(attached, _)| attached)
+}
+
+/// As [`attach()`], with all maps pinned in `folder` and the link beside them as `link`.
+pub(crate) fn attach_and_pin(
+    interface: &str,
+    mode: XdpMode,
+    folder: &Path,
+    link: &str,
+) -> Result<(), EbpfError> {
+    let doing = Doing { interface, what: "pin the XDP program" };
+    let (mut attached, id) = hang(interface, mode, &[], Some(folder))?;
+    attached.stop_heart()?;
+    let program = attached.program.as_mut().ok_or_else(|| doing.object("it was not loaded here"))?;
+    let taken = xdp(program, doing)?.take_link(id).map_err(|error| doing.program(error))?;
+    let taken = FdLink::try_from(taken).map_err(|error| doing.link(error))?;
+    taken.pin(folder.join(link)).map_err(|error| doing.pin(error)).map(drop)
+}
+
+/// Loads, prepares and attaches.
+fn hang(
+    interface: &str,
+    mode: XdpMode,
+    ports: &[u16],
+    pins: Option<&Path>,
+) -> Result<(Attached, XdpLinkId), EbpfError> {
     let doing = Doing { interface, what: "attach the XDP program" };
     let index = interface::index(interface)
         .ok_or_else(|| EbpfError::NoInterface { interface: interface.to_owned() })?;
     refuse_others(doing, index)?;
-    let mut attached = load(interface, index, mode)?;
+    let mut attached = load(interface, index, mode, pins)?;
+    attached.maps().paths().fill().map_err(|error| doing.map(error))?;
     attached.begin(ports)?;
     let aya_mode = match mode {
         XdpMode::Native => AyaMode::Driver,
         XdpMode::Generic => AyaMode::Skb,
     };
-    let xdp = xdp(&mut attached.program, doing)?;
-    xdp.attach_to_if_index(index, aya_mode).map_err(|error| not_attached(doing, index, mode, error))?;
-    Ok(attached)
+    let program = attached.program.as_mut().ok_or_else(|| doing.object("it was not loaded here"))?;
+    let link = xdp(program, doing)?
+        .attach_to_if_index(index, aya_mode)
+        .map_err(|error| not_attached(doing, index, mode, error))?;
+    Ok((attached, link))
 }
 
 /// The XDP program in the kernel, but on no interface: for [`Attached::try_frame`], and to see whether this kernel takes it.
@@ -66,7 +98,9 @@ pub fn attach(interface: &str, mode: XdpMode, ports: &[u16]) -> Result<Attached,
 /// # Errors
 /// As [`attach()`], as far as no interface is concerned.
 pub fn load_only() -> Result<Attached, EbpfError> {
-    let attached = load("no interface", 0, XdpMode::Generic)?;
+    let attached = load("no interface", 0, XdpMode::Generic, None)?;
+    let doing = attached.doing("prepare the XDP program");
+    attached.maps().paths().fill().map_err(|error| doing.map(error))?;
     attached.begin(&[])?;
     Ok(attached)
 }
@@ -119,7 +153,34 @@ impl fmt::Debug for Attached {
     }
 }
 
+impl Drop for Attached {
+    /// One that is pinned stays, and passes everything from now on rather than when it misses the heartbeat.
+    fn drop(&mut self) {
+        if self.program.is_none() {
+            // Where the kernel refuses, the missing heartbeat does the same a little later.
+            self.stop_heart().ok();
+        }
+    }
+}
+
 impl Attached {
+    /// One whose link and maps are pinned, taken over with these ports.
+    pub(crate) fn adopted(
+        interface: &str,
+        index: u32,
+        mode: XdpMode,
+        program_id: u32,
+        maps: XdpMaps,
+        ports: &[u16],
+    ) -> Result<Attached, EbpfError> {
+        let interface = interface.to_owned();
+        let attached = Attached { interface, index, mode, program_id, maps: Mutex::new(maps), program: None };
+        let doing = attached.doing("clear the XDP program");
+        attached.maps().clear().map_err(|error| doing.map(error))?;
+        attached.begin(ports)?;
+        Ok(attached)
+    }
+
     /// The interface's name.
     pub fn interface(&self) -> &str {
         &self.interface
@@ -225,9 +286,18 @@ impl Attached {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn paths(&self) -> Result<Vec<(PathKey, Row)>, EbpfError> {
+    pub fn paths(&self) -> Result<Vec<PathRow>, EbpfError> {
         let doing = self.doing("read the figures of paths");
         self.maps().paths().read().map_err(|error| doing.map(error))
+    }
+
+    /// What all paths have together at each point, in the order of [`Point::ALL`], those that were forgotten included.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn totals(&self) -> Result<[Row; Point::ALL.len()], EbpfError> {
+        let doing = self.doing("read the figures of paths");
+        self.maps().paths().totals().map_err(|error| doing.map(error))
     }
 
     /// Forgets paths that no packet came for in `idle`, so that there is room for others.
@@ -236,7 +306,7 @@ impl Attached {
     /// The kernel refuses.
     pub fn sweep(&self, idle: Duration) -> Result<(), EbpfError> {
         let doing = self.doing("forget idle paths");
-        let before = now_ns().saturating_sub(idle.as_nanos() as u64);
+        let before = idle_since(idle);
         self.maps().paths().forget(|_, last_ns| last_ns < before).map_err(|error| doing.map(error))
     }
 
@@ -247,8 +317,8 @@ impl Attached {
     /// The kernel refuses, as with a frame shorter than an Ethernet header.
     pub fn try_frame(&self, frame: &[u8], repeat: u32) -> Result<Tried, EbpfError> {
         let doing = self.doing("try a frame");
-        let program =
-            self.program.program(PROGRAM).ok_or_else(|| doing.object("the object has no program"))?;
+        let loaded = self.program.as_ref().ok_or_else(|| doing.object("it was not loaded here"))?;
+        let program = loaded.program(PROGRAM).ok_or_else(|| doing.object("the object has no program"))?;
         let xdp: &Xdp = program.try_into().map_err(|error| doing.program(error))?;
         let mut after = vec![0; frame.len() + META_ROOM];
         let options = TestRunOptions {
@@ -267,7 +337,6 @@ impl Attached {
         let doing = self.doing("prepare the XDP program");
         let mut maps = self.maps();
         let mut prepare = || {
-            maps.paths().fill()?;
             maps.set_metrics(true)?;
             maps.beat(now_ns())?;
             ports.iter().try_for_each(|port| maps.ports().set(*port, true))
@@ -286,27 +355,25 @@ impl Attached {
 }
 
 /// Loads the program into the kernel, attached to nothing yet.
-fn load(interface: &str, index: u32, mode: XdpMode) -> Result<Attached, EbpfError> {
+fn load(interface: &str, index: u32, mode: XdpMode, pins: Option<&Path>) -> Result<Attached, EbpfError> {
     let doing = Doing { interface, what: "load the XDP program" };
     let mut program = EbpfLoader::new().load(OBJECT).map_err(|error| doing.load(error))?;
     let loaded = xdp(&mut program, doing)?;
     loaded.load().map_err(|error| doing.program(error))?;
     let program_id = loaded.info().map_err(|error| doing.program(error))?.id();
-    let maps = XdpMaps::new(|name| program.take_map(name).ok_or(MapError::ElementNotFound));
+    let maps = XdpMaps::new(|name| {
+        let map = program.take_map(name).ok_or(MapError::ElementNotFound)?;
+        let pinned = pins.map_or(Ok(()), |folder| map.pin(folder.join(name)));
+        pinned.map(|()| map).map_err(|error| MapError::PinError { name: None, error })
+    });
     let maps = Mutex::new(maps.map_err(|error| doing.map(error))?);
-    Ok(Attached { interface: interface.to_owned(), index, mode, program_id, maps, program })
+    Ok(Attached { interface: interface.to_owned(), index, mode, program_id, maps, program: Some(program) })
 }
 
 /// The XDP program of a loaded object.
 fn xdp<'a>(program: &'a mut Ebpf, doing: Doing<'_>) -> Result<&'a mut Xdp, EbpfError> {
     let found = program.program_mut(PROGRAM).ok_or_else(|| doing.object("the object has no program"))?;
     found.try_into().map_err(|error| doing.program(error))
-}
-
-/// The monotonic clock, which is the programs'.
-pub(crate) fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
-    now.as_nanos() as u64
 }
 
 /// An error when the interface runs a program already.
@@ -323,7 +390,7 @@ fn occupied(interface: &str, id: u32) -> EbpfError {
 
 /// The name of a loaded program; `?` where this process may not ask.
 fn program_name(id: u32) -> String {
-    let found = loaded_programs().take(PROGRAMS_MAX).flatten().find(|program| program.id() == id);
+    let found = census::program(id);
     found.and_then(|program| program.name_as_str().map(str::to_owned)).unwrap_or_else(|| "?".to_owned())
 }
 

@@ -3,7 +3,9 @@
 use std::io;
 
 use aya::maps::MapError;
+use aya::pin::PinError;
 use aya::programs::ProgramError;
+use aya::programs::links::LinkError;
 
 /// A program could not be loaded, attached or reached.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +18,7 @@ pub enum EbpfError {
     },
     /// A right is missing.
     #[error(
-        "{what} on {interface}: not permitted; it needs the capabilities CAP_BPF and CAP_NET_ADMIN, and this process lacks {missing}"
+        "{what} on {interface}: not permitted; it needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, of which this process lacks {missing}"
     )]
     NoRight {
         /// The interface.
@@ -65,6 +67,20 @@ pub enum EbpfError {
         mode: &'static str,
         /// The kernel's word.
         cause: io::Error,
+    },
+    /// There is no such user.
+    #[error("pin the XDP program on {interface} for {user}: there is no such user")]
+    NoUser {
+        /// The interface.
+        interface: String,
+        /// The user's name.
+        user: String,
+    },
+    /// What is pinned for the interface is another process's.
+    #[error("take over the pinned XDP program on {interface}: another process uses it")]
+    InUse {
+        /// The interface.
+        interface: String,
     },
     /// There is room for no more.
     #[error("{what} on {interface}: there is room for {limit}")]
@@ -123,6 +139,7 @@ impl Doing<'_> {
     pub(crate) fn map(self, error: MapError) -> EbpfError {
         match error {
             MapError::SyscallError(error) => self.system(error.io_error),
+            MapError::PinError { error, .. } => self.pin(error),
             MapError::CreateError { io_error, .. } => self.created(io_error),
             other => self.object(other),
         }
@@ -136,6 +153,20 @@ impl Doing<'_> {
             ProgramError::SyscallError(error) => self.system(error.io_error),
             ProgramError::MapError(error) => self.map(error),
             ProgramError::UnknownInterface { name } => EbpfError::NoInterface { interface: name },
+            other => self.object(chain(&other)),
+        }
+    }
+
+    pub(crate) fn link(self, error: LinkError) -> EbpfError {
+        match error {
+            LinkError::SyscallError(error) => self.system(error.io_error),
+            other => self.object(chain(&other)),
+        }
+    }
+
+    pub(crate) fn pin(self, error: PinError) -> EbpfError {
+        match error {
+            PinError::SyscallError(error) => self.system(error.io_error),
             other => self.object(chain(&other)),
         }
     }
@@ -160,11 +191,16 @@ impl Doing<'_> {
 
     /// A program could not be loaded: for want of a right, of memory, or of the verifier's consent, which has a log.
     fn refused(self, cause: io::Error, log: String) -> EbpfError {
-        if log.trim().is_empty() {
+        if log.trim().is_empty() || lacks_rights(&cause) {
             return self.created(cause);
         }
         EbpfError::Verifier { interface: self.interface.into(), cause, log }
     }
+}
+
+/// Whether a right is missing; then the verifier refuses what it takes of others.
+fn lacks_rights(cause: &io::Error) -> bool {
+    matches!(cause.raw_os_error(), Some(EPERM | EACCES)) && !crate::rights::missing().is_empty()
 }
 
 /// Error numbers, which are the same on all machines that this runs on.

@@ -16,7 +16,11 @@ pub(crate) type FateWords = [u64; Fate::ALL.len()];
 /// A row of nothing.
 pub(crate) const ROW_ZERO: RowWords = [0; ROW_WORDS];
 
-const ROW_HEAD: usize = 7;
+/// Words of what one processor saw at tcx.
+pub(crate) type SeenWords = [u64; Seen::ALL.len()];
+
+const ROW_HEAD: usize = 8;
+const ROW_LATE_MAX: usize = 7;
 const ROW_WORDS: usize = ROW_HEAD + GAP_BUCKETS;
 
 /// What became of a packet to one of our ports; every packet has one, [`Fate::Untracked`] apart.
@@ -36,6 +40,8 @@ pub enum Fate {
     Split,
     /// Several packets that were joined before they came here.
     Train,
+    /// Has a VLAN tag, thus belongs to another interface above this one.
+    Tagged,
     /// Shorter than a header, or than its UDP header says.
     DroppedShort,
     /// Not of this protocol, type or version.
@@ -52,7 +58,7 @@ pub enum Fate {
 
 impl Fate {
     /// All, in the order of the program's counters.
-    pub const ALL: [Fate; 13] = [
+    pub const ALL: [Fate; 14] = [
         Fate::Redirected,
         Fate::Handshake,
         Fate::Misplaced,
@@ -60,6 +66,7 @@ impl Fate {
         Fate::Stale,
         Fate::Split,
         Fate::Train,
+        Fate::Tagged,
         Fate::DroppedShort,
         Fate::DroppedKind,
         Fate::DroppedLength,
@@ -77,7 +84,8 @@ impl Fate {
             | Fate::Socketless
             | Fate::Stale
             | Fate::Split
-            | Fate::Train => "passed",
+            | Fate::Train
+            | Fate::Tagged => "passed",
             Fate::DroppedShort
             | Fate::DroppedKind
             | Fate::DroppedLength
@@ -97,6 +105,7 @@ impl Fate {
             Fate::Stale => "stale",
             Fate::Split => "split",
             Fate::Train => "train",
+            Fate::Tagged => "tagged",
             Fate::DroppedShort => "short",
             Fate::DroppedKind => "kind",
             Fate::DroppedLength => "length",
@@ -132,6 +141,31 @@ impl Fates {
     }
 }
 
+/// What the tcx programs made of a datagram or train with one of our ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Counted for its path.
+    Tracked,
+    /// Neither DATA nor CONTROL.
+    Foreign,
+    /// There are figures of as many paths as there is room for.
+    Untracked,
+}
+
+impl Seen {
+    /// All, in the order of the programs' counters.
+    pub const ALL: [Seen; 3] = [Seen::Tracked, Seen::Foreign, Seen::Untracked];
+
+    /// One word of metrics and JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Seen::Tracked => "tracked",
+            Seen::Foreign => "foreign",
+            Seen::Untracked => "untracked",
+        }
+    }
+}
+
 /// Where packets of a path were seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Point {
@@ -144,6 +178,9 @@ pub enum Point {
 }
 
 impl Point {
+    /// All, in the order of the programs' numbers.
+    pub const ALL: [Point; 3] = [Point::Xdp, Point::Ingress, Point::Egress];
+
     /// One word of metrics and JSON.
     pub const fn word(self) -> &'static str {
         match self {
@@ -194,6 +231,9 @@ pub(crate) const fn order_last_ns(order: &OrderWords) -> u64 {
     order[2]
 }
 
+/// A path and its figures.
+pub type PathRow = (PathKey, Row);
+
 /// Figures of one path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Row {
@@ -203,6 +243,8 @@ pub struct Row {
     pub bytes: u64,
     /// Packets that came at once count as one.
     pub arrivals: u64,
+    /// All times between two arrivals, in nanoseconds.
+    pub waited_ns: u64,
     /// Times that numbers were missing when a later one came.
     pub gaps: u64,
     /// Numbers that were missing then; late ones among them came after all, and a sender leaves a few out on purpose.
@@ -216,6 +258,34 @@ pub struct Row {
 }
 
 impl Row {
+    /// Adds the figures of another path, or of the same one later; of the two largest distances the larger stays.
+    pub(crate) fn add(&mut self, other: &Row) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.arrivals += other.arrivals;
+        self.waited_ns += other.waited_ns;
+        self.gaps += other.gaps;
+        self.missing += other.missing;
+        self.late += other.late;
+        self.late_max = self.late_max.max(other.late_max);
+        for (sum, count) in self.between.iter_mut().zip(&other.between) {
+            *sum += count;
+        }
+    }
+
+    /// Where the bucket ends, in nanoseconds, within which `part` (0 to 1) of the arrivals came after the one before. None for the last,
+    /// which has no end.
+    pub fn between_quantile(&self, part: f64) -> Option<u64> {
+        let all: u64 = self.between.iter().sum();
+        let wanted = (all as f64 * part).ceil() as u64;
+        let mut below = 0;
+        let within = self.between.iter().position(|count| {
+            below += count;
+            below >= wanted
+        });
+        within.and_then(bucket_end_ns)
+    }
+
     /// Adds up the rows of all processors; the largest distance is the largest of any.
     pub(crate) fn sum(processors: &[RowWords]) -> Self {
         let words = sum(processors);
@@ -225,10 +295,11 @@ impl Row {
             packets: words[0],
             bytes: words[1],
             arrivals: words[2],
-            gaps: words[3],
-            missing: words[4],
-            late: words[5],
-            late_max: processors.iter().map(|row| row[6]).max().unwrap_or_default(),
+            waited_ns: words[3],
+            gaps: words[4],
+            missing: words[5],
+            late: words[6],
+            late_max: processors.iter().map(|row| row[ROW_LATE_MAX]).max().unwrap_or_default(),
             between,
         }
     }
@@ -265,7 +336,7 @@ impl Meta {
     }
 }
 
-fn sum<'a, const N: usize>(processors: impl IntoIterator<Item = &'a [u64; N]>) -> [u64; N] {
+pub(crate) fn sum<'a, const N: usize>(processors: impl IntoIterator<Item = &'a [u64; N]>) -> [u64; N] {
     let mut total = [0_u64; N];
     for words in processors {
         for (sum, word) in total.iter_mut().zip(words) {
@@ -283,13 +354,16 @@ mod tests {
     fn rows_add_up_and_keep_the_largest_distance() {
         let mut one = [0; ROW_WORDS];
         one[0] = 3;
-        one[6] = 9;
+        one[ROW_LATE_MAX] = 9;
         one[ROW_HEAD] = 1;
         let mut two = [1; ROW_WORDS];
-        two[6] = 4;
+        two[ROW_LATE_MAX] = 4;
         let row = Row::sum(&[one, two]);
         assert_eq!((row.packets, row.bytes, row.late_max, row.between[0]), (4, 1, 9, 2));
         assert_eq!(Row::sum(&[]), Row::default());
+        let mut twice = row;
+        twice.add(&row);
+        assert_eq!((twice.packets, twice.bytes, twice.late_max, twice.between[0]), (8, 2, 9, 4));
     }
 
     #[test]
@@ -305,6 +379,15 @@ mod tests {
         assert_eq!(bucket_end_ns(0), Some(128));
         assert_eq!(bucket_end_ns(GAP_BUCKETS - 2), Some(1 << 29));
         assert_eq!(bucket_end_ns(GAP_BUCKETS - 1), None);
+    }
+
+    #[test]
+    fn quantiles_are_ends_of_buckets() {
+        let mut row = Row::default();
+        assert_eq!(row.between_quantile(0.5), Some(128));
+        row.between[1] = 1;
+        row.between[GAP_BUCKETS - 1] = 1;
+        assert_eq!((row.between_quantile(0.5), row.between_quantile(0.51)), (Some(256), None));
     }
 
     #[test]

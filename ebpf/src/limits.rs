@@ -28,6 +28,10 @@ pub(crate) const LINK_ANSWER_BYTES: usize = 32_768;
 pub(crate) const LINK_ATTRIBUTES_MAX: usize = 256;
 /// Loaded programs that are looked through for the one that an interface runs.
 pub(crate) const PROGRAMS_MAX: usize = 4_096;
+/// Pins in one folder, and folders.
+pub(crate) const PINS_MAX: usize = 1_024;
+/// Interfaces that are looked at.
+pub(crate) const INTERFACES_MAX: usize = 4_096;
 
 const _: () = assert!(PORT_WORDS * 64 == 65_536);
 const _: () = assert!(GAP_SHIFT as usize + GAP_BUCKETS <= 64);

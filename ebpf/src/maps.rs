@@ -6,7 +6,8 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, Queue, XskM
 
 use crate::error::{Doing, E2BIG, ENOENT, EbpfError};
 use crate::layout::{
-    FateWords, Fates, OrderWords, PathKey, ROW_ZERO, Row, RowWords, SettingsWords, order_last_ns, order_row,
+    FateWords, Fates, OrderWords, PathKey, PathRow, Point, ROW_ZERO, Row, RowWords, SettingsWords,
+    order_last_ns, order_row,
 };
 use crate::limits::{CONNECTIONS_MAX, PATHS_MAX, PORT_WORDS, QUEUES_MAX};
 
@@ -25,6 +26,21 @@ impl Ports {
         let before = self.0.get(&word, 0)?;
         self.0.set(word, if open { before | bit } else { before & !bit }, 0)
     }
+
+    /// All that are open, ascending.
+    pub(crate) fn open(&self) -> Result<Vec<u16>, MapError> {
+        let mut open = Vec::new();
+        for word in 0..PORT_WORDS {
+            let bits = self.0.get(&word, 0)?;
+            open.extend((0..64).filter(|bit| bits >> bit & 1 == 1).map(|bit| (word * 64 + bit) as u16));
+        }
+        Ok(open)
+    }
+
+    /// Closes all.
+    pub(crate) fn clear(&mut self) -> Result<(), MapError> {
+        (0..PORT_WORDS).try_for_each(|word| self.0.set(word, 0, 0))
+    }
 }
 
 /// Figures of paths: one entry a path, and a row for each processor.
@@ -32,11 +48,14 @@ pub(crate) struct Paths {
     orders: HashMap<MapData, u64, OrderWords>,
     rows: PerCpuArray<MapData, RowWords>,
     spare: Queue<MapData, u32>,
+    /// Figures of paths that were forgotten, by point.
+    past: [Row; Point::ALL.len()],
 }
 
 impl Paths {
     pub(crate) fn new(orders: Map, rows: Map, spare: Map) -> Result<Self, MapError> {
-        Ok(Paths { orders: orders.try_into()?, rows: rows.try_into()?, spare: spare.try_into()? })
+        let (orders, rows, spare) = (orders.try_into()?, rows.try_into()?, spare.try_into()?);
+        Ok(Paths { orders, rows, spare, past: [Row::default(); Point::ALL.len()] })
     }
 
     /// Hands all rows to the program; once, directly after it was loaded.
@@ -45,7 +64,7 @@ impl Paths {
     }
 
     /// The paths and their figures, by key.
-    pub(crate) fn read(&self) -> Result<Vec<(PathKey, Row)>, MapError> {
+    pub(crate) fn read(&self) -> Result<Vec<PathRow>, MapError> {
         let mut found = Vec::new();
         for entry in self.orders.iter().take(PATHS_MAX as usize) {
             let (word, order) = entry?;
@@ -58,21 +77,35 @@ impl Paths {
         Ok(found)
     }
 
+    /// What all paths have together at each point, those that were forgotten included: it never decreases.
+    pub(crate) fn totals(&self) -> Result<[Row; Point::ALL.len()], MapError> {
+        let mut totals = self.past;
+        for (key, row) in self.read()? {
+            totals[key.point as usize].add(&row);
+        }
+        Ok(totals)
+    }
+
     /// Forgets the paths that `gone` says so of, given their key and when their last packet came; their rows are free again, from zero.
     pub(crate) fn forget(&mut self, gone: impl Fn(PathKey, u64) -> bool) -> Result<(), MapError> {
         let mut lost = Vec::new();
         for entry in self.orders.iter().take(PATHS_MAX as usize) {
             let (word, order) = entry?;
-            if PathKey::from_word(word).is_none_or(|key| gone(key, order_last_ns(&order))) {
-                lost.push((word, order_row(&order)));
+            let key = PathKey::from_word(word);
+            if key.is_none_or(|key| gone(key, order_last_ns(&order))) {
+                lost.push((key, word, order_row(&order)));
             }
         }
-        for (word, row) in lost {
+        for (key, word, row) in lost {
             // A walk along a map that changes may meet an entry twice; its row is free once.
             if !removed(self.orders.remove(&word))? {
                 continue;
             }
-            let zeros = vec![ROW_ZERO; self.rows.get(&row, 0)?.len()];
+            let rows = self.rows.get(&row, 0)?;
+            if let Some(key) = key {
+                self.past[key.point as usize].add(&Row::sum(&rows));
+            }
+            let zeros = vec![ROW_ZERO; rows.len()];
             self.rows.set(row, zeros.try_into().map_err(MapError::IoError)?, 0)?;
             self.spare.push(row, 0)?;
         }
@@ -116,6 +149,21 @@ impl XdpMaps {
     /// Our ports.
     pub(crate) fn ports(&mut self) -> &mut Ports {
         &mut self.ports
+    }
+
+    /// When user space last gave a sign of life.
+    pub(crate) fn beat_ns(&self) -> Result<u64, MapError> {
+        Ok(self.settings.get(&0, 0)?[0])
+    }
+
+    /// Forgets ports, connections and paths, which another process left.
+    pub(crate) fn clear(&mut self) -> Result<(), MapError> {
+        self.set_sockets(false)?;
+        self.ports.clear()?;
+        let known: Vec<u32> =
+            self.connections.keys().take(CONNECTIONS_MAX as usize).collect::<Result<_, _>>()?;
+        known.iter().try_for_each(|connection| absent_is_fine(self.connections.remove(connection)))?;
+        self.paths.forget(|_, _| true)
     }
 
     pub(crate) fn beat(&mut self, now_ns: u64) -> Result<(), MapError> {

@@ -1,9 +1,10 @@
-//! The XDP program over frames that the kernel hands it (BPF_PROG_TEST_RUN): every branch, as root; without root these tests fail.
+//! The programs over frames that the kernel hands them (BPF_PROG_TEST_RUN): every branch, as root; without root these tests fail.
 
 mod frame;
 mod limits;
 mod paths;
 mod socket;
+mod trains;
 
 use std::os::fd::AsFd;
 
@@ -62,8 +63,6 @@ fn known_packets_go_to_the_socket_with_time_and_place() {
     for frame in [
         Frame::new(data(KNOWN, 0, 7)),
         Frame::new(data(KNOWN, 0, 7)).six(),
-        Frame::new(data(KNOWN, 0, 7)).tagged(VLAN),
-        Frame::new(data(KNOWN, 0, 7)).tagged(QINQ).six(),
         Frame::new(sealed(header(Kind::Control, KNOWN), 1)),
         Frame::new(sealed(header(Kind::Data, KNOWN), 8_800)),
     ] {
@@ -74,6 +73,19 @@ fn known_packets_go_to_the_socket_with_time_and_place() {
         assert_eq!(meta.payload_at as usize, frame.payload_at());
         assert!(meta.received_ns > 0);
         assert_eq!(rest, frame.bytes());
+    }
+}
+
+#[test]
+fn tagged_packets_are_filtered_and_never_redirected() {
+    let (program, _socket) = with_socket();
+    for tag in [VLAN, QINQ] {
+        for (connection, verdict, fate) in
+            [(KNOWN, Verdict::Pass, Fate::Tagged), (UNKNOWN, Verdict::Drop, Fate::DroppedUnknown)]
+        {
+            expect(&program, &Frame::new(data(connection, 0, 7)).tagged(tag), verdict, fate);
+            expect(&program, &Frame::new(data(connection, 0, 7)).tagged(tag).six(), verdict, fate);
+        }
     }
 }
 

@@ -42,6 +42,7 @@ fn gaps_and_late_packets_are_counted_with_their_extent() {
 fn the_time_between_packets_falls_into_buckets() {
     let row = row(&[1; 50]);
     assert_eq!(row.arrivals, 50);
+    assert!(row.waited_ns > 50 * 128, "{}", row.waited_ns);
     // A call of the kernel lies between two.
     assert!(row.between[2..limits::GAP_BUCKETS].iter().sum::<u64>() > 40, "{:?}", row.between);
 }
@@ -79,4 +80,7 @@ fn there_is_room_for_so_many_paths_and_idle_ones_make_room() {
     assert_eq!(program.fates().unwrap().of(Fate::Untracked), 2);
     program.retire(KNOWN).unwrap();
     assert!(program.paths().unwrap().is_empty());
+    // What was forgotten stays in the totals.
+    let totals = program.totals().unwrap();
+    assert_eq!(totals.map(|row| row.packets), [2 * u64::from(limits::PATHS_MAX), 0, 0]);
 }

@@ -31,6 +31,7 @@ mod identity;
 pub mod json;
 pub mod limits;
 mod listen;
+mod metrics;
 mod node;
 mod policy;
 mod registry;

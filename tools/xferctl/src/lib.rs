@@ -10,6 +10,7 @@ mod bench;
 mod complain;
 mod copy;
 mod doctor;
+mod ebpf;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod hash;
@@ -75,6 +76,7 @@ fn run(cli: args::Cli, resolved: &settings::Resolved, started: Instant) -> Resul
         },
         Command::Bench(args) => bench::run(args, &cli.global),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Ebpf(args) => ebpf::run(&args.command),
         Command::Config(args) => match args.command {
             ConfigCommand::Show(args) => settings::show::run(&args, args::Cli::command()),
         },

@@ -20,6 +20,8 @@ struct Ready<'a> {
     link: Option<&'a str>,
     control: Vec<String>,
     data: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<String>,
     version: &'static str,
 }
 
@@ -68,6 +70,7 @@ fn announce(args: &ServeArgs, node: &Node) -> Result<(), Error> {
         link,
         control: texts(node.control_addresses()),
         data: texts(node.data_addresses()),
+        metrics: node.metrics_address().map(|address| address.to_string()),
         version: env!("CARGO_PKG_VERSION"),
     };
     json::print(&mut stdout, "ready", &ready)
@@ -114,6 +117,8 @@ fn config(args: &ServeArgs, roots: Roots) -> Result<NodeConfig, Error> {
         state_dir: state_dir(node.state.clone())?,
         caps: caps(&node.caps),
         audit: node.audit.as_deref().map(audit),
+        metrics: node.metrics,
+        watch_network: node.watch_network,
         engine: engine(&node.workers, &addresses)?,
         listen,
         data,

@@ -4,6 +4,7 @@
 mod backend;
 mod bench;
 mod copy;
+mod ebpf;
 mod look;
 mod serve;
 mod stages;
@@ -13,6 +14,7 @@ pub(crate) use copy::{
     CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg, ProgressArg,
     SelectionArgs,
 };
+pub(crate) use ebpf::{EbpfArgs, EbpfAttachArgs, EbpfCommand, EbpfDetachArgs, EbpfLookArgs, XdpModeArg};
 pub(crate) use look::{
     ConfigArgs, ConfigCommand, DoctorArgs, HashArgs, ListArgs, NodeArgs, NodeCommand, ShowArgs, StatArgs,
 };
@@ -130,6 +132,9 @@ pub(crate) enum Command {
     /// Tell what this host can do, what holds it back, and how to change that; with a link also how to reach the node
     #[command(after_help = exit_codes_help())]
     Doctor(DoctorArgs),
+    /// Look at the eBPF programs on this host's interfaces, ours and others'; attach and detach ours
+    #[command(after_help = exit_codes_help())]
+    Ebpf(EbpfArgs),
     /// Show settings and where they come from
     #[command(after_help = exit_codes_help())]
     Config(ConfigArgs),

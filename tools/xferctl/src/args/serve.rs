@@ -5,6 +5,7 @@ use crate::limits::{CALLS_PER_S_MAX, CONNECTIONS_MAX, TRANSFERS_MAX, WORKERS_MAX
 use crate::units;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,6 +46,12 @@ pub(crate) struct ListenArgs {
     /// Write a JSON line for each transfer that ended or was refused to the end of this file; - is standard output
     #[arg(long, value_name = "FILE|-")]
     pub(crate) audit: Option<PathBuf>,
+    /// TCP address that tells metrics to Prometheus, at /metrics, without a token
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Count packets, gaps and order of each path by eBPF programs on the interfaces of data; needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON
+    #[arg(long)]
+    pub(crate) watch_network: bool,
     #[command(flatten)]
     pub(crate) caps: CapArgs,
     #[command(flatten)]
