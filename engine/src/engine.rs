@@ -181,9 +181,7 @@ impl Engine {
         }
         check_role(&connect.role, connect.ticket.direction == Direction::OpenerSends)?;
         let (shared, events) = self.shared();
-        for pair in connect.paths.iter().chain(&connect.standby) {
-            self.datapath.cover(pair.local)?;
-        }
+        connect.paths.iter().try_for_each(|pair| self.datapath.cover(pair.local))?;
         // From the last worker down, while those that come in begin with the first: two engines on one host then begin on different cores.
         let turn = self.next_worker.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
         let worker = self.mailboxes.len() - 1 - turn;

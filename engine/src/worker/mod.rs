@@ -355,14 +355,6 @@ impl Worker {
         self.mail
     }
 
-    /// The worker that the next connection goes to: with AF_XDP the one that the peer's port names, since its packets will arrive there.
-    fn choose_worker(&self, remote: SocketAddr) -> usize {
-        if let Some(queue) = self.admitted.queue_of(remote.port()) {
-            return queue % self.peers.len();
-        }
-        self.next_worker.fetch_add(1, Ordering::Relaxed) % self.peers.len()
-    }
-
     /// Takes what has arrived, each burst at the time when it was there; gives that of the last. A time from before would make round trips
     /// shorter than the path is, and the delays that ACKs tell longer than they were.
     fn receive(&mut self) -> Result<Option<Time>, xfer_io::error::IoError> {
@@ -548,17 +540,6 @@ impl Worker {
                 by_id.remove(&seat.driver.local_id());
             }
             !over
-        });
-    }
-
-    /// Tells XDP programs now and then that this worker lives, and which connections do not any more.
-    fn keep_admitted(&mut self, now: Time) {
-        let Worker { admitted, seats, by_id, shards, dials, .. } = self;
-        if seats.is_empty() && shards.is_empty() && dials.is_empty() {
-            return;
-        }
-        admitted.keep(now, |id| {
-            by_id.contains_key(id) || shards.contains_key(id) || dials.iter().any(|dial| dial.is(*id))
         });
     }
 

@@ -18,7 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("libxfer", &["xfer-engine", "xfer-client"]),
     ("xferctl", &["xfer-client", "xfer-node", "xfer-ebpf"]),
     ("xfer-lab", &["xfer-netem"]),
-    ("xfer-benches", &["xfer-engine", "xfer-proto"]),
+    ("xfer-benches", &["xfer-engine", "xfer-io", "xfer-proto"]),
     ("xfer-fuzz", &["xfer-proto", "xfer-engine", "xfer-client", "xfer-node", "xferctl"]),
     ("xfer-compare", &["xfer-lab"]),
     ("xfer-quic", &[]),
