@@ -60,6 +60,11 @@ pub(super) struct Dial {
 }
 
 impl Dial {
+    /// Whether answers to it carry that connection id.
+    pub(super) fn is(&self, id: u32) -> bool {
+        self.local_id.0 == id
+    }
+
     pub(super) fn next_timeout(&self) -> Time {
         self.resend_at.min(self.deadline)
     }
@@ -204,10 +209,12 @@ impl Worker {
             api::Role::Receive(_) => false,
         };
         let deadline = now + start.connect.timeout;
+        let local_id = connection_id(self.index);
+        self.admitted.admit(local_id.0);
         self.dials.push(Dial {
             start,
             key,
-            local_id: connection_id(self.index),
+            local_id,
             lists,
             listed: None,
             told: false,

@@ -28,6 +28,7 @@ mod follow;
 pub mod fuzz;
 mod gate;
 mod identity;
+pub mod json;
 pub mod limits;
 mod listen;
 mod metrics;

@@ -34,7 +34,6 @@ use args::{Command, ConfigCommand, NodeCommand};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use std::process::ExitCode;
 use std::time::Instant;
-use tracing::level_filters::LevelFilter;
 use xfer_client::{Class, Error};
 
 /// Runs the command line of this process to its exit code.
@@ -61,8 +60,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 /// Runs a command to its exit code.
 fn run(cli: args::Cli, resolved: &settings::Resolved, started: Instant) -> Result<u8, Error> {
-    let usual = if cli.command.is_node() { LevelFilter::INFO } else { LevelFilter::WARN };
-    logging::start(&cli.global, usual)?;
+    let _log = logging::start(&cli.global, cli.command.is_node())?;
     // Files that wait for their names, transfers and connections all hold some.
     let descriptors = xfer_client::raise_descriptor_limit();
     tracing::debug!(descriptors, "this process may have so many files and sockets open");

@@ -18,6 +18,9 @@ pub(crate) const CORES_MAX: usize = 1_024;
 /// Workers that may be asked for.
 pub(crate) const WORKERS_MAX: u64 = 1_024;
 
+/// Lines of a node's log that wait to be written.
+pub(crate) const LOG_LINES_WAITING_MAX: usize = 1_024;
+
 /// Control connections that a node may be allowed.
 pub(crate) const CONNECTIONS_MAX: i64 = 65_536;
 /// Transfers that it may be allowed: the engine has room for no more.

@@ -2,7 +2,7 @@
 
 use crate::args::{CapArgs, PollArg, ServeArgs, WorkerArgs};
 use crate::json;
-use crate::output::{self, Stdout};
+use crate::output::Stdout;
 use crate::signals;
 use serde::Serialize;
 use std::fs::{self, OpenOptions};
@@ -10,7 +10,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use xfer_client::{Class, EngineConfig, Error, Poll};
+use xfer_client::{BackendChoice, Class, EngineConfig, Error, Poll};
 use xfer_node::{AuditTo, Caps, Node, NodeConfig, Roots};
 
 /// The first line of `serve --json`.
@@ -39,9 +39,7 @@ pub(crate) fn run_node(args: &ServeArgs, roots: Roots) -> Result<u8, Error> {
     // Heard from here on, so that a signal during the start ends as one later does.
     let asked = signals::watch(
         Class::Interrupted.exit_code(),
-        || {
-            output::tell("xferctl: ending; running transfers sync their journals (once more: end at once)");
-        },
+        || tracing::info!("ending: running transfers sync their journals; another signal ends at once"),
         || {},
     )?;
     let node = Node::start(config)?;
@@ -128,6 +126,7 @@ pub(crate) fn engine(args: &WorkerArgs) -> Result<EngineConfig, Error> {
         workers: workers(args)?,
         cores: args.cores.clone().unwrap_or_default(),
         poll: poll(args),
+        backend: BackendChoice::from(&args.backend).decide(),
         ..EngineConfig::default()
     })
 }

@@ -1,7 +1,7 @@
 //! What a copy is about to do and how fast that can be: the decisions that were made, and the forecast that follows from them.
 
+use super::Plan;
 use super::options::CopyOptions;
-use super::{Backend, Plan};
 use crate::client::Client;
 use crate::forecast::{Bound, Forecast, Load, Wire};
 use crate::limits::{MEASURE_BYTES, MEASURE_TIME};
@@ -11,7 +11,9 @@ use std::net::SocketAddr;
 use xfer_engine::io::route::{self, Interface};
 use xfer_engine::io::thread::affinity;
 use xfer_engine::stages::{Bench, Costs, Origin, Scratch, Step};
-use xfer_engine::{Class, CongestionControl, EngineConfig, EngineSize, Error, PathPair, Stage, Suite};
+use xfer_engine::{
+    Backend, Class, CongestionControl, EngineConfig, EngineSize, Error, PathPair, Stage, Suite,
+};
 
 /// Drivers of devices without a wire: the speed that they tell means nothing.
 const WITHOUT_WIRE: [&str; 6] = ["veth", "tun", "bridge", "dummy", "bonding", "team"];
@@ -101,7 +103,7 @@ impl Explained {
             chunk_bytes: 1 << config.chunk_log2,
             suite,
             digests: options.digests,
-            backend: options.backend,
+            backend: options.backend.decide(),
             congestion: options.congestion,
             rate: options.rate,
             bytes: None,
@@ -204,6 +206,7 @@ pub(crate) fn engine_config(options: &CopyOptions) -> EngineConfig {
         workers: options.workers,
         cores: options.cores.clone(),
         poll: options.poll,
+        backend: options.backend.decide(),
         ..EngineConfig::default()
     }
 }

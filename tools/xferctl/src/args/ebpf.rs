@@ -1,7 +1,8 @@
 //! Options of the commands about eBPF programs and what they and nodes count.
 
+use super::backend::XdpModeArg;
 use crate::units;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -48,15 +49,6 @@ pub(crate) struct EbpfAttachArgs {
     /// The user, by name or number, whose node may take it over; makes /sys/fs/bpf searchable for everybody
     #[arg(long, value_name = "USER")]
     pub(crate) user: Option<String>,
-}
-
-/// Where an XDP program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum XdpModeArg {
-    /// In the driver, where it can
-    Native,
-    /// In the kernel's stack, on any interface
-    Generic,
 }
 
 /// What to take off.

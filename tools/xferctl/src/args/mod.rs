@@ -1,6 +1,7 @@
 //! The command line: commands, options, and their help. Values are checked here as far as one word tells; what they mean together is
 //! decided where they are used.
 
+mod backend;
 mod bench;
 mod copy;
 mod ebpf;
@@ -10,12 +11,10 @@ mod stages;
 
 pub(crate) use bench::{BenchArgs, BenchCommand, BenchRunArgs, BenchStagesArgs};
 pub(crate) use copy::{
-    BackendArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg,
-    ProgressArg, SelectionArgs,
+    CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg, ProgressArg,
+    SelectionArgs,
 };
-pub(crate) use ebpf::{
-    EbpfArgs, EbpfAttachArgs, EbpfCommand, EbpfDetachArgs, EbpfLookArgs, TopArgs, XdpModeArg,
-};
+pub(crate) use ebpf::{EbpfArgs, EbpfAttachArgs, EbpfCommand, EbpfDetachArgs, EbpfLookArgs, TopArgs};
 pub(crate) use look::{
     ConfigArgs, ConfigCommand, DoctorArgs, HashArgs, ListArgs, NodeArgs, NodeCommand, ShowArgs, StatArgs,
 };

@@ -1,5 +1,6 @@
 //! Options of nodes, and what either end tells its engine.
 
+use super::backend::BackendArgs;
 use crate::limits::{CALLS_PER_S_MAX, CONNECTIONS_MAX, TRANSFERS_MAX, WORKERS_MAX};
 use crate::units;
 use clap::{Args, ValueEnum};
@@ -95,6 +96,8 @@ pub(crate) struct WorkerArgs {
     /// How workers wait
     #[arg(long, value_name = "HOW", default_value = "adaptive")]
     pub(crate) poll: PollArg,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 /// One value of the command line that is a list.

@@ -3,7 +3,8 @@
 use crate::json::stage_text;
 use crate::units::{show_rate, show_seconds, show_size};
 use serde::Serialize;
-use xfer_client::copy::{Backend, Explained, PlannedPath};
+use xfer_client::Backend;
+use xfer_client::copy::{Explained, PlannedPath};
 use xfer_client::forecast::Bound;
 use xfer_client::{CongestionControl, Stage, Suite};
 
@@ -72,7 +73,7 @@ impl PlanLine {
             chunk: explained.chunk_bytes,
             suite: suite(explained.suite),
             digest: digest(explained),
-            backend: backend(explained.backend),
+            backend: backend(&explained.backend),
             cc: congestion(explained.congestion),
             rate_gbps: explained.rate.map(|bits| bits as f64 / 1e9),
             bounds: forecast.bounds.iter().map(bound).collect(),
@@ -96,10 +97,10 @@ fn digest(explained: &Explained) -> &'static str {
     if explained.digests { "blake3" } else { "none" }
 }
 
-/// `auto` is the best that there is, and there is one.
-fn backend(backend: Backend) -> &'static str {
+fn backend(backend: &Backend) -> &'static str {
     match backend {
-        Backend::Auto | Backend::Udp => "udp",
+        Backend::Udp => "udp",
+        Backend::Xdp(_) => "xdp",
     }
 }
 
@@ -127,7 +128,7 @@ pub(super) fn lines(explained: &Explained) -> Vec<String> {
         show_size(explained.chunk_bytes),
         suite(explained.suite),
         digest(explained),
-        backend(explained.backend),
+        backend(&explained.backend),
         congestion(explained.congestion),
         explained.standby,
     ));
@@ -176,7 +177,7 @@ mod tests {
             chunk_bytes: 1 << 20,
             suite: Suite::Aes128Gcm,
             digests: true,
-            backend: Backend::Auto,
+            backend: Backend::Udp,
             congestion: CongestionControl::Bbr,
             rate: None,
             bytes,

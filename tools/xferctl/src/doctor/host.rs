@@ -264,6 +264,7 @@ mod tests {
             receive_buffer: 425_984,
             send_buffer: 425_984,
             bound_interface: None,
+            xdp: Vec::new(),
             notes: vec!["no trains".to_owned()],
         };
         let finding = udp_socket("udp", &bare);
