@@ -207,12 +207,10 @@ impl Channel {
             let left = self.rings.send.waiting();
             match result {
                 Err(error) if !is_busy(&error) => return Err(error),
-                Err(_) if left == waiting => {
-                    // The kernel may wait for completions to be read.
-                    if self.reclaim() == 0 {
-                        sent.would_block = true;
-                        break;
-                    }
+                // The kernel may wait for completions to be read.
+                Err(_) if left == waiting && self.reclaim() == 0 => {
+                    sent.would_block = true;
+                    break;
                 }
                 _ => {}
             }
