@@ -25,6 +25,7 @@ use xfer_io::signal::Signal;
 use xfer_io::thread::join_by;
 use xfer_io::udp::{UdpQueue, steer};
 use xfer_io::wake::Poller;
+use xfer_io::xdp::Fates;
 use xfer_proto::cc::Algorithm;
 use xfer_proto::connection::Config;
 
@@ -148,6 +149,11 @@ impl Engine {
             dropped: c.dropped.load(Ordering::Relaxed),
         };
         self.counters.iter().map(read).collect()
+    }
+
+    /// What the XDP program did with packets to the engine's ports, by interface; empty without AF_XDP.
+    pub fn fates(&self) -> Vec<(String, Fates)> {
+        self.datapath.fates()
     }
 
     /// Admits one connection with the ticket. The transfer's first event is `Connected`, or `Finished` with a `Temporary` error when
