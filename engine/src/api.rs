@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 pub use xfer_io::queue::Capabilities;
+pub use xfer_io::xdp::XdpMode;
 use xfer_proto::wire::Durability;
 
 /// Ciphers of a connection (PROTOCOL.md#tickets).
@@ -61,6 +62,25 @@ pub enum Poll {
     Busy,
 }
 
+/// How packets leave and enter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// By kernel UDP.
+    #[default]
+    Udp,
+    /// By AF_XDP sockets, with kernel UDP for what they cannot carry.
+    Xdp(XdpOptions),
+}
+
+/// What AF_XDP is used on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XdpOptions {
+    /// Names of interfaces; empty: those that have the addresses which are listened on and connected from.
+    pub interfaces: Vec<String>,
+    /// Where the XDP program runs.
+    pub mode: XdpMode,
+}
+
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -74,6 +94,8 @@ pub struct EngineConfig {
     pub poll: Poll,
     /// Memory for chunk buffers, in bytes.
     pub memory_max: u64,
+    /// How packets leave and enter.
+    pub backend: Backend,
     /// Segmented sends (GSO) and coalesced receives (GRO), where the kernel has them.
     pub offloads: bool,
     /// Sending without copying, to destinations for which the kernel reports that it does not copy.
@@ -125,6 +147,7 @@ impl Default for EngineConfig {
             cores: Vec::new(),
             poll: Poll::Adaptive,
             memory_max: 64 << 20,
+            backend: Backend::Udp,
             offloads: true,
             zero_copy: true,
             steering: true,

@@ -4,6 +4,7 @@ use crate::api::{
     Admission, Connect, Direction, EngineConfig, EngineSize, Event, Progress, QueueReport, Role, Suite,
     Ticket, TransferConfig, WorkerReport,
 };
+use crate::datapath::{AnyQueue, Datapath};
 use crate::error::{Class, Error, panic_text};
 use crate::limits;
 use crate::queues::{QueueOptions, QueueReports};
@@ -21,8 +22,10 @@ use xfer_io::memory::Backing;
 use xfer_io::pool::ChunkPool;
 use xfer_io::queue::Queue;
 use xfer_io::signal::Signal;
+use xfer_io::thread::join_by;
 use xfer_io::udp::{UdpQueue, steer};
 use xfer_io::wake::Poller;
+use xfer_io::xdp::Fates;
 use xfer_proto::cc::Algorithm;
 use xfer_proto::connection::Config;
 
@@ -37,6 +40,7 @@ pub struct Engine {
     /// Local addresses that every worker has a queue on.
     opened: Mutex<Vec<IpAddr>>,
     options: QueueOptions,
+    datapath: Datapath,
     memory_max: u64,
     signal: Option<Arc<Signal>>,
     /// Ends after the workers.
@@ -68,7 +72,9 @@ impl Engine {
         let workers = workers(&config, &cores);
         // Reading and hashing take about as much time as sealing and sending: half of the cores are left to them.
         let spread = if config.workers.is_some() { workers } else { workers.div_ceil(2) };
-        let (queues, addresses) = open_queues(&config, workers)?;
+        let datapath = Datapath::start(&config)?;
+        let (queues, addresses) = open_queues(&config, workers, &datapath)?;
+        datapath.check(&queues)?;
         let storage = Storage::start(io_threads(workers))?;
         let mut posts = Vec::new();
         let mut mailboxes = Vec::new();
@@ -93,6 +99,7 @@ impl Engine {
                 storage: storage.handle(mailboxes[index].clone()),
                 poll: config.poll,
                 options: QueueOptions::of(&config),
+                datapath: datapath.clone(),
                 reports: reports.clone(),
                 peers: mailboxes.clone(),
                 spread,
@@ -116,6 +123,7 @@ impl Engine {
             next_worker: AtomicUsize::new(0),
             opened: Mutex::new(config.listen.iter().map(SocketAddr::ip).collect()),
             options: QueueOptions::of(&config),
+            datapath,
             memory_max: config.memory_max,
             signal,
             _storage: storage,
@@ -141,6 +149,11 @@ impl Engine {
             dropped: c.dropped.load(Ordering::Relaxed),
         };
         self.counters.iter().map(read).collect()
+    }
+
+    /// What the XDP program did with packets to the engine's ports, by interface; empty without AF_XDP.
+    pub fn fates(&self) -> Vec<(String, Fates)> {
+        self.datapath.fates()
     }
 
     /// Admits one connection with the ticket. The transfer's first event is `Connected`, or `Finished` with a `Temporary` error when
@@ -174,10 +187,11 @@ impl Engine {
         }
         check_role(&connect.role, connect.ticket.direction == Direction::OpenerSends)?;
         let (shared, events) = self.shared();
-        self.open_for(&connect);
+        connect.paths.iter().try_for_each(|pair| self.datapath.cover(pair.local))?;
         // From the last worker down, while those that come in begin with the first: two engines on one host then begin on different cores.
         let turn = self.next_worker.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
         let worker = self.mailboxes.len() - 1 - turn;
+        self.open_for(worker, &connect);
         let start = DialStart {
             ticket: connect.ticket.to_proto(),
             pool: self.pool(&connect.config)?,
@@ -199,20 +213,17 @@ impl Engine {
         }
         let deadline = Instant::now() + patience;
         for thread in self.workers.drain(..) {
-            while !thread.is_finished() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            if !thread.is_finished() {
-                tracing::warn!("a worker did not end in time");
-            } else if thread.join().is_err() {
-                tracing::error!("a worker panicked while it stopped");
+            match join_by(thread, deadline) {
+                Some(Ok(_)) => {}
+                None => tracing::warn!("a worker did not end in time"),
+                Some(Err(_)) => tracing::error!("a worker panicked while it stopped"),
             }
         }
     }
 
     /// Gives every worker a queue on one port for each local address of the connection, so that all may carry its paths. What cannot be
     /// opened is told by the worker that tries to connect.
-    fn open_for(&self, connect: &Connect) {
+    fn open_for(&self, home: usize, connect: &Connect) {
         let pairs = || connect.paths.iter().chain(&connect.standby);
         if self.mailboxes.len() < 2 || pairs().nth(1).is_none() {
             return;
@@ -222,14 +233,14 @@ impl Engine {
             if opened.contains(&pair.local) {
                 continue;
             }
-            let Ok((queues, _)) =
-                open_group(SocketAddr::new(pair.local, 0), self.mailboxes.len(), &self.options, true)
-            else {
-                continue;
-            };
+            let open = |local| open_group(local, self.mailboxes.len(), &self.options, true);
+            let Ok((queues, _)) = self.datapath.bind(home, pair.local, open) else { continue };
             opened.push(pair.local);
-            for (mailbox, queue) in self.mailboxes.iter().zip(queues) {
-                mailbox.send(Mail::Queue(Box::new(queue)));
+            for (worker, (mailbox, udp)) in self.mailboxes.iter().zip(queues).enumerate() {
+                match self.datapath.queue(worker, udp) {
+                    Ok(queue) => drop(mailbox.send(Mail::Queue(Box::new(queue)))),
+                    Err(error) => tracing::warn!(%error, worker, "a worker has no queue on an address"),
+                }
             }
         }
     }
@@ -333,13 +344,16 @@ fn cores(config: &EngineConfig) -> Result<Vec<usize>, Error> {
 fn open_queues(
     config: &EngineConfig,
     workers: usize,
-) -> Result<(Vec<Vec<UdpQueue>>, Vec<SocketAddr>), Error> {
-    let mut queues: Vec<Vec<UdpQueue>> = (0..workers).map(|_| Vec::new()).collect();
+    datapath: &Datapath,
+) -> Result<(Vec<Vec<AnyQueue>>, Vec<SocketAddr>), Error> {
+    let mut queues: Vec<Vec<AnyQueue>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     let options = QueueOptions::of(config);
     for address in &config.listen {
         let (group, local) = open_group(*address, workers, &options, config.steering)?;
-        queues.iter_mut().zip(group).for_each(|(of_worker, queue)| of_worker.push(queue));
+        for (worker, (of_worker, udp)) in queues.iter_mut().zip(group).enumerate() {
+            of_worker.push(datapath.queue(worker, udp).map_err(fatal("receive on a UDP address"))?);
+        }
         addresses.push(local);
     }
     Ok((queues, addresses))

@@ -5,6 +5,7 @@
 pub mod api;
 pub mod codec;
 pub mod crypto;
+mod datapath;
 pub mod digest;
 pub mod engine;
 pub mod error;

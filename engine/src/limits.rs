@@ -203,6 +203,17 @@ pub const HOLDER_LEN_MAX: usize = 128;
 
 const _: () = assert!(SINK_CLAIMS_MAX >= CHUNKS_MAX && SINK_CLAIMS_PROCESS_SHARE < SINK_CLAIMS_SHARE);
 
+/// The queue that the XDP program is told for workers without an AF_XDP socket: no packet arrives by it, so the kernel's gets them.
+pub const QUEUE_NONE: u32 = u32::MAX;
+/// Source ports tell the queue that their packets are to arrive by: its number is what is left of the port divided by this.
+pub const PORT_RESIDUES: u16 = 64;
+/// First port that such a socket is bound to, and how many are tried.
+pub const PORT_FIRST: u16 = 32_768;
+/// Ports that are tried for a socket before the kernel chooses one.
+pub const PORT_ATTEMPTS: u16 = 256;
+/// How often a worker with connections tells XDP programs that it lives; they wait for 2 s.
+pub const HEARTBEAT: Duration = Duration::from_millis(500);
+
 /// Content that one sample of a stage's cost is taken over.
 pub const SAMPLE_BYTES: usize = 1 << 20;
 /// Samples of one stage.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use xfer_io::limits::BUSY_POLL_US;
 use xfer_io::queue::Queue;
-use xfer_io::udp::{UdpConfig, UdpQueue};
+use xfer_io::udp::UdpConfig;
 
 /// What is asked of each queue.
 #[derive(Clone, Copy)]
@@ -38,7 +38,7 @@ pub(crate) struct QueueReports(Arc<Mutex<Vec<QueueReport>>>);
 
 impl QueueReports {
     /// Reports a queue of worker `worker`. Returns the place of its report.
-    pub(crate) fn add(&self, worker: usize, queue: &UdpQueue) -> usize {
+    pub(crate) fn add(&self, worker: usize, queue: &impl Queue) -> usize {
         let capabilities = queue.capabilities().clone();
         tracing::debug!(worker, local = %queue.local_addr(), ?capabilities, "a queue is open");
         let mut reports = self.0.lock().unwrap_or_else(|e| e.into_inner());
@@ -47,7 +47,7 @@ impl QueueReports {
     }
 
     /// Reports the queue of `place` again, since it learned what it can do.
-    pub(crate) fn renew(&self, place: usize, queue: &UdpQueue) {
+    pub(crate) fn renew(&self, place: usize, queue: &impl Queue) {
         let capabilities = queue.capabilities();
         let why = capabilities.notes.last().map_or("", String::as_str);
         let zero_copy = capabilities.zero_copy.name();

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use xfer_io::borrows::Slot;
 use xfer_io::pool::ChunkBuf;
 use xfer_io::registered::Registered;
+use xfer_io::thread::join_by;
 use xfer_proto::wire::{Codec, Decision, Durability, Page};
 
 /// Something to be done on storage.
@@ -106,14 +107,11 @@ impl Drop for Storage {
         self.tasks = None;
         let deadline = Instant::now() + limits::STOP_PATIENCE;
         for thread in self.threads.drain(..) {
-            while !thread.is_finished() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            if !thread.is_finished() {
+            match join_by(thread, deadline) {
+                Some(Ok(_)) => {}
                 // Its job may wait for ever: for a pipe that nobody writes to, for a file system that is away.
-                tracing::debug!("an I/O thread is left to its job");
-            } else if thread.join().is_err() {
-                tracing::error!("an I/O thread panicked outside of a job");
+                None => tracing::debug!("an I/O thread is left to its job"),
+                Some(Err(_)) => tracing::error!("an I/O thread panicked outside of a job"),
             }
         }
     }

@@ -30,3 +30,4 @@ mod sync;
 pub mod thread;
 pub mod udp;
 pub mod wake;
+pub mod xdp;

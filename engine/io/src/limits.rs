@@ -47,12 +47,45 @@ pub const BORROW_SLOTS: usize = 16;
 pub const BORROW_BYTES_MAX: usize = (1 << 27) - 1;
 /// Largest shared region.
 pub const REGION_BYTES_MAX: usize = 1 << 36;
+/// Bytes of a hugepage.
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// Smallest and largest chunk of a pool.
 pub const CHUNK_BYTES_MIN: usize = 64 << 10;
 /// Largest chunk of a pool.
 pub const CHUNK_BYTES_MAX: usize = 64 << 20;
 /// Chunks of one pool; indices have 32 bits and one value means none.
 pub const POOL_CHUNKS_MAX: usize = (u32::MAX - 1) as usize;
+
+/// Frames that wait to be received into, of one AF_XDP socket: what arrives in the 4 ms in which another thread may have the core.
+pub const XDP_RECEIVE_FRAMES: u32 = 4_096;
+/// Frames that packets are sent from, of one AF_XDP socket: two bursts of trains and what the kernel still has of those before.
+pub const XDP_SEND_FRAMES: u32 = 2_048;
+/// Packets of one received burst.
+pub const XDP_BURST: usize = 64;
+/// Frames that are long enough for an ordinary Ethernet packet, the kernel's headroom included, and for what else fits in a page.
+pub const XDP_FRAME_BYTES: [usize; 2] = [2_048, 4_096];
+/// Bytes that the kernel keeps free before each received packet (`XDP_PACKET_HEADROOM`).
+pub const XDP_HEADROOM: usize = 256;
+/// Bytes of one packet in several frames, headers included; longer ones go by the kernel's socket.
+pub const XDP_PACKET_BYTES_MAX: usize = SINGLE_BYTES_MAX;
+/// Packets that one call may send (`XDP_MAX_TX_SKB_BUDGET`), where the kernel lets us say so.
+pub const XDP_SEND_BUDGET: i32 = 256;
+/// Calls for sending that one flush makes while each gets on.
+pub const XDP_SEND_CALLS: usize = 128;
+/// Bursts from the rings between two looks at the kernel's socket.
+pub const XDP_BURSTS_A_LOOK: u32 = 8;
+/// Nanoseconds without progress after which a queue with packets on their way counts as stalled.
+pub const XDP_STALL_NS: u64 = 1_000_000_000;
+/// Sockets of one queue, each on an interface of its own.
+pub const XDP_INTERFACES_MAX: usize = 16;
+/// Destinations whose next hop is remembered.
+pub const HOPS_MAX: usize = 64;
+/// Nanoseconds that a next hop is trusted before it is asked for again.
+pub const HOP_TRUST_NS: u64 = 10_000_000_000;
+/// Nanoseconds until a next hop that nobody knew is asked for again.
+pub const HOP_RETRY_NS: u64 = 5_000_000;
+/// Nanoseconds between two looks for news of links, routes and neighbours.
+pub const HOP_NEWS_NS: u64 = 50_000_000;
 
 /// Bytes of directory entries fetched by one call.
 pub const DIRENT_BYTES: usize = 32 << 10;
@@ -86,6 +119,9 @@ const _: () = {
     assert!(FRAME_BYTES / ZERO_COPY_BYTES_MIN < u8::MAX as usize);
     assert!(SEND_MESSAGES <= libc::UIO_MAXIOV as usize);
     assert!(RECEIVE_SINGLES * SINGLE_BYTES_MAX == RECEIVE_TRAINS * FRAME_BYTES);
+    // A whole train fits into the frames of one socket several times.
+    assert!(XDP_SEND_FRAMES as usize >= 8 * 2 * TRAIN_SEGMENTS_MAX);
+    assert!(XDP_RECEIVE_FRAMES.is_power_of_two() && XDP_SEND_FRAMES.is_power_of_two());
     assert!(CHUNK_BYTES_MIN.is_power_of_two() && CHUNK_BYTES_MAX.is_power_of_two());
     assert!(CHUNK_BYTES_MAX <= BORROW_BYTES_MAX && BORROW_BYTES_MAX < REGION_BYTES_MAX);
     assert!(COMPONENT_BYTES_MAX < NAME_BYTES_MAX);

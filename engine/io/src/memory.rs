@@ -12,7 +12,7 @@ use std::{io, slice};
 use crate::borrows::Borrows;
 pub use crate::borrows::Slot;
 use crate::error::IoError;
-use crate::limits::REGION_BYTES_MAX;
+use crate::limits::{HUGE_PAGE_BYTES, REGION_BYTES_MAX};
 use crate::pages;
 
 /// How a region is backed.
@@ -65,6 +65,17 @@ impl Mapping {
             unsafe { pages::lock(start, len) }.map_err(fail("lock"))?;
         }
         Ok(mapping)
+    }
+
+    /// On reserved hugepages; the length is rounded up to them.
+    fn huge(len: usize) -> Result<Self, IoError> {
+        let len = len.next_multiple_of(HUGE_PAGE_BYTES);
+        let fail = |error: io::Error| IoError::new("map", format!("{len} bytes on hugepages"), &error);
+        if len == 0 || len > REGION_BYTES_MAX {
+            return Err(fail(io::Error::from_raw_os_error(libc::EINVAL)));
+        }
+        let start = pages::take_huge(len).map_err(fail)?;
+        Ok(Mapping(Extent { start, len }))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -120,6 +131,23 @@ impl OwnBytes {
     /// Maps `len` zeroed bytes, backed by pages only as they are touched.
     pub(crate) fn new(len: usize) -> Result<Self, IoError> {
         Mapping::new(len, Backing::default()).map(OwnBytes)
+    }
+
+    /// The same on reserved hugepages, `len` rounded up to them. Fails when too few are reserved.
+    pub(crate) fn huge(len: usize) -> Result<Self, IoError> {
+        Mapping::huge(len).map(OwnBytes)
+    }
+
+    /// Where it begins.
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.0.0.start
+    }
+
+    /// A part of it alone: what lies beside may be somebody else's meanwhile.
+    pub(crate) fn part(&mut self, range: Range<usize>) -> &mut [u8] {
+        let (start, len) = self.0.part(&range);
+        // SAFETY: the range lies in a live mapping, always initialised; `&mut self` keeps all others in this process out.
+        unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) }
     }
 
     /// Nobody reaches the range until it is lent again.

@@ -20,10 +20,22 @@ pub(crate) fn take(len: usize) -> io::Result<NonNull<u8>> {
     NonNull::new(start.cast()).ok_or_else(|| io::Error::other("null"))
 }
 
-/// Gives back what [`take`] returned.
+/// Takes `len` bytes, more than none and whole hugepages, all there at once on reserved hugepages.
+pub(crate) fn take_huge(len: usize) -> io::Result<NonNull<u8>> {
+    let (protection, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB);
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no existing memory.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(start.cast()).ok_or_else(|| io::Error::other("null"))
+}
+
+/// Gives back what [`take`] or [`take_huge`] returned.
 ///
 /// # Safety
-/// `start` and `len` are those of one `take`, given back once, and nobody reaches the memory any more.
+/// `start` and `len` are those of one `take` or `take_huge`, given back once, and nobody reaches the memory any more.
 pub(crate) unsafe fn give_back(start: NonNull<u8>, len: usize) -> io::Result<()> {
     // SAFETY: exactly what mmap returned, as the caller promises.
     check(unsafe { libc::munmap(start.as_ptr().cast(), len) }).map(drop)

@@ -20,6 +20,10 @@ pub(crate) fn take(len: usize) -> io::Result<NonNull<u8>> {
     NonNull::new(start).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
 }
 
+pub(crate) fn take_huge(_: usize) -> io::Result<NonNull<u8>> {
+    Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+}
+
 /// # Safety
 /// As in the twin.
 pub(crate) unsafe fn give_back(start: NonNull<u8>, len: usize) -> io::Result<()> {

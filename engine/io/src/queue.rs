@@ -70,6 +70,8 @@ pub struct Flushed {
     pub would_block: bool,
     /// Frames dropped by this flush, to be read with [`Queue::failures`].
     pub failures: usize,
+    /// A part of the backend failed and another took over since the flush before; the reason is in the notes.
+    pub fell_back: bool,
     /// Trains turned out to be impossible in this very flush and are split from now on; the reason is in the notes.
     pub gso_lost: bool,
 }
@@ -125,6 +127,29 @@ impl ZeroCopy {
     }
 }
 
+/// What one AF_XDP socket obtained.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct XdpReport {
+    /// Name of its interface.
+    pub interface: String,
+    /// Its queue of that.
+    pub queue: u32,
+    /// The driver uses the memory itself.
+    pub zero_copy: bool,
+    /// A packet may take several frames.
+    pub several_frames: bool,
+    /// The memory is on reserved hugepages.
+    pub hugepages: bool,
+    /// The kernel or the device computes checksums of packets that fit in one frame.
+    pub checksums: bool,
+    /// Bytes of one frame.
+    pub frame_bytes: usize,
+    /// The kernel polls the device rather than to take its interrupts.
+    pub busy_poll: bool,
+    /// What was asked and not obtained, and why.
+    pub notes: Vec<String>,
+}
+
 /// What was obtained, as opposed to what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capabilities {
@@ -148,6 +173,8 @@ pub struct Capabilities {
     pub send_buffer: usize,
     /// Packets are held to one interface, both ways.
     pub bound_interface: Option<u32>,
+    /// Its AF_XDP sockets that work, one an interface.
+    pub xdp: Vec<XdpReport>,
     /// What was asked and not obtained, and why.
     pub notes: Vec<String>,
 }
@@ -181,7 +208,7 @@ pub trait Queue: AsFd + Send {
     fn reserve(&mut self) -> Option<&mut [u8]>;
     /// Queues the reserved frame. Panics when the burst is full or the length is out of bounds.
     fn commit(&mut self, transmit: Transmit);
-    /// Frames committed and not yet sent.
+    /// Frames committed and not yet sent, and other things that a flush is due for.
     fn queued(&self) -> usize;
     /// Sends what is queued. An error means that the queue is unusable.
     fn flush(&mut self) -> Result<Flushed, IoError>;

@@ -8,10 +8,13 @@ use std::mem;
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{IoError, check};
 use crate::limits::CORES_MAX;
+
+/// How often [`join_by`] looks whether its thread has ended.
+const JOIN_POLL: Duration = Duration::from_millis(2);
 
 /// Numbers of the processors that the calling thread may run on, in ascending order.
 pub fn affinity() -> Result<Vec<usize>, IoError> {
@@ -103,6 +106,14 @@ pub fn spawn<T: Send + 'static>(
     let handle = Builder::new().name(name.to_owned()).spawn(start).map_err(fail)?;
     told.recv().unwrap_or_else(|_| Err(fail(io::Error::other("thread ended"))))?;
     Ok(handle)
+}
+
+/// Waits for the end of a thread until `deadline`. `None`: it still runs, and is left to itself.
+pub fn join_by<T>(thread: JoinHandle<T>, deadline: Instant) -> Option<std::thread::Result<T>> {
+    while !thread.is_finished() && Instant::now() < deadline {
+        std::thread::sleep(JOIN_POLL);
+    }
+    thread.is_finished().then(|| thread.join())
 }
 
 #[cfg(test)]

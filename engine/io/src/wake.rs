@@ -112,6 +112,13 @@ pub struct Poller {
     ready: Vec<Ready>,
 }
 
+/// A poller can be waited for by another: it is readable while something that it waits for is ready.
+impl AsFd for Poller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
 impl Poller {
     /// Makes a poller with its waker.
     pub fn new() -> Result<Self, IoError> {

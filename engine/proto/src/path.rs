@@ -415,6 +415,11 @@ impl<C: Crypto> Path<C> {
         Some(self.last_progress.max(oldest).max(self.last_probe) + wait)
     }
 
+    /// Largest datagram to send now: the least one while nothing is heard, or where large ones vanish they would for ever.
+    pub(crate) fn mtu_now(&self) -> u16 {
+        if self.probe_timeouts > 0 { crate::mtu::BASE } else { self.mtu.current() }
+    }
+
     /// The path leads elsewhere: nothing that was measured holds.
     pub(crate) fn moved(&mut self, address: Address, datagram_max: u16) {
         self.address = address;

@@ -58,6 +58,16 @@ impl From<FileError> for ClaimFault {
     }
 }
 
+/// What became of locking a partial file.
+#[derive(Debug, PartialEq, Eq)]
+enum Locked {
+    Yes,
+    /// Another transfer has it.
+    ByAnother,
+    /// Its transfer finished it between the opening and the locking: it is a target now, not to be touched.
+    Renamed,
+}
+
 /// A large file in progress: locked, at its full size, what is not held reads as zeros.
 #[derive(Debug)]
 pub(super) struct Claim {
@@ -293,14 +303,23 @@ impl Partials {
                 }
                 opened => opened?,
             };
-            if !file.try_lock()? {
-                return Err(ClaimFault::Busy(self.holder(stem)));
-            }
-            if file.stat()?.nlink > 0 {
-                return Ok(file);
+            match self.lock(&file, name)? {
+                Locked::Yes => return Ok(file),
+                Locked::ByAnother => return Err(ClaimFault::Busy(self.holder(stem))),
+                Locked::Renamed => {}
             }
         }
         Err(ClaimFault::Busy(self.holder(stem)))
+    }
+
+    /// Locks the file that was opened as `name`.
+    fn lock(&self, file: &File, name: &[u8]) -> Result<Locked, FileError> {
+        if !file.try_lock()? {
+            return Ok(Locked::ByAnother);
+        }
+        let (own, named) = (file.stat()?, not_found(self.root.stat(name))?);
+        let is_named = named.is_some_and(|named| (named.dev, named.ino) == (own.dev, own.ino));
+        Ok(if is_named { Locked::Yes } else { Locked::Renamed })
     }
 
     /// Removes partial files of this target that are of another version of its source.
@@ -312,8 +331,10 @@ impl Partials {
                 continue;
             }
             let Some(file) = not_found(self.root.open_write(&name))? else { continue };
-            if !file.try_lock()? {
-                return Err(ClaimFault::Busy(self.holder(other)));
+            match self.lock(&file, &name)? {
+                Locked::Yes => {}
+                Locked::ByAnother => return Err(ClaimFault::Busy(self.holder(other))),
+                Locked::Renamed => continue,
             }
             not_found(self.root.remove_file(&name))?;
             not_found(self.root.remove_file(&with_suffix(other, b".journal")))?;
@@ -506,4 +527,25 @@ fn is_old(root: &Root, name: &[u8]) -> Result<bool, FileError> {
     let Some(stat) = not_found(root.stat(name))? else { return Ok(false) };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
     Ok(now - stat.ctime.seconds > PARTIAL_AGE_S_MAX as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_became_a_target_meanwhile_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let partials = Partials::create(&Root::open(directory.path()).unwrap()).unwrap();
+        let part = b"x.part";
+        let file = partials.root.create(part, 0o600).unwrap();
+        let other = partials.root.open_write(part).unwrap();
+        assert_eq!(partials.lock(&file, part), Ok(Locked::Yes));
+        assert_eq!(partials.lock(&other, part), Ok(Locked::ByAnother));
+        partials.root.rename(part, &partials.parent, b"x", Replace::Yes).unwrap();
+        drop(file);
+        assert_eq!(partials.lock(&other, part), Ok(Locked::Renamed));
+        partials.root.create(part, 0o600).unwrap();
+        assert_eq!(partials.lock(&other, part), Ok(Locked::Renamed));
+    }
 }

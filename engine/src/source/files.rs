@@ -103,8 +103,24 @@ impl FileSource {
         Ok(file)
     }
 
-    /// Reads one piece into `out`. Whatever fails withdraws its object and leaves zeros.
+    /// Reads one piece into `out`. What fails withdraws its object; of an object that is withdrawn the error says why.
     fn piece(&self, piece: &Piece, object: &Object, out: &mut [u8], map: &mut DataMap) -> Result<(), Error> {
+        if let Some(error) = object.withdrawn() {
+            return Err(error.clone());
+        }
+        self.try_piece(piece, object, out, map).map_err(|error| {
+            self.open.close(piece.object);
+            object.withdraw(error)
+        })
+    }
+
+    fn try_piece(
+        &self,
+        piece: &Piece,
+        object: &Object,
+        out: &mut [u8],
+        map: &mut DataMap,
+    ) -> Result<(), Error> {
         let Content::File { identity, sparse } = object.content else {
             return Err(failure::changed(&object.named.shown()));
         };
@@ -361,15 +377,9 @@ impl Source for FileSource {
                 out.fill(0);
                 continue;
             };
-            if let Some(error) = object.withdrawn() {
-                out.fill(0);
-                withdrawn.push((piece.object, error.clone()));
-                continue;
-            }
             if let Err(error) = self.piece(piece, object, out, &mut map) {
                 out.fill(0);
-                self.open.close(piece.object);
-                withdrawn.push((piece.object, object.withdraw(error)));
+                withdrawn.push((piece.object, error));
             }
         }
         let encoding = self.encoder.encode(plan, map.extents(), attempt, buffer);

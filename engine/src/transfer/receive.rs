@@ -225,6 +225,7 @@ impl Receiving {
         self.wanted = self.grants_wanted(cx);
         let Some(space) = &self.space else { return };
         let Some(incoming) = cx.connection.incoming(TRANSFER) else { return };
+        let unjournaled = self.syncing_bytes + self.unsynced;
         while incoming.limit() < space.chunks() && incoming.can_grant() {
             let chunk = incoming.limit();
             self.not_needed.remove_below(u64::from(chunk));
@@ -232,7 +233,6 @@ impl Receiving {
                 incoming.skip_to(u32::try_from(here.end).unwrap_or(u32::MAX).min(space.chunks()));
                 continue;
             }
-            let unjournaled = self.syncing_bytes + self.unsynced;
             if self.buffers.len() + self.writing >= self.wanted || unjournaled >= limits::UNJOURNALED_MAX {
                 return;
             }
@@ -243,9 +243,12 @@ impl Receiving {
         }
     }
 
-    /// Enough buffers for what arrives in two round trips and while storage holds them.
+    /// Enough buffers for what arrives in three round trips without queues, the second and third for what is lost, and while storage holds them.
     fn grants_wanted(&mut self, cx: &mut Context<'_>) -> usize {
-        let rtt = cx.connection.path_reports().map(|p| p.rtt).max().unwrap_or_default();
+        let (rtt, rtt_min) = cx
+            .connection
+            .path_reports()
+            .fold(Default::default(), |(rtt, min), path| (path.rtt.max(rtt), path.rtt_min.max(min)));
         let span = cx.now.since(self.rate.since);
         if span >= (rtt * 2).max(limits::REPORT_EVERY) {
             let received: u64 = cx.connection.path_reports().map(|p| p.counters.content_received).sum();
@@ -254,9 +257,9 @@ impl Receiving {
             let rate = u64::try_from(rate).unwrap_or(u64::MAX);
             self.rate = Rate { since: cx.now, bytes: received, bytes_per_second: rate };
         }
-        let seconds = rtt.as_secs_f64() * 3.0 + 0.01;
+        let seconds = rtt_min.as_secs_f64() * 3.0 + 0.01;
         let needed = (self.rate.bytes_per_second as f64 * seconds) as usize / cx.pool.chunk_bytes();
-        (needed + limits::GRANTS_INITIAL).min(cx.pool.chunks())
+        (needed + limits::CHUNKS_MIN).max(limits::GRANTS_INITIAL).min(cx.pool.chunks())
     }
 
     /// Takes a protocol event.

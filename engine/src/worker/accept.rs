@@ -171,7 +171,7 @@ impl Worker {
             self.accepting.acceptor.refuse(fresh.half_open);
             return;
         };
-        let worker = self.choose_worker();
+        let worker = self.choose_worker(handshake.meta.source);
         let local_id = connection_id(worker);
         let local = handshake.meta.destination.or(self.sockets.local(handshake.queue));
         let payload = Payload {

@@ -61,6 +61,11 @@ pub(super) struct Dial {
 }
 
 impl Dial {
+    /// Whether answers to it carry that connection id.
+    pub(super) fn is(&self, id: u32) -> bool {
+        self.local_id.0 == id
+    }
+
     pub(super) fn next_timeout(&self) -> Time {
         self.resend_at.min(self.deadline)
     }
@@ -210,10 +215,12 @@ impl Worker {
         };
         let waits = lists && listed.is_none();
         let deadline = now + start.connect.timeout;
+        let local_id = connection_id(self.index);
+        self.admitted.admit(local_id.0);
         self.dials.push(Dial {
             start,
             key,
-            local_id: connection_id(self.index),
+            local_id,
             lists,
             listed,
             told: false,

@@ -1,6 +1,7 @@
 //! What others put into a worker's bounded mailbox.
 
 use super::{Admitted, DialStart, ShardStart};
+use crate::datapath::AnyQueue;
 use crate::limits;
 use crate::storage::Answer;
 use crate::transfer::Driver;
@@ -8,7 +9,6 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use xfer_io::queue::Meta;
-use xfer_io::udp::UdpQueue;
 use xfer_io::wake::Waker;
 use xfer_proto::wire::Header;
 
@@ -29,7 +29,7 @@ pub(crate) enum Mail {
     /// Part of a connection that lives on another worker.
     Shard(Box<ShardStart>),
     /// A queue to send and receive by.
-    Queue(Box<UdpQueue>),
+    Queue(Box<AnyQueue>),
     /// A datagram that arrived at another worker.
     Datagram(Box<Foreign>),
     /// A packet under new keys arrived for the connection with this id on another worker.

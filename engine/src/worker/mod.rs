@@ -16,6 +16,7 @@
 )]
 
 mod accept;
+mod admittance;
 mod dial;
 mod mail;
 mod occupied;
@@ -26,12 +27,14 @@ mod sockets;
 
 use crate::api::Poll;
 use crate::crypto::AwsCrypto;
+use crate::datapath::{AnyQueue, Datapath};
 use crate::limits;
 use crate::queues::{QueueOptions, QueueReports};
 use crate::report::Shared;
 use crate::storage::{Answer, StorageHandle};
 use crate::transfer::Driver;
 use accept::Accepting;
+use admittance::Admittance;
 use dial::Dial;
 use occupied::Occupied;
 use sockets::Sockets;
@@ -44,7 +47,6 @@ use xfer_io::borrows::Slot;
 use xfer_io::clock::monotonic_ns;
 use xfer_io::queue::{Meta, Queue};
 use xfer_io::route::{LinkChange, LinkWatch};
-use xfer_io::udp::UdpQueue;
 use xfer_io::wake::{Interest, Poller};
 use xfer_proto::connection::Received;
 use xfer_proto::path::Address;
@@ -68,12 +70,13 @@ const WATCH_TOKEN: u64 = 1 << 32;
 /// What a worker is made of.
 pub(crate) struct WorkerStart {
     pub(crate) index: usize,
-    pub(crate) queues: Vec<UdpQueue>,
+    pub(crate) queues: Vec<AnyQueue>,
     pub(crate) mail: Post,
     pub(crate) poller: Poller,
     pub(crate) storage: StorageHandle,
     pub(crate) poll: Poll,
     pub(crate) options: QueueOptions,
+    pub(crate) datapath: Datapath,
     pub(crate) reports: QueueReports,
     pub(crate) peers: Arc<Vec<Mailbox>>,
     /// Workers that may carry paths of one connection.
@@ -111,6 +114,7 @@ pub(crate) struct Worker {
     by_id: HashMap<u32, u32>,
     /// Parts of connections that live elsewhere, by the id in packets to them.
     shards: HashMap<u32, ShardSeat>,
+    admitted: Admittance,
     next_key: u32,
     dials: Vec<Dial>,
     accepting: Accepting,
@@ -132,7 +136,8 @@ struct Handshake {
 impl Worker {
     #[expect(clippy::expect_used, reason = "workers are counted before they are started")]
     pub(crate) fn new(start: WorkerStart) -> Result<Self, xfer_io::error::IoError> {
-        let sockets = Sockets::new(start.index, start.queues, &start.poller, start.options, start.reports)?;
+        let asked = (start.options, start.datapath.clone());
+        let sockets = Sockets::new(start.index, start.queues, &start.poller, asked, start.reports)?;
         let watch = LinkWatch::open().ok();
         if let Some(watch) = &watch {
             start.poller.add(watch, WATCH_TOKEN, Interest::Read)?;
@@ -154,6 +159,7 @@ impl Worker {
             seats: BTreeMap::new(),
             by_id: HashMap::new(),
             shards: HashMap::new(),
+            admitted: Admittance::new(start.index, start.datapath),
             next_key: 0,
             dials: Vec::new(),
             accepting: Accepting::new(),
@@ -201,6 +207,7 @@ impl Worker {
         worked |= self.work_for_others()?;
         worked |= self.drive(now)?;
         self.retire();
+        self.keep_admitted(now);
         Ok(worked)
     }
 
@@ -261,6 +268,7 @@ impl Worker {
                     self.adopt(now, key, *driver, None);
                 }
                 Mail::Shard(start) => {
+                    self.admitted.admit(start.id);
                     self.shards.insert(start.id, ShardSeat::new(*start, self.slot));
                 }
                 Mail::Queue(queue) => {
@@ -290,6 +298,7 @@ impl Worker {
 
     /// Takes a driver in, with the answer that storage gave before it was there.
     fn adopt(&mut self, now: Time, key: u32, mut driver: Driver, answer: Option<Answer>) {
+        self.admitted.admit(driver.local_id());
         driver.set_slot(self.slot);
         driver.shared().set_home(self.index);
         driver.spread(self.index, &self.peers, self.spread);
@@ -344,11 +353,6 @@ impl Worker {
     /// Lets go of everything but the mailbox.
     pub(crate) fn into_post(self) -> Post {
         self.mail
-    }
-
-    /// The worker that the next connection goes to.
-    fn choose_worker(&self) -> usize {
-        self.next_worker.fetch_add(1, Ordering::Relaxed) % self.peers.len()
     }
 
     /// Takes what has arrived, each burst at the time when it was there; gives that of the last. A time from before would make round trips

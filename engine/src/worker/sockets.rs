@@ -1,12 +1,12 @@
 //! The worker's queues: which one a path's packets leave by, and bursts in both directions.
 
+use crate::datapath::{AnyQueue, Datapath};
 use crate::limits;
 use crate::queues::{QueueOptions, QueueReports};
 use crate::transfer::Driver;
 use std::net::{IpAddr, SocketAddr};
 use xfer_io::error::IoError;
 use xfer_io::queue::{Ecn, Meta, Queue, Transmit, ZeroCopy};
-use xfer_io::udp::UdpQueue;
 use xfer_io::wake::{Interest, Poller};
 use xfer_proto::connection::Transmit as Train;
 use xfer_proto::time::Time;
@@ -22,7 +22,7 @@ pub(crate) enum Filled {
 }
 
 struct Socket {
-    queue: UdpQueue,
+    queue: AnyQueue,
     /// The address it is bound to; `None` when it serves every address of its family.
     local: Option<IpAddr>,
     /// Where its report is, and what that says of sending without copying.
@@ -35,6 +35,7 @@ pub(crate) struct Sockets {
     worker: usize,
     sockets: Vec<Socket>,
     options: QueueOptions,
+    datapath: Datapath,
     reports: QueueReports,
     /// A queue had no frame for a driver that had something to send.
     blocked: Option<usize>,
@@ -44,16 +45,22 @@ pub(crate) struct Sockets {
     locals: Vec<IpAddr>,
 }
 
+#[expect(clippy::indexing_slicing, reason = "sockets are only ever added, and queues are numbered by them")]
+fn at(sockets: &mut [Socket], queue: usize) -> &mut Socket {
+    &mut sockets[queue]
+}
+
 impl Sockets {
     pub(crate) fn new(
         worker: usize,
-        queues: Vec<UdpQueue>,
+        queues: Vec<AnyQueue>,
         poller: &Poller,
-        options: QueueOptions,
+        (options, datapath): (QueueOptions, Datapath),
         reports: QueueReports,
     ) -> Result<Self, IoError> {
         let mut sockets = Sockets {
             worker,
+            datapath,
             sockets: Vec::new(),
             options,
             reports,
@@ -69,7 +76,7 @@ impl Sockets {
     }
 
     /// Sends and receives by one more queue.
-    pub(crate) fn add(&mut self, queue: UdpQueue, poller: &Poller) -> Result<usize, IoError> {
+    pub(crate) fn add(&mut self, queue: AnyQueue, poller: &Poller) -> Result<usize, IoError> {
         let index = self.sockets.len();
         poller.add(&queue, index as u64, Interest::Read)?;
         let ip = queue.local_addr().ip();
@@ -89,22 +96,23 @@ impl Sockets {
         self.sockets.len()
     }
 
+    #[expect(clippy::indexing_slicing, reason = "as `at`")]
+    fn socket(&self, queue: usize) -> &Socket {
+        &self.sockets[queue]
+    }
+
+    fn socket_mut(&mut self, queue: usize) -> &mut Socket {
+        at(&mut self.sockets, queue)
+    }
+
     /// The address that queue `queue` is bound to, when it is one.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     pub(crate) fn local(&self, queue: usize) -> Option<IpAddr> {
-        self.sockets[queue].local
+        self.socket(queue).local
     }
 
     /// The receive buffer of queue `queue`, in bytes.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     pub(crate) fn receive_buffer(&self, queue: usize) -> u32 {
-        u32::try_from(self.sockets[queue].queue.capabilities().receive_buffer).unwrap_or(u32::MAX)
+        u32::try_from(self.socket(queue).queue.capabilities().receive_buffer).unwrap_or(u32::MAX)
     }
 
     /// The queue for packets from `local`, opened when there is none yet.
@@ -112,8 +120,8 @@ impl Sockets {
         if let Some(found) = self.find(local) {
             return Ok(found);
         }
-        let config = self.options.socket(SocketAddr::new(local, 0));
-        self.add(UdpQueue::open(&config)?, poller)
+        let queue = self.datapath.open(self.worker, &self.options, local)?;
+        self.add(queue, poller)
     }
 
     /// The queue for packets from `local`; any where that does not matter.
@@ -132,20 +140,12 @@ impl Sockets {
         })
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     pub(crate) fn receive(&mut self, queue: usize) -> Result<usize, IoError> {
-        self.sockets[queue].queue.receive()
+        self.socket_mut(queue).queue.receive()
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     pub(crate) fn received(&mut self, queue: usize, frame: usize) -> (Meta, &mut [u8]) {
-        self.sockets[queue].queue.received(frame)
+        self.socket_mut(queue).queue.received(frame)
     }
 
     /// Whether a queue holds frames that the wire did not take yet.
@@ -154,12 +154,8 @@ impl Sockets {
     }
 
     /// Whether a queue that had no frame for a driver has one again; told once.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     pub(crate) fn take_unblocked(&mut self) -> bool {
-        let free = self.blocked.is_some_and(|queue| self.sockets[queue].queue.reserve().is_some());
+        let free = self.blocked.is_some_and(|queue| self.socket_mut(queue).queue.reserve().is_some());
         if free {
             self.blocked = None;
         }
@@ -224,24 +220,20 @@ impl Sockets {
     }
 
     /// Lets `fill` write a packet or train into a frame of queue `queue`, and queues it.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     pub(crate) fn fill(
         &mut self,
         queue: usize,
         fill: impl FnOnce(&mut [u8]) -> Option<Train>,
     ) -> Result<Filled, IoError> {
-        if self.sockets[queue].queue.reserve().is_none() {
+        if self.socket_mut(queue).queue.reserve().is_none() {
             self.flush_queue(queue)?;
         }
-        let Some(frame) = self.sockets[queue].queue.reserve() else {
+        let Some(frame) = self.socket_mut(queue).queue.reserve() else {
             self.blocked = Some(queue);
             return Ok(Filled::NoRoom);
         };
         let Some(train) = fill(frame) else { return Ok(Filled::Nothing) };
-        self.sockets[queue].queue.commit(Transmit {
+        self.socket_mut(queue).queue.commit(Transmit {
             destination: train.address.remote,
             source: train.address.local,
             len: train.len,
@@ -253,10 +245,7 @@ impl Sockets {
     }
 
     /// Queues one datagram; a full queue drops it, since handshakes repeat.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them; handshakes are shorter than a frame"
-    )]
+    #[expect(clippy::indexing_slicing, reason = "handshakes are shorter than a frame")]
     pub(crate) fn send_single(
         &mut self,
         queue: usize,
@@ -264,7 +253,7 @@ impl Sockets {
         local: Option<IpAddr>,
         bytes: &[u8],
     ) {
-        let socket = &mut self.sockets[queue];
+        let socket = at(&mut self.sockets, queue);
         if let Some(frame) = socket.queue.reserve() {
             frame[..bytes.len()].copy_from_slice(bytes);
             socket.queue.commit(Transmit {
@@ -282,18 +271,18 @@ impl Sockets {
         (0..self.sockets.len()).try_for_each(|queue| self.flush_queue(queue))
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "sockets are only ever added, and queues are numbered by them"
-    )]
     fn flush_queue(&mut self, queue: usize) -> Result<(), IoError> {
-        let Socket { queue, report, zero_copy, .. } = &mut self.sockets[queue];
+        let Socket { queue, report, zero_copy, .. } = at(&mut self.sockets, queue);
         if queue.queued() == 0 {
             return Ok(());
         }
         let flushed = queue.flush()?;
         let found = queue.capabilities().zero_copy;
-        if flushed.gso_lost || *zero_copy != found {
+        if flushed.fell_back {
+            let why = queue.capabilities().notes.last().map_or("", String::as_str);
+            tracing::warn!(socket = %queue.local_addr(), why, "AF_XDP is given up; kernel UDP goes on");
+        }
+        if flushed.gso_lost || flushed.fell_back || *zero_copy != found {
             *zero_copy = found;
             self.reports.renew(*report, queue);
         }

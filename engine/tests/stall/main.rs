@@ -96,7 +96,7 @@ fn lateness(reads: &Delay, writes: &Delay) -> [Duration; 2] {
 }
 
 /// What others that want the processors make answers late by; a stall would make them late by half a second.
-const OTHERS: Duration = Duration::from_millis(50);
+const OTHERS: Duration = Duration::from_millis(200);
 
 #[test]
 fn a_stall_of_storage_holds_no_answers_up() {

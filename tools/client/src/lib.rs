@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backend;
 pub mod bench;
 pub mod book;
 mod cache;
@@ -27,6 +28,7 @@ mod tls;
 mod transfer;
 mod values;
 
+pub use backend::{BackendChoice, Chosen, Wanted};
 pub use bench::{BenchEvent, BenchOptions, BenchRequest, BenchSummary, bench};
 pub use book::Book;
 pub use client::{Client, Entry, Hashed, Kind, Listed};

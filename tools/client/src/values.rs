@@ -8,6 +8,6 @@ pub use xfer_engine::io::thread::{affinity, pin_current};
 pub use xfer_engine::sink::Action;
 pub use xfer_engine::stages;
 pub use xfer_engine::{
-    Class, CongestionControl, Durability, EngineConfig, EngineSize, Error, FileEnd, PathPair, PathReport,
-    Poll, Progress, Quantiles, Side, Stage, Suite,
+    Backend, Class, CongestionControl, Durability, EngineConfig, EngineSize, Error, FileEnd, PathPair,
+    PathReport, Poll, Progress, Quantiles, Side, Stage, Suite, XdpMode, XdpOptions,
 };

@@ -10,16 +10,16 @@ mod copying;
 #[path = "support/slow.rs"]
 mod slow;
 
+use copying::node::{self, Node};
 use copying::{WAYS, Way, write_noise, xferctl};
 use serde_json::Value;
 use slow::{AHEAD, Ahead, Busy, SlowDisk, cores};
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::sync::{Mutex, MutexGuard};
+use std::process::Stdio;
+use std::sync::MutexGuard;
 use xfer_lab::{Config, Host, Lab, WireShape};
 
 const MIB: u64 = 1 << 20;
@@ -27,9 +27,6 @@ const MIB: u64 = 1 << 20;
 const RIVALS: usize = 3;
 /// Niceness of an end that gets a quarter of a core beside one rival.
 const YIELDING: &str = "-15";
-
-/// Two of these beside each other would be each other's limit.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// How one end runs.
 #[derive(Default)]
@@ -72,11 +69,8 @@ struct Scene {
 
 impl Scene {
     fn up(name: &str) -> Scene {
-        let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let name = format!("t{}-{name}", std::process::id());
-        let program = Some(env!("CARGO_BIN_EXE_lab").into());
-        let config = Config { name, program, ..Config::with_wires(1, WireShape::default()) };
-        let lab = Lab::up(&config).expect("the lab comes up; its tests need root");
+        let alone = node::alone();
+        let lab = node::lab(name, Config::with_wires(1, WireShape::default()));
         Scene { lab, _ahead: Ahead::of_others(), _alone: alone }
     }
 
@@ -98,7 +92,9 @@ impl Scene {
     ) -> Value {
         let (client, server) = if way == Way::Upload { (sender, receiver) } else { (receiver, sender) };
         let root = if way == Way::Upload { to } else { from };
-        let node = Node::start(&self.lab.host("b"), server, root);
+        let mut serve = run(&self.lab.host("b"), server, "serve");
+        serve.args(["--json", "--allow-unverified", "--allow-plain", "--root"]).arg(root);
+        let node = Node::start(serve.stderr(Stdio::null()));
         let mut command = run(&self.lab.host("a"), client, "cp");
         command.args(["--json", "--progress", "none"]).args(options);
         match way {
@@ -127,29 +123,6 @@ fn run(host: &Host, end: &End, verb: &str) -> std::process::Command {
     let mut command = host.command(&all[0]);
     command.args(&all[1..]).args(&end.options);
     command
-}
-
-struct Node {
-    child: Child,
-    link: String,
-}
-
-impl Node {
-    fn start(host: &Host, end: &End, root: &Path) -> Node {
-        let mut command = run(host, end, "serve");
-        command.args(["--json", "--allow-unverified", "--allow-plain", "--root"]).arg(root);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut first = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let ready: Value = serde_json::from_str(&first).expect("the node tells its link");
-        Node { child, link: ready["link"].as_str().unwrap().to_owned() }
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.child.kill().and_then(|()| self.child.wait().map(drop)).expect("the node ends");
-    }
 }
 
 #[track_caller]

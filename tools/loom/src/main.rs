@@ -38,6 +38,7 @@ mod sync;
 #[allow(dead_code, reason = "a model uses part of it")]
 #[path = "../../../engine/io/src/wake.rs"]
 mod wake;
+mod xdp;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

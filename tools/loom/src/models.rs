@@ -16,6 +16,7 @@ use crate::memory::Backing;
 use crate::pool::ChunkPool;
 use crate::registered::Registered;
 use crate::wake::Poller;
+use crate::xdp::heap;
 
 /// All models, by name.
 pub(crate) const MODELS: &[(&str, fn())] = &[
@@ -28,6 +29,7 @@ pub(crate) const MODELS: &[(&str, fn())] = &[
     ("a buffer's clones", clones),
     ("memory taken back", taken_back),
     ("a wake is not lost", woken),
+    ("a frame goes by a ring and comes back by another", ring),
 ];
 
 /// A wait that takes so long was not ended by the waker.
@@ -245,4 +247,47 @@ fn woken() {
         look(&mut seen);
         assert_eq!(seen, [true; 2]);
     }
+}
+
+/// Two frames that are lent by one ring and given back by another, more often than there are entries: whoever has one has it alone.
+fn ring() {
+    const FRAMES: u32 = 2;
+    let frames = Guarded::new(FRAMES as usize);
+    let (mut send, mut sent) = heap::ring::<u64>(FRAMES, 0);
+    let (mut done, mut completed) = heap::ring::<u64>(FRAMES, u32::MAX);
+    let theirs = frames.clone();
+    let kernel = thread::spawn(move || {
+        let mut seen = 0;
+        while seen < 3 {
+            if sent.ready(1) == 0 {
+                thread::yield_now();
+                continue;
+            }
+            while let Some(frame) = sent.pop() {
+                theirs.read(frame as usize..frame as usize + 1);
+                assert!(done.room(1) > 0, "no more frames than entries");
+                done.push(frame);
+                seen += 1;
+            }
+            sent.release();
+            done.submit();
+        }
+    });
+    let mut free: Vec<u64> = (0..u64::from(FRAMES)).collect();
+    let mut given = 0;
+    while given < 3 {
+        while let Some(frame) = free.pop().filter(|_| given < 3) {
+            frames.write(frame as usize..frame as usize + 1);
+            assert!(send.room(1) > 0, "no more frames than entries");
+            send.push(frame);
+            given += 1;
+        }
+        send.submit();
+        if given < 3 && completed.ready(1) == 0 {
+            thread::yield_now();
+        }
+        free.extend(std::iter::from_fn(|| completed.pop()));
+        completed.release();
+    }
+    kernel.join().unwrap();
 }

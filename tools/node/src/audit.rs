@@ -4,14 +4,12 @@
 //! Lines are appended, each with one write, and name the hash of the line before: a line that is missing or changed later shows. A file
 //! that was moved away or removed is made anew for the next line, so that whatever rotates logs needs no signal.
 
+use crate::json::{self, Failure};
 use crate::limits::{
     AUDIT_LINE_LEN_MAX, AUDIT_NAMES_MAX, AUDIT_REFUSALS_EVERY, AUDIT_REFUSALS_MAX, STRANGER_LINES_EVERY,
     STRANGER_LINES_MAX,
 };
 use crate::registry::Record;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -21,7 +19,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-use xfer_engine::{Class, Durability, Error, Outcome, Side, Sparing};
+use xfer_engine::{Class, Durability, Error, Outcome, Sparing};
 
 static FAILURES: Sparing = Sparing::new(STRANGER_LINES_MAX, STRANGER_LINES_EVERY);
 
@@ -121,8 +119,8 @@ impl Audit {
     fn line<'a>(&'a self, result: &'a str, asked: &Asked<'_>) -> Line<'a> {
         Line {
             kind: "audit",
-            ts: format!("{:.3}", Timestamp::now()),
-            schema: "xfer/1",
+            ts: json::timestamp(),
+            schema: json::SCHEMA,
             result,
             task: None,
             node: &self.node,
@@ -130,7 +128,7 @@ impl Audit {
             credential: "token",
             direction: if asked.upload { "upload" } else { "download" },
             bench: asked.bench,
-            names: asked.names.iter().take(AUDIT_NAMES_MAX).map(|name| Name::new(name)).collect(),
+            names: asked.names.iter().take(AUDIT_NAMES_MAX).map(|name| json::Path::new(name)).collect(),
             names_total: asked.names.len(),
             paths: Vec::new(),
             started: None,
@@ -241,7 +239,7 @@ struct Line<'a> {
     credential: &'a str,
     direction: &'a str,
     bench: bool,
-    names: Vec<Name>,
+    names: Vec<json::Path>,
     names_total: usize,
     paths: Vec<Wire>,
     started: Option<String>,
@@ -259,57 +257,12 @@ struct Line<'a> {
     prev: Option<String>,
 }
 
-/// What was named.
-#[derive(Clone, Serialize)]
-struct Name {
-    path: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_b64: Option<String>,
-}
-
-impl Name {
-    fn new(name: &[u8]) -> Name {
-        match std::str::from_utf8(name) {
-            Ok(text) => Name { path: text.to_owned(), path_b64: None },
-            Err(_) => Name { path: name.escape_ascii().to_string(), path_b64: Some(STANDARD.encode(name)) },
-        }
-    }
-}
-
 /// A pair of addresses that carried.
 #[derive(Clone, Serialize)]
 struct Wire {
     local: String,
     remote: String,
     bytes: u64,
-}
-
-/// An error, as the summary of `cp` has it.
-#[derive(Clone, Serialize)]
-struct Failure {
-    class: u8,
-    side: Option<&'static str>,
-    path: Option<String>,
-    offset: Option<u64>,
-    message: String,
-    causes: Vec<String>,
-}
-
-impl Failure {
-    fn new(error: &Error) -> Failure {
-        let side = error.side.map(|side| match side {
-            Side::Source => "src",
-            Side::Destination => "dst",
-        });
-        Failure {
-            class: error.class.exit_code(),
-            side,
-            path: error.name.as_deref().map(|name| Name::new(name).path),
-            offset: error.offset,
-            message: error.message.clone(),
-            causes: error.causes.clone(),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -322,7 +275,10 @@ mod tests {
     fn refuse(audit: &Audit, name: &[u8]) {
         let asked =
             Asked { peer: PEER.parse().unwrap(), upload: true, bench: false, names: &[name.to_vec()] };
-        audit.refused(&asked, &Error::new(Class::Refused, "no").on(Side::Destination).object("f"));
+        audit.refused(
+            &asked,
+            &Error::new(Class::Refused, "no").on(xfer_engine::Side::Destination).object("f"),
+        );
     }
 
     fn lines(path: &Path) -> Vec<Value> {

@@ -6,7 +6,7 @@ use crate::listen::Peer;
 use crate::pb::{self, bench_service_server::BenchService};
 use crate::registry::{New, Record, State};
 use crate::tickets::Shared;
-use crate::{spawn::Place, status};
+use crate::{spawn::Counted, status};
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -121,9 +121,9 @@ impl BenchService for Bench {
     ) -> Result<Response<pb::CreateTransferResponse>, Status> {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let peer = peer.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        let (shared, benches, place) = (self.shared.clone(), self.benches()?, Place::of(&request));
+        let (shared, benches, counted) = (self.shared.clone(), self.benches()?, Counted::of(&request));
         let request = request.into_inner();
-        place.blocking(move || benches.create(&shared, request, peer)).await.map(Response::new)
+        counted.blocking(move || benches.create(&shared, request, peer)).await.map(Response::new)
     }
 
     async fn get_bench(&self, request: Request<pb::GetBenchRequest>) -> Result<Response<pb::Bench>, Status> {

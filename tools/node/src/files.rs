@@ -3,7 +3,7 @@
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BATCHES_AHEAD, HASH_PATHS_MAX};
 use crate::pb::{self, file_service_server::FileService};
 use crate::roots::{self, OpenRoots, RemotePath};
-use crate::spawn::Place;
+use crate::spawn::Counted;
 use crate::tree::{self, Told};
 use crate::{spawn, status};
 use std::ops::ControlFlow;
@@ -26,9 +26,9 @@ impl FileService for Files {
     type HashStream = Answers<pb::HashResponse>;
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
-        let (roots, place, request) = (self.roots.clone(), Place::of(&request), request.into_inner());
+        let (roots, counted, request) = (self.roots.clone(), Counted::of(&request), request.into_inner());
         let (sender, receiver) = tokio::sync::mpsc::channel(BATCHES_AHEAD);
-        place.answering(move || {
+        counted.answering(move || {
             let mut pages = Pages::new(sender, request.page_size);
             match list(&roots, &request, &mut pages) {
                 Ok(()) => pages.finish(),
@@ -39,17 +39,17 @@ impl FileService for Files {
     }
 
     async fn stat(&self, request: Request<pb::StatRequest>) -> Result<Response<pb::Entry>, Status> {
-        let (roots, place, request) = (self.roots.clone(), Place::of(&request), request.into_inner());
-        place.blocking(move || stat(&roots, &request)).await.map(Response::new)
+        let (roots, counted, request) = (self.roots.clone(), Counted::of(&request), request.into_inner());
+        counted.blocking(move || stat(&roots, &request)).await.map(Response::new)
     }
 
     async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<Self::HashStream>, Status> {
-        let (roots, place, paths) = (self.roots.clone(), Place::of(&request), request.into_inner().paths);
+        let (roots, counted, paths) = (self.roots.clone(), Counted::of(&request), request.into_inner().paths);
         if paths.len() > HASH_PATHS_MAX {
             return Err(status::of(&Error::new(Class::Usage, "too many paths in one call")));
         }
         let (sender, receiver) = tokio::sync::mpsc::channel(BATCHES_AHEAD);
-        place.answering(move || {
+        counted.answering(move || {
             for path in paths {
                 if !spawn::tell(&sender, Ok(hash(&roots, path))) {
                     break;

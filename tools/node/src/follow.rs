@@ -157,13 +157,8 @@ fn paths(record: &Record) -> Option<String> {
     }
 }
 
-#[expect(clippy::expect_used, reason = "a string takes all that is written to it")]
 fn hex(digest: [u8; 32]) -> String {
-    use std::fmt::Write as _;
-    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes all");
-        text
-    })
+    blake3::Hash::from(digest).to_string()
 }
 
 fn log_file(record: &Record, file: &FileEnd) {

@@ -153,3 +153,14 @@ const _: () = assert!(ANSWERS_REMEMBERED_LEN > REQUEST_LEN_MAX);
 const _: () = assert!(HANDSHAKE_TIMEOUT.as_secs() < STRANGER_LIFE.as_secs());
 const _: () = assert!(BENCH_TIME_MAX.as_millis() <= u32::MAX as u128);
 const _: () = assert!(SHUT_DOWN_PATIENCE.as_secs() + 2 * DRAIN_PATIENCE.as_secs() < 10);
+
+/// Scrapes of the metrics at once; one more is closed unheard.
+pub const METRICS_CONNECTIONS_MAX: usize = 8;
+/// Bytes of a scrape's request.
+pub const METRICS_REQUEST_LEN_MAX: usize = 8 << 10;
+/// Time that a scrape may take.
+pub const METRICS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often paths that went silent are forgotten ...
+pub const NETWORK_SWEEP: Duration = Duration::from_secs(10);
+/// ... after this long.
+pub const NETWORK_IDLE: Duration = Duration::from_secs(60);

@@ -13,6 +13,7 @@ use crate::limits::{
     KEEP_ALIVE_TIMEOUT, PORT, REQUEST_LEN_MAX, RUNTIME_THREADS, SHUT_DOWN_PATIENCE,
 };
 use crate::listen::{self, TokenCheck};
+use crate::metrics::{self, Network};
 use crate::pb::bench_service_server::BenchServiceServer;
 use crate::pb::file_service_server::FileServiceServer;
 use crate::pb::transfer_service_server::TransferServiceServer;
@@ -56,6 +57,10 @@ pub struct NodeConfig {
     pub caps: Caps,
     /// Where a line for each transfer goes; `None`: nowhere.
     pub audit: Option<AuditTo>,
+    /// TCP address of the metrics; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// Programs in the kernel count what comes and goes on the interfaces of data.
+    pub watch_network: bool,
     /// The engine; its `listen` is set from `data`.
     pub engine: EngineConfig,
 }
@@ -65,6 +70,7 @@ pub struct Node {
     link: String,
     control: Vec<SocketAddr>,
     data: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
     shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     server: Option<JoinHandle<Result<(), tonic::transport::Error>>>,
@@ -108,11 +114,14 @@ impl Node {
         let (stop, stopped) = oneshot::channel();
         let benches = config.roots == Roots::Bench;
         let server = runtime.block_on(serve(listeners, &identity, shared.clone(), stopped, benches))?;
+        let network = if config.watch_network { Network::start(&data) } else { Network::default() };
+        let metrics = runtime.block_on(observe(config.metrics, &shared, Arc::new(network)))?;
         tracing::info!(control = ?control, data = ?data, read_only = config.read_only, "node starts");
         Ok(Node {
             link: identity.link(&named),
             control,
             data,
+            metrics,
             shared,
             stop: Some(stop),
             server: Some(server),
@@ -134,6 +143,11 @@ impl Node {
     /// UDP addresses that data comes to, ports filled in.
     pub fn data_addresses(&self) -> &[SocketAddr] {
         &self.data
+    }
+
+    /// TCP address that tells the metrics, port filled in.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Takes no more transfers, lets running ones sync their journals for 5 s, ends calls. Returns within 10 s.
@@ -188,6 +202,18 @@ impl Node {
             tracing::warn!("the ends of some transfers were not written down");
         }
     }
+}
+
+/// Starts what looks after the figures; the metrics' address, port filled in.
+async fn observe(
+    address: Option<SocketAddr>,
+    shared: &Arc<Shared>,
+    network: Arc<Network>,
+) -> Result<Option<SocketAddr>, Error> {
+    if !network.watched().is_empty() {
+        tokio::spawn(Network::sweep(network.clone()));
+    }
+    address.map(|address| metrics::start(address, shared.clone(), network)).transpose()
 }
 
 /// Names of runs must differ, no more.

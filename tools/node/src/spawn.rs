@@ -1,4 +1,4 @@
-//! Work for a call that may block on files. It keeps the call's place until it is done, whether anybody still waits for it or not.
+//! Work for a call that may block on files. The call counts until it is done, whether anybody still waits for it or not.
 
 use crate::clients::Call;
 use crate::limits::ANSWER_TIMEOUT;
@@ -10,16 +10,16 @@ use tokio::time::timeout;
 use tonic::{Request, Status};
 use xfer_engine::{Class, Error};
 
-/// A request's place among the calls of the node.
+/// What a request holds while it counts among the calls of the node.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct Counted {
     _call: Option<Arc<Call>>,
 }
 
-impl Place {
-    /// The place of `request`.
-    pub(crate) fn of<T>(request: &Request<T>) -> Place {
-        Place { _call: request.extensions().get::<Arc<Call>>().cloned() }
+impl Counted {
+    /// That of `request`.
+    pub(crate) fn of<T>(request: &Request<T>) -> Counted {
+        Counted { _call: request.extensions().get::<Arc<Call>>().cloned() }
     }
 
     /// Runs `work` where it may block, and tells its failure as a call's.

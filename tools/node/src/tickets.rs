@@ -11,7 +11,7 @@ use crate::pb::{self, create_transfer_request::What, transfer_service_server::Tr
 use crate::policy::{Policy, Terms};
 use crate::registry::{Conflict, New, Record, Registry, State};
 use crate::roots::OpenRoots;
-use crate::spawn::Place;
+use crate::spawn::Counted;
 use crate::{follow, status, transfer};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, RwLock};
@@ -51,8 +51,8 @@ impl TransferService for Tickets {
     ) -> Result<Response<pb::CreateTransferResponse>, Status> {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let peer = peer.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        let (shared, place, request) = (self.shared.clone(), Place::of(&request), request.into_inner());
-        place.blocking(move || shared.create(&request, peer)).await.map(Response::new)
+        let (shared, counted, request) = (self.shared.clone(), Counted::of(&request), request.into_inner());
+        counted.blocking(move || shared.create(&request, peer)).await.map(Response::new)
     }
 
     async fn get_transfer(

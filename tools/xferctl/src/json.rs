@@ -1,13 +1,9 @@
 //! JSON lines (PRODUCT.md, "Output"): one object a line, each with `type`, `ts` and `schema`.
 
-use crate::names;
 use crate::output::Stdout;
-use jiff::Timestamp;
 use serde::Serialize;
-use xfer_client::{Error, Side, Stage};
-
-/// The format of the lines.
-const SCHEMA: &str = "xfer/1";
+use xfer_client::{Error, Stage};
+pub(crate) use xfer_node::json::{Failure, Path, SCHEMA, name, side, timestamp};
 
 /// What every line begins with.
 #[derive(Serialize)]
@@ -35,65 +31,6 @@ pub(crate) fn print<T: Serialize>(stdout: &mut Stdout, kind: &str, body: &T) -> 
     stdout.flush()
 }
 
-/// The time of a line: RFC 3339, UTC, milliseconds.
-pub(crate) fn timestamp() -> String {
-    format!("{:.3}", Timestamp::now())
-}
-
-/// A name: `path`, and `path_b64` when it is not UTF-8.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Path {
-    path: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_b64: Option<String>,
-}
-
-impl Path {
-    pub(crate) fn new(name: &[u8]) -> Self {
-        let (path, path_b64) = names::for_json(name);
-        Path { path, path_b64 }
-    }
-}
-
-/// An error: `class side node path offset message causes[]`.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Failure {
-    class: u8,
-    side: Option<&'static str>,
-    node: Option<String>,
-    path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_b64: Option<String>,
-    offset: Option<u64>,
-    message: String,
-    causes: Vec<String>,
-}
-
-impl Failure {
-    pub(crate) fn new(error: &Error) -> Self {
-        let name = error.name.as_deref().map(names::for_json);
-        let (path, path_b64) = name.map_or((None, None), |(path, b64)| (Some(path), b64));
-        Failure {
-            class: error.class.exit_code(),
-            side: error.side.map(side),
-            node: error.node.clone(),
-            path,
-            path_b64,
-            offset: error.offset,
-            message: error.message.clone(),
-            causes: error.causes.clone(),
-        }
-    }
-}
-
-/// An end as `limited_side` and errors name it.
-pub(crate) fn side(side: Side) -> &'static str {
-    match side {
-        Side::Source => "src",
-        Side::Destination => "dst",
-    }
-}
-
 /// A stage for people.
 pub(crate) fn stage_text(stage: Stage) -> String {
     stage.name().replace('_', " ")
@@ -102,7 +39,6 @@ pub(crate) fn stage_text(stage: Stage) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xfer_client::Class;
 
     #[derive(Serialize)]
     struct Body {
@@ -117,16 +53,5 @@ mod tests {
         assert!(text.starts_with(r#"{"type":"error","ts":"2"#), "{text}");
         let end = r#"Z","schema":"xfer/1","path":"a\\xff","path_b64":"Yf8=","error":null}"#;
         assert!(text.ends_with(&format!("{end}\n")), "{text}");
-    }
-
-    #[test]
-    fn errors_have_all_their_parts() {
-        let error =
-            Error::new(Class::Fatal, "read").on(Side::Source).node("n1").object("a").at(7).because("bad");
-        let text = serde_json::to_string(&Failure::new(&error)).unwrap();
-        assert_eq!(
-            text,
-            r#"{"class":7,"side":"src","node":"n1","path":"a","offset":7,"message":"read","causes":["bad"]}"#
-        );
     }
 }

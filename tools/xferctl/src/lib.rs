@@ -10,6 +10,7 @@ mod bench;
 mod complain;
 mod copy;
 mod doctor;
+mod ebpf;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod hash;
@@ -26,13 +27,13 @@ mod progress;
 mod serve;
 mod settings;
 mod signals;
+mod top;
 mod units;
 
 use args::{Command, ConfigCommand, NodeCommand};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use std::process::ExitCode;
 use std::time::Instant;
-use tracing::level_filters::LevelFilter;
 use xfer_client::{Class, Error};
 
 /// Runs the command line of this process to its exit code.
@@ -59,8 +60,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 /// Runs a command to its exit code.
 fn run(cli: args::Cli, resolved: &settings::Resolved, started: Instant) -> Result<u8, Error> {
-    let usual = if cli.command.is_node() { LevelFilter::INFO } else { LevelFilter::WARN };
-    logging::start(&cli.global, usual)?;
+    let _log = logging::start(&cli.global, cli.command.is_node())?;
     // Files that wait for their names, transfers and connections all hold some.
     let descriptors = xfer_client::raise_descriptor_limit();
     tracing::debug!(descriptors, "this process may have so many files and sockets open");
@@ -77,6 +77,8 @@ fn run(cli: args::Cli, resolved: &settings::Resolved, started: Instant) -> Resul
         },
         Command::Bench(args) => bench::run(args, &cli.global),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Ebpf(args) => ebpf::run(&args.command),
+        Command::Top(args) => top::run(&args),
         Command::Config(args) => match args.command {
             ConfigCommand::Show(args) => settings::show::run(&args, args::Cli::command()),
         },

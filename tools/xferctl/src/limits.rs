@@ -18,6 +18,9 @@ pub(crate) const CORES_MAX: usize = 1_024;
 /// Workers that may be asked for.
 pub(crate) const WORKERS_MAX: u64 = 1_024;
 
+/// Lines of a node's log that wait to be written.
+pub(crate) const LOG_LINES_WAITING_MAX: usize = 1_024;
+
 /// Control connections that a node may be allowed.
 pub(crate) const CONNECTIONS_MAX: i64 = 65_536;
 /// Transfers that it may be allowed: the engine has room for no more.
@@ -41,6 +44,13 @@ pub(crate) const RETRIES_UNATTENDED: u32 = 10;
 
 /// Paths of one call that asks a node for digests.
 pub(crate) const HASH_PATHS_PER_CALL: usize = 1_000;
+
+/// Bytes of a node's metrics that are read.
+pub(crate) const SCRAPE_LEN_MAX: u64 = 8 << 20;
+/// Samples of them.
+pub(crate) const SCRAPE_SAMPLES_MAX: usize = 65_536;
+/// Time that a node has to tell them.
+pub(crate) const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const _: () = assert!(CHUNK_LOG2_MIN < CHUNK_LOG2_MAX && CHUNK_LOG2_MAX < u64::BITS);
 const _: () = assert!(RATE_SAMPLES_MAX as u128 > RATE_WINDOW.as_millis() / BAR_INTERVAL.as_millis());

@@ -1,35 +1,39 @@
 //! The log: how much, in which format, and where to. `tracing` records of this process; PRODUCT.md, "Logs".
 
 use crate::args::{GlobalArgs, LogFormatArg};
+use crate::limits::LOG_LINES_WAITING_MAX;
 use crate::logfmt::Logfmt;
 use crate::output;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Arc, Mutex, OnceLock};
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use xfer_client::{Class, Error};
 
-/// Starts the log. `usual` is the level without `-q` and `-v`.
+/// Starts the log of a node or of a command. A node never waits for whoever reads its log: lines that find too many before them are
+/// dropped and counted. What is returned is kept until the end, and writes what waits.
 ///
 /// # Errors
 /// `--log-file` cannot be opened.
-pub(crate) fn start(args: &GlobalArgs, usual: LevelFilter) -> Result<(), Error> {
-    let level = level(args, usual);
-    let (writer, terminal) = match &args.log_file {
+pub(crate) fn start(args: &GlobalArgs, is_node: bool) -> Result<Option<WorkerGuard>, Error> {
+    let level = level(args, if is_node { LevelFilter::INFO } else { LevelFilter::WARN });
+    let (out, terminal): (Box<dyn Write + Send + Sync>, bool) = match &args.log_file {
         Some(path) => {
             let file = open(path).map_err(|e| {
                 let class = e.raw_os_error().map_or(Class::Other, Class::of_errno);
                 Error::new(class, "open the log file").object(path.as_os_str().as_encoded_bytes()).because(e)
             })?;
-            (BoxMakeWriter::new(file), false)
+            (Box::new(file), false)
         }
-        None => (BoxMakeWriter::new(Stderr), io::stderr().is_terminal()),
+        None => (Box::new(Stderr), io::stderr().is_terminal()),
     };
+    let (writer, guard) = if is_node { behind(out) } else { (BoxMakeWriter::new(Mutex::new(out)), None) };
     let colors = terminal && output::colors(args.color);
     let usual_format = if terminal { LogFormatArg::Human } else { LogFormatArg::Logfmt };
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colors);
@@ -39,7 +43,7 @@ pub(crate) fn start(args: &GlobalArgs, usual: LevelFilter) -> Result<(), Error> 
         LogFormatArg::Json => layer.json().flatten_event(true).with_timer(Clock).boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(ours(level))).init();
-    Ok(())
+    Ok(guard)
 }
 
 /// Crates of others tell what helps to debug them, which is shown only when everything is.
@@ -72,34 +76,54 @@ impl tracing_subscriber::fmt::time::FormatTime for Clock {
     }
 }
 
-/// Stderr, above the bars.
-struct Stderr;
+/// A thread that writes to `out`, and the way to it.
+fn behind(out: Box<dyn Write + Send + Sync>) -> (BoxMakeWriter, Option<WorkerGuard>) {
+    let lost = Arc::new(OnceLock::new());
+    let told = Told { out, lost: lost.clone(), told: 0 };
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LOG_LINES_WAITING_MAX);
+    let (writer, guard) = builder.thread_name("log").finish(told);
+    // Nothing was written before.
+    lost.get_or_init(|| writer.error_counter());
+    (BoxMakeWriter::new(writer), Some(guard))
+}
 
-impl<'a> MakeWriter<'a> for Stderr {
-    type Writer = Record;
+/// Writes records, and tells how many could not be.
+struct Told<W> {
+    out: W,
+    lost: Arc<OnceLock<ErrorCounter>>,
+    told: usize,
+}
 
-    fn make_writer(&'a self) -> Record {
-        Record(Vec::new())
+impl<W: Write> Write for Told<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes);
+        let lost = self.lost.get().map_or(0, ErrorCounter::dropped_lines);
+        if lost > self.told {
+            tracing::warn!(
+                lines = lost - self.told,
+                "lines of the log are lost: whoever reads it is too slow"
+            );
+            self.told = lost;
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
-/// One record, written as a whole when it is complete.
-struct Record(Vec<u8>);
+/// Stderr, above the bars.
+struct Stderr;
 
-impl Write for Record {
+impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
+        // A log that nobody can read any more stops nothing.
+        output::write_stderr(bytes).unwrap_or_default();
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Drop for Record {
-    fn drop(&mut self) {
-        // A log that nobody can read any more stops nothing.
-        output::write_stderr(&self.0).unwrap_or_default();
     }
 }

@@ -29,7 +29,7 @@ struct EntryLine {
 
 impl EntryLine {
     fn new(entry: &Entry) -> Self {
-        let target = (entry.kind == Kind::Symlink).then(|| names::for_json(&entry.target));
+        let target = (entry.kind == Kind::Symlink).then(|| json::name(&entry.target));
         let (target, target_b64) = target.map_or((None, None), |(text, b64)| (Some(text), b64));
         EntryLine {
             path: Path::new(&entry.path),

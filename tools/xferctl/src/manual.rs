@@ -64,6 +64,17 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         )],
     ),
     ("xferctl-doctor", &[("This host and the way to a node", "xferctl doctor n1:")]),
+    ("xferctl-top", &[("A node served with --metrics 127.0.0.1:9700", "xferctl top 127.0.0.1:9700")]),
+    ("xferctl-ebpf-status", &[("All interfaces, for a program", "xferctl ebpf status --json")]),
+    (
+        "xferctl-ebpf-stats",
+        &[("What became of packets on one interface", "xferctl ebpf stats --interface eth0")],
+    ),
+    (
+        "xferctl-ebpf-attach",
+        &[("For the node of an ordinary user", "xferctl ebpf attach --interface eth0 --user xfer")],
+    ),
+    ("xferctl-ebpf-detach", &[("Whatever was left by whom", "xferctl ebpf detach")]),
     ("xferctl-config-show", &[("Where the settings of cp come from", "xferctl config show --origin cp")]),
     ("xferctl-completions", &[("For bash", "xferctl completions bash > /etc/bash_completion.d/xferctl")]),
     ("xferctl-man", &[("For this host", "xferctl man /usr/local/share/man/man1")]),
@@ -73,8 +84,68 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
 type Terms = &'static [(&'static str, &'static str)];
 
 /// Sections of their own, by the name of the page.
-const SECTIONS: &[(&str, &str, Terms)] =
-    &[("xferctl-serve", "AUDIT", AUDIT), ("xferctl-bench-serve", "AUDIT", AUDIT)];
+const SECTIONS: &[(&str, &str, Terms)] = &[
+    ("xferctl-serve", "AUDIT", AUDIT),
+    ("xferctl-bench-serve", "AUDIT", AUDIT),
+    ("xferctl-ebpf", "CAPABILITIES", CAPABILITIES),
+    ("xferctl-ebpf-attach", "CAPABILITIES", CAPABILITIES),
+    ("xferctl-ebpf-status", "FIELDS", HOOKS),
+    ("xferctl-ebpf-stats", "FIELDS", FIGURES),
+];
+
+/// What a process has to have for eBPF.
+const CAPABILITIES: Terms = &[
+    (
+        "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON",
+        "To load and attach programs: the least set, which a test holds to. systemd: AmbientCapabilities=; by hand: setpriv \
+         --ambient-caps=+bpf,+net_admin,+perfmon.",
+    ),
+    (
+        "none",
+        "To take over what `ebpf attach --user` pinned, below /sys/fs/bpf/xfer; CAP_NET_RAW where AF_XDP sockets are used, since the \
+         kernel gives them to nobody else.",
+    ),
+    (
+        "root",
+        "To see the programs of other processes: `ebpf status` tells what it may, and exits with 13 when something was hidden.",
+    ),
+    ("without any", "A node moves bytes by the kernel's UDP sockets all the same."),
+];
+
+/// The fields of `ebpf status --json`.
+const HOOKS: Terms = &[
+    ("type, schema, ts", "`hook`, `xfer/1`, the time of the line: RFC 3339, UTC."),
+    ("interface, point, mode", "Where: `xdp` (`native`, `generic` or null), `ingress` or `egress` (tcx)."),
+    ("program, id", "The program as bpftool names it; `?` where this user may not ask."),
+    ("ours, pinned", "Whether it is xfer's; whether it stays without a process."),
+    ("alive", "Whether a node uses it; without one it passes everything. Null where this user may not look."),
+    ("ports", "The UDP ports that it minds; it leaves all else untouched."),
+];
+
+/// The fields of `ebpf stats --json`.
+const FIGURES: Terms = &[
+    (
+        "packets",
+        "A line of this type for each `action` and `reason`. `redirected`: to AF_XDP. `passed`, to the kernel's socket: `handshake`; \
+         `misplaced`, it came by another queue than its worker's; `socketless`, no AF_XDP socket; `stale`, no node; `split`, `train`, \
+         `tagged`. `dropped`: `short`, `kind`, `length` (malformed), `unknown` connection, `handshake` (too many of one source). \
+         `untracked`: no room for figures. `seen`, by tcx.",
+    ),
+    (
+        "path",
+        "A line of this type for each path: `connection`, as packets to that end name it, and `path`; `packets`, `bytes` of UDP payload, \
+         `arrivals` (a train is one).",
+    ),
+    (
+        "gaps, missing, late, late_max",
+        "How often numbers were missing when a later one came, and how many; packets that came after one with a higher number, and the \
+         largest distance. A sender leaves out a few numbers on purpose.",
+    ),
+    (
+        "between_ns",
+        "Times between arrivals: pairs of a bucket's end in nanoseconds (null: none) and how many fell into it.",
+    ),
+];
 
 /// The fields of an audit line. They stay; what does not apply is null, zero or empty.
 const AUDIT: Terms = &[
@@ -131,6 +202,7 @@ const FILES: &[(&str, &str)] = &[
     ("/etc/xfer/config.toml", "Settings of the system."),
     ("$XDG_CONFIG_HOME/xfer/nodes.toml", "Names of links; readable by its owner alone."),
     ("$XDG_STATE_HOME/xfer", "Identity and token of a node (~/.local/state/xfer)."),
+    ("/sys/fs/bpf/xfer", "Pinned eBPF programs, a folder for each interface and network namespace."),
     ("/var/lib/xfer, /run/xfer, /var/log/xfer", "State, link and audit of a node that systemd runs."),
     (".xfer-partial", "Beside the target of a copy: partial files and journals, removed when empty."),
 ];

@@ -1,8 +1,4 @@
-//! Names of files, which are raw bytes, as text: for people, for JSON, and as `b3sum` prints them.
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use std::fmt::Write as _;
+//! Names of files, which are raw bytes, as text: for people, and as `b3sum` prints them.
 
 /// A name for people: text as it is, everything else escaped, so that no name drives the terminal.
 pub(crate) fn show(name: &[u8]) -> String {
@@ -11,29 +7,9 @@ pub(crate) fn show(name: &[u8]) -> String {
         for letter in chunk.valid().chars() {
             if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
         }
-        push_escaped(&mut shown, chunk.invalid());
+        shown.extend(chunk.invalid().escape_ascii().map(char::from));
     }
     shown
-}
-
-/// A name for JSON: the `path`, and the `path_b64` of one that is not UTF-8.
-pub(crate) fn for_json(name: &[u8]) -> (String, Option<String>) {
-    if let Ok(text) = std::str::from_utf8(name) {
-        return (text.to_owned(), None);
-    }
-    let mut escaped = String::with_capacity(name.len() + 3);
-    for chunk in name.utf8_chunks() {
-        escaped.push_str(chunk.valid());
-        push_escaped(&mut escaped, chunk.invalid());
-    }
-    (escaped, Some(STANDARD.encode(name)))
-}
-
-fn push_escaped(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        write!(text, "\\x{byte:02x}").expect("a string takes all");
-    }
 }
 
 /// A line of `b3sum`: the name escaped where it holds a newline or a backslash, which a backslash before the digest tells.
@@ -57,13 +33,6 @@ mod tests {
     fn names_for_people_hold_no_control_characters() {
         assert_eq!(show("d/ä b".as_bytes()), "d/ä b");
         assert_eq!(show(b"a\nb\x1b[31m\xff\xc3"), "a\\nb\\u{1b}[31m\\xff\\xc3");
-    }
-
-    #[test]
-    fn names_for_json_are_exact() {
-        assert_eq!(for_json("a\n\\ä".as_bytes()), ("a\n\\ä".to_owned(), None));
-        assert_eq!(for_json(b"a\xff\\"), ("a\\xff\\".to_owned(), Some("Yf9c".to_owned())));
-        assert_eq!(for_json(b""), (String::new(), None));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::args::{CapArgs, PollArg, ServeArgs, WorkerArgs};
 use crate::json;
-use crate::output::{self, Stdout};
+use crate::output::Stdout;
 use crate::signals;
 use serde::Serialize;
 use std::fs::{self, OpenOptions};
@@ -10,7 +10,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use xfer_client::{Class, EngineConfig, Error, Poll};
+use xfer_client::{BackendChoice, Class, EngineConfig, Error, Poll};
 use xfer_node::{AuditTo, Caps, Node, NodeConfig, Roots};
 
 /// The first line of `serve --json`.
@@ -20,6 +20,8 @@ struct Ready<'a> {
     link: Option<&'a str>,
     control: Vec<String>,
     data: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<String>,
     version: &'static str,
 }
 
@@ -37,9 +39,7 @@ pub(crate) fn run_node(args: &ServeArgs, roots: Roots) -> Result<u8, Error> {
     // Heard from here on, so that a signal during the start ends as one later does.
     let asked = signals::watch(
         Class::Interrupted.exit_code(),
-        || {
-            output::tell("xferctl: ending; running transfers sync their journals (once more: end at once)");
-        },
+        || tracing::info!("ending: running transfers sync their journals; another signal ends at once"),
         || {},
     )?;
     let node = Node::start(config)?;
@@ -70,6 +70,7 @@ fn announce(args: &ServeArgs, node: &Node) -> Result<(), Error> {
         link,
         control: texts(node.control_addresses()),
         data: texts(node.data_addresses()),
+        metrics: node.metrics_address().map(|address| address.to_string()),
         version: env!("CARGO_PKG_VERSION"),
     };
     json::print(&mut stdout, "ready", &ready)
@@ -103,26 +104,34 @@ fn audit(asked: &Path) -> AuditTo {
 
 fn config(args: &ServeArgs, roots: Roots) -> Result<NodeConfig, Error> {
     let node = &args.node;
+    let listen: Vec<SocketAddr> =
+        node.listen.iter().map(|text| control_address(text)).collect::<Result<_, _>>()?;
+    let data: Vec<SocketAddr> = node.data.iter().map(|text| data_address(text)).collect::<Result<_, _>>()?;
+    let used = if data.is_empty() { &listen } else { &data };
+    let addresses: Vec<IpAddr> = used.iter().map(SocketAddr::ip).collect();
     Ok(NodeConfig {
         roots,
-        listen: node.listen.iter().map(|text| control_address(text)).collect::<Result<_, _>>()?,
-        data: node.data.iter().map(|text| data_address(text)).collect::<Result<_, _>>()?,
         read_only: args.read_only,
         allow_plain: node.allow_plain,
         allow_unverified: args.allow_unverified,
         state_dir: state_dir(node.state.clone())?,
         caps: caps(&node.caps),
         audit: node.audit.as_deref().map(audit),
-        engine: engine(&node.workers)?,
+        metrics: node.metrics,
+        watch_network: node.watch_network,
+        engine: engine(&node.workers, &addresses)?,
+        listen,
+        data,
     })
 }
 
-/// The engine of either end.
-pub(crate) fn engine(args: &WorkerArgs) -> Result<EngineConfig, Error> {
+/// The engine of an end that listens on `addresses`.
+pub(crate) fn engine(args: &WorkerArgs, addresses: &[IpAddr]) -> Result<EngineConfig, Error> {
     Ok(EngineConfig {
         workers: workers(args)?,
         cores: args.cores.clone().unwrap_or_default(),
         poll: poll(args),
+        backend: BackendChoice::from(&args.backend).choose(addresses).backend,
         ..EngineConfig::default()
     })
 }

@@ -250,3 +250,24 @@ fn a_node_logs_what_was_copied() {
         assert!(line.contains(" durability=batch limited_by="), "{line}");
     }
 }
+
+/// Lines for more than a pipe and the node hold.
+#[test]
+fn a_node_whose_log_nobody_reads_serves_and_tells_later_what_is_lost() {
+    let home = Home::new();
+    for i in 0..3_000 {
+        home.file(&format!("root/d/{i}"), "");
+    }
+    let mut node = home.serve(&home.path("root"));
+    let all = home.path("all");
+    home.run(&["cp".as_ref(), "-r".as_ref(), OsStr::new(&node.at("d")), all.as_os_str()]).code(0);
+    assert_eq!(fs::read_dir(&all).unwrap().count(), 3_000);
+    let stderr = node.read_stderr();
+    home.run(&["cp".as_ref(), OsStr::new(&node.at("d/0")), home.path("one").as_os_str()]).code(0);
+    node.signal("TERM");
+    assert!(node.wait().success());
+    let log = stderr.join().unwrap();
+    let lines = log.lines().filter(|line| line.contains("msg=file")).count();
+    assert!(lines > 1_000 && lines < 3_000, "{lines} lines");
+    assert!(log.contains("lines of the log are lost"), "{log}");
+}

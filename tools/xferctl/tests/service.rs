@@ -49,7 +49,6 @@ impl Service {
         command.arg(home.path("root")).arg("--state").arg(home.path("own/state"));
         command.arg("--link-file").arg(&link).arg("--audit").arg(home.path("own/audit"));
         command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").current_dir("/");
-        // A pipe that nobody reads would hold the node up.
         let log = fs::File::create(home.path("log")).unwrap();
         let mut node = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut first = String::new();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::ebpf;
 use crate::step::{Doing, Failure, Outcome, Step};
 use crate::workspace;
 
@@ -24,6 +25,7 @@ const GENERATORS: &[Generator] = &[
         write: no_std_lock,
     },
     Generator { name: "manual pages", outputs: &[MANUAL], write: manual },
+    Generator { name: "eBPF objects", outputs: &[ebpf::OBJECTS], write: ebpf::write_objects },
     Generator { name: "header of libxfer", outputs: &[HEADER], write: header },
 ];
 
@@ -46,8 +48,21 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         [flag] if flag == "--check" => true,
         _ => return Err(Failure::usage("usage: cargo xtask gen [--check]")),
     };
+    write(GENERATORS.iter(), check, "gen")
+}
+
+/// Writes, or checks, what lies at `output` alone; its verb is named as that folder's first.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn one(output: &str, check: bool) -> Outcome {
+    let verb = output.split('/').next().unwrap_or(output);
+    write(GENERATORS.iter().filter(|generator| generator.outputs == [output]), check, verb)
+}
+
+fn write<'a>(generators: impl Iterator<Item = &'a Generator>, check: bool, verb: &str) -> Outcome {
     let mut drifted = Vec::new();
-    for generator in GENERATORS {
+    for generator in generators {
         let outputs: Vec<PathBuf> =
             generator.outputs.iter().map(|path| workspace::root().join(path)).collect();
         let before = snapshot(&outputs)?;
@@ -65,7 +80,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         return Ok(());
     }
     let names: Vec<String> = drifted.iter().map(|path| path.display().to_string()).collect();
-    Err(Failure::new(format!("generated files differ, run `cargo xtask gen`: {}", names.join(", "))))
+    Err(Failure::new(format!("generated files differ, run `cargo xtask {verb}`: {}", names.join(", "))))
 }
 
 fn snapshot(outputs: &[PathBuf]) -> Outcome<Snapshot> {

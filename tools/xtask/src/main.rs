@@ -8,6 +8,7 @@ mod ci;
 mod counts;
 mod coverage;
 mod demo;
+mod ebpf;
 mod faults;
 mod fuzz;
 mod generate;
@@ -56,6 +57,12 @@ const VERBS: &[Verb] = &[
         usage: "gen [--check]",
         about: "write the generated files again; --check fails where they differ",
         run: generate::run,
+    },
+    Verb {
+        name: "ebpf",
+        usage: "ebpf [--check]",
+        about: "compile the eBPF programs; --check fails where the committed objects are not what clang makes of them",
+        run: ebpf::run,
     },
     Verb {
         name: "tidy",

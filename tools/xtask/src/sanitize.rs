@@ -16,7 +16,8 @@ const TESTS: &[&[&str]] = &[
 /// What valgrind runs: the same memory, without sockets, which it makes too slow for their tests' patience.
 const VALGRIND_TESTS: &[&[&str]] = &[&["-p", "xfer-io", "--lib"]];
 /// Tests that valgrind cannot run: it knows neither the system call nor the limit that they ask for.
-const VALGRIND_SKIPS: &[&str] = &["udp::", "route::", "file::", "thread::", "wake::"];
+const VALGRIND_SKIPS: &[&str] =
+    &["udp::", "route::", "file::", "thread::", "wake::", "xdp::tests", "xdp::hop", "xdp::interface"];
 
 /// `long asan`.
 ///

@@ -64,6 +64,17 @@ pub(crate) const COVERAGE: &[Need] = &[
     Need { probe: Probe::Program("llvm-cov-19"), package: "llvm-19" },
 ];
 
+/// The compiler of eBPF programs: Debian 12 and 13 both have this version.
+pub(crate) const CLANG: &str = "clang-19";
+/// What takes debug information out of their objects.
+pub(crate) const LLVM_STRIP: &str = "llvm-strip-19";
+
+/// What compiles eBPF programs.
+pub(crate) const EBPF: &[Need] = &[
+    Need { probe: Probe::Program(CLANG), package: "clang-19" },
+    Need { probe: Probe::Program(LLVM_STRIP), package: "llvm-19" },
+];
+
 /// What the lab's targets are measured beside.
 pub(crate) const PEERS: &[Need] = &[Need { probe: Probe::Program("iperf3"), package: "iperf3" }];
 

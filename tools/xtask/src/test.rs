@@ -39,13 +39,20 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         no_std()?;
         reference()?;
     }
+    ebpf_tests(filter)?;
     lab_tests(filter)
+}
+
+/// The eBPF programs in the kernel, which takes them of root alone.
+fn ebpf_tests(filter: Option<&str>) -> Outcome {
+    tests_as_root("eBPF programs", "xfer-ebpf", filter.as_slice(), &[], &[])
 }
 
 /// All tests that need neither root nor network, the simulation among them, in the profile with debug assertions.
 fn workspace_tests(filter: Option<&str>) -> Outcome {
     let seeds = std::env::var(sim::SEEDS_VARIABLE).unwrap_or_else(|_| sim::SEEDS.to_string());
-    Step::cargo("workspace tests", ["test", "--workspace", "--exclude", "xfer-lab", "--no-fail-fast"])
+    Step::cargo("workspace tests", ["test", "--workspace", "--no-fail-fast"])
+        .args(["--exclude", "xfer-lab", "--exclude", "xfer-ebpf"])
         .args(filter)
         .env(sim::SEEDS_VARIABLE, seeds)
         .run()

@@ -23,6 +23,11 @@ fn owned(returned: libc::c_long) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// A call that returns nothing but its success, repeated while it is interrupted.
+fn repeated(what: &Call<'_>, mut call: impl FnMut() -> libc::c_int) -> io::Result<()> {
+    restart(|| faults::around(what, || check(call()))).map(drop)
+}
+
 /// Opens a path of the caller's own, not confined to anything.
 pub(super) fn open(path: &CStr, flags: i32) -> io::Result<OwnedFd> {
     restart(|| {
@@ -91,53 +96,30 @@ pub(super) fn seek(fd: BorrowedFd<'_>, offset: i64, whence: i32) -> io::Result<i
 }
 
 pub(super) fn fallocate(fd: BorrowedFd<'_>, mode: i32, offset: i64, len: i64) -> io::Result<()> {
-    restart(|| {
-        faults::around(&Call::Allocate { file: fd, mode, offset, len }, || {
-            // SAFETY: fallocate takes no pointers.
-            check(unsafe { libc::fallocate(fd.as_raw_fd(), mode, offset, len) })
-        })
+    // SAFETY: fallocate takes no pointers.
+    repeated(&Call::Allocate { file: fd, mode, offset, len }, || unsafe {
+        libc::fallocate(fd.as_raw_fd(), mode, offset, len)
     })
-    .map(drop)
 }
 
 pub(super) fn ftruncate(fd: BorrowedFd<'_>, len: i64) -> io::Result<()> {
-    restart(|| {
-        faults::around(&Call::Truncate { file: fd, len }, || {
-            // SAFETY: ftruncate takes no pointers.
-            check(unsafe { libc::ftruncate(fd.as_raw_fd(), len) })
-        })
-    })
-    .map(drop)
+    // SAFETY: ftruncate takes no pointers.
+    repeated(&Call::Truncate { file: fd, len }, || unsafe { libc::ftruncate(fd.as_raw_fd(), len) })
 }
 
 pub(super) fn fdatasync(fd: BorrowedFd<'_>) -> io::Result<()> {
-    restart(|| {
-        faults::around(&Call::SyncData { file: fd }, || {
-            // SAFETY: fdatasync takes no pointers.
-            check(unsafe { libc::fdatasync(fd.as_raw_fd()) })
-        })
-    })
-    .map(drop)
+    // SAFETY: fdatasync takes no pointers.
+    repeated(&Call::SyncData { file: fd }, || unsafe { libc::fdatasync(fd.as_raw_fd()) })
 }
 
 pub(super) fn fsync(fd: BorrowedFd<'_>) -> io::Result<()> {
-    restart(|| {
-        faults::around(&Call::Sync { file: fd }, || {
-            // SAFETY: fsync takes no pointers.
-            check(unsafe { libc::fsync(fd.as_raw_fd()) })
-        })
-    })
-    .map(drop)
+    // SAFETY: fsync takes no pointers.
+    repeated(&Call::Sync { file: fd }, || unsafe { libc::fsync(fd.as_raw_fd()) })
 }
 
 pub(super) fn syncfs(fd: BorrowedFd<'_>) -> io::Result<()> {
-    restart(|| {
-        faults::around(&Call::SyncFileSystem { file: fd }, || {
-            // SAFETY: syncfs takes no pointers.
-            check(unsafe { libc::syncfs(fd.as_raw_fd()) })
-        })
-    })
-    .map(drop)
+    // SAFETY: syncfs takes no pointers.
+    repeated(&Call::SyncFileSystem { file: fd }, || unsafe { libc::syncfs(fd.as_raw_fd()) })
 }
 
 pub(super) fn sync_file_range(fd: BorrowedFd<'_>, offset: i64, len: i64) -> io::Result<()> {

@@ -3,14 +3,24 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{InterfaceCounters, Way};
+use super::{Hardware, InterfaceCounters, Neighbour, Way};
 
 /// Bytes of `nlmsghdr`, `ifinfomsg`, `ifaddrmsg`, `rtmsg` and of an attribute's head.
 pub(super) const HEADER_BYTES: usize = 16;
 const LINK_BYTES: usize = 16;
 const ADDRESS_BYTES: usize = 8;
 const ROUTE_BYTES: usize = 12;
+const NEIGHBOUR_BYTES: usize = 12;
 const ATTRIBUTE_BYTES: usize = 4;
+/// `linux/neighbour.h`: attributes, and states in which the hardware address is known.
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+const USABLE: u16 = libc::NUD_REACHABLE
+    | libc::NUD_NOARP
+    | libc::NUD_PERMANENT
+    | libc::NUD_STALE
+    | libc::NUD_DELAY
+    | libc::NUD_PROBE;
 
 const IFF_LOWER_UP: u32 = 1 << 16;
 /// `linux/rtnetlink.h`: the metric that is a route's own MTU.
@@ -190,6 +200,51 @@ fn push_address(body: &mut Vec<u8>, kind: u16, ip: IpAddr) {
     body.extend(value);
 }
 
+/// `RTM_GETNEIGH` for one address on one interface.
+pub(super) fn neighbour_request(interface: u32, ip: IpAddr) -> Vec<u8> {
+    let family = if ip.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let mut body = vec![0; NEIGHBOUR_BYTES];
+    body[0] = family as u8;
+    body[4..8].copy_from_slice(&interface.to_ne_bytes());
+    push_address(&mut body, NDA_DST, ip);
+    request(libc::RTM_GETNEIGH, 0, &body)
+}
+
+/// Reads the answer to [`neighbour_request`]; `None` for one whose hardware address is not known.
+pub(super) fn parse_neighbour(message: &Message) -> Option<Neighbour> {
+    let body = &message.body;
+    let state = u16_at(body, 8)?;
+    if message.kind != libc::RTM_NEWNEIGH || state & USABLE == 0 {
+        return None;
+    }
+    let found = attributes(body.get(NEIGHBOUR_BYTES..)?).find(|(kind, _)| *kind == NDA_LLADDR)?;
+    Some(Neighbour {
+        mac: take(found.1, 0).filter(|_| found.1.len() == 6)?,
+        stale: state & libc::NUD_STALE != 0,
+    })
+}
+
+/// `RTM_GETLINK` for one interface.
+pub(super) fn link_request(index: u32) -> Vec<u8> {
+    let mut body = vec![0; LINK_BYTES];
+    body[4..8].copy_from_slice(&index.to_ne_bytes());
+    request(libc::RTM_GETLINK, 0, &body)
+}
+
+/// What an `RTM_NEWLINK` message tells of an Ethernet interface.
+pub(super) fn parse_hardware(message: &Message) -> Option<Hardware> {
+    let link = LinkRecord::parse(message)?;
+    let (mut mac, mut queues) = (None, 1);
+    for (kind, value) in attributes(message.body.get(LINK_BYTES..)?) {
+        match kind {
+            libc::IFLA_ADDRESS if value.len() == 6 => mac = take(value, 0),
+            libc::IFLA_NUM_RX_QUEUES => queues = u32_at(value, 0)?,
+            _ => {}
+        }
+    }
+    Some(Hardware { index: link.index, name: link.name, mtu: link.mtu, up: link.up, mac, queues })
+}
+
 /// Reads the answer to [`route_request`].
 pub(super) fn parse_route(message: &Message) -> Option<Way> {
     if message.kind != libc::RTM_NEWROUTE {
@@ -256,7 +311,7 @@ mod tests {
         fn any_bytes_are_read_without_a_panic(
             bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
             len in 0..256u32,
-            kind in 16..28u16,
+            kind in 16..30u16,
         ) {
             let mut bytes = bytes;
             let head = [&len.to_ne_bytes()[..], &kind.to_ne_bytes()].concat();
@@ -265,6 +320,8 @@ mod tests {
                 LinkRecord::parse(&message);
                 AddressRecord::parse(&message);
                 parse_route(&message);
+                parse_neighbour(&message);
+                parse_hardware(&message);
             }
         }
     }

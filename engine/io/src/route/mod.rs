@@ -3,6 +3,7 @@
 //! Asked of the kernel by rtnetlink (RFC 3549, rtnetlink(7)), so that the answer is that of the calling thread's
 //! network namespace; files under /sys may show another. No privilege is needed. Nothing is changed.
 
+mod hardware;
 mod message;
 #[cfg(test)]
 pub(crate) mod namespace;
@@ -13,9 +14,10 @@ mod watch;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use crate::error::IoError;
+pub use hardware::{Hardware, Neighbour, hardware, neighbour};
 use message::{AddressRecord, LinkRecord};
-pub use offloads::{Offloads, offloads};
-pub use watch::{LinkChange, LinkWatch};
+pub use offloads::{Offloads, channels, offloads};
+pub use watch::{LinkChange, LinkWatch, NextHopWatch};
 
 /// What has passed through an interface since it came to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

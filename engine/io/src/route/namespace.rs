@@ -1,6 +1,6 @@
 //! For tests: a network namespace for one thread, with nothing in it but a loopback and what the test adds.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{message, netlink};
 
@@ -108,10 +108,66 @@ pub(crate) fn add_wire(name: &str, other: &str) -> u32 {
     index(name)
 }
 
+/// Makes an interface with so many queues and that MTU; the other end of its wire is in the namespace of thread `other`. Both are off.
+pub(crate) fn add_wire_to(other: libc::pid_t, [name, other_name]: [&str; 2], queues: u32, mtu: u32) {
+    const VETH_INFO_PEER: u16 = 1;
+    let shape = |name: &str| {
+        [
+            attribute(libc::IFLA_IFNAME, name.as_bytes()),
+            attribute(libc::IFLA_MTU, &mtu.to_ne_bytes()),
+            attribute(libc::IFLA_NUM_RX_QUEUES, &queues.to_ne_bytes()),
+            attribute(libc::IFLA_NUM_TX_QUEUES, &queues.to_ne_bytes()),
+        ]
+        .concat()
+    };
+    let there = attribute(libc::IFLA_NET_NS_PID, &other.to_ne_bytes());
+    let peer = [link(0, false), shape(other_name), there].concat();
+    let data = attribute(libc::IFLA_INFO_DATA, &attribute(VETH_INFO_PEER, &peer));
+    let info = [attribute(libc::IFLA_INFO_KIND, b"veth"), data].concat();
+    let body = [link(0, false), shape(name), attribute(libc::IFLA_LINKINFO, &info)].concat();
+    tell(libc::RTM_NEWLINK, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &body);
+}
+
+/// Switches an interface on and gives it an address of each family. Returns its index.
+pub(crate) fn set_up(name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> u32 {
+    let made = super::interfaces().unwrap();
+    let index = made.iter().find(|interface| interface.name == name).unwrap().index;
+    tell(libc::RTM_NEWLINK, 0, &link(index, true));
+    add_address(index, v4, 24);
+    // Nobody else has it: it is usable at once.
+    let mut body = vec![libc::AF_INET6 as u8, 64, libc::IFA_F_NODAD as u8, 0];
+    body.extend(index.to_ne_bytes());
+    body.extend(attribute(libc::IFA_LOCAL, &v6.octets()));
+    tell(libc::RTM_NEWADDR, libc::NLM_F_CREATE, &body);
+    index
+}
+
+/// Takes an interface away.
+pub(crate) fn remove(index: u32) {
+    tell(libc::RTM_DELLINK, 0, &link(index, false));
+}
+
+/// Sets the MTU of an interface.
+pub(crate) fn set_mtu(index: u32, mtu: u32) {
+    let body = [link(index, true), attribute(libc::IFLA_MTU, &mtu.to_ne_bytes())].concat();
+    tell(libc::RTM_NEWLINK, 0, &body);
+}
+
 /// Gives an interface an address, and its network of `prefix` bits.
 pub(crate) fn add_address(index: u32, ip: Ipv4Addr, prefix: u8) {
     let mut body = vec![libc::AF_INET as u8, prefix, 0, 0];
     body.extend(index.to_ne_bytes());
     body.extend(attribute(libc::IFA_LOCAL, &ip.octets()));
     tell(libc::RTM_NEWADDR, libc::NLM_F_CREATE, &body);
+}
+
+/// Tells an interface who has an address, for ever.
+pub(crate) fn add_neighbour(index: u32, ip: Ipv4Addr, mac: [u8; 6]) {
+    let mut body = vec![libc::AF_INET as u8, 0, 0, 0];
+    body.extend(index.to_ne_bytes());
+    body.extend(libc::NUD_PERMANENT.to_ne_bytes());
+    body.extend([0, 0]);
+    body.extend(attribute(1, &ip.octets()));
+    body.extend(attribute(2, &mac));
+    tell(libc::RTM_NEWNEIGH, libc::NLM_F_CREATE | libc::NLM_F_REPLACE, &body);
 }

@@ -15,6 +15,7 @@ const ETHTOOL_GTXCSUM: u32 = 0x16;
 const ETHTOOL_GTSO: u32 = 0x1e;
 const ETHTOOL_GGSO: u32 = 0x23;
 const ETHTOOL_GGRO: u32 = 0x2b;
+const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
 /// Driver and offloads of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +67,17 @@ struct Settings {
 
 const _: () = assert!(size_of::<Settings>() == 44);
 
+/// `struct ethtool_channels`.
+#[repr(C)]
+struct Channels {
+    command: u32,
+    max: [u32; 4],
+    receive: u32,
+    send: u32,
+    other: u32,
+    combined: u32,
+}
+
 /// Asks an interface. What it does not tell counts as off.
 ///
 /// # Errors
@@ -94,6 +106,15 @@ pub fn offloads(name: &str) -> Result<Offloads, IoError> {
         gro: on(ETHTOOL_GGRO),
         speed_mbit: speed(&socket, name),
     })
+}
+
+/// Receive queues of an interface that are in use, as its driver tells; `None` when it does not.
+pub fn channels(name: &str) -> Option<u32> {
+    let socket = UdpSocket::bind("127.0.0.1:0").or_else(|_| UdpSocket::bind("[::1]:0")).ok()?;
+    let mut channels =
+        Channels { command: ETHTOOL_GCHANNELS, max: [0; 4], receive: 0, send: 0, other: 0, combined: 0 };
+    ask(&socket, name, (&raw mut channels).cast()).ok()?;
+    Some(channels.receive + channels.combined).filter(|count| *count > 0)
 }
 
 fn speed(socket: &UdpSocket, name: &str) -> Option<u32> {

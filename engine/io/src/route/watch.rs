@@ -8,7 +8,7 @@ use socket2::Socket;
 use super::message::{AddressRecord, LinkRecord, Message};
 use super::netlink;
 use crate::error::IoError;
-use crate::limits::NETLINK_BYTES;
+use crate::limits::{NETLINK_BYTES, NETLINK_DUMP_READS};
 
 /// Something changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +82,45 @@ impl LinkWatch {
                 Err(error) => return Err(IoError::new("watch", "links", &error)),
             }
         }
+    }
+}
+
+/// A socket that reports that the way to some address may have changed: links, addresses, routes, neighbours.
+pub struct NextHopWatch {
+    socket: Socket,
+    buffer: Box<[u8]>,
+}
+
+impl NextHopWatch {
+    /// Reports what changes from now on in the network namespace of the calling thread.
+    pub fn open() -> Result<Self, IoError> {
+        let groups = libc::RTMGRP_LINK
+            | libc::RTMGRP_NEIGH
+            | libc::RTMGRP_IPV4_IFADDR
+            | libc::RTMGRP_IPV6_IFADDR
+            | libc::RTMGRP_IPV4_ROUTE
+            | libc::RTMGRP_IPV6_ROUTE;
+        let open = || {
+            let socket = netlink::open(groups as u32)?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        };
+        let socket = open().map_err(|error| IoError::new("watch", "routes and neighbours", &error))?;
+        Ok(NextHopWatch { socket, buffer: vec![0; NETLINK_BYTES].into_boxed_slice() })
+    }
+
+    /// Whether anything changed since the last call. A socket that fails says so each time.
+    pub fn changed(&mut self) -> bool {
+        let mut changed = false;
+        for _ in 0..NETLINK_DUMP_READS {
+            match netlink::receive(&self.socket, &mut self.buffer) {
+                Ok(_) => changed = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => changed = true,
+                Err(_) => return true,
+            }
+        }
+        changed
     }
 }
 

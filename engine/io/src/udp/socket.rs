@@ -105,6 +105,7 @@ fn obtain(
         receive_buffer,
         send_buffer,
         bound_interface,
+        xdp: Vec::new(),
         notes,
     })
 }

@@ -35,7 +35,7 @@ use core::time::Duration;
 
 use close::Closing;
 pub use paths::{Held, PathReport};
-pub(crate) use place::{Opener, Place, Scratch, on_grid, place_of};
+pub(crate) use place::{Buffer, Opener, Place, Scratch, on_grid, place_of};
 pub use plan::SendPlan;
 pub(crate) use receive::check_size;
 pub use receive::{Dropped, Received};

@@ -51,15 +51,40 @@ impl<C: Crypto> Opener<'_, C> {
     }
 }
 
+/// The buffer that a chunk is received into.
+pub(crate) struct Buffer {
+    pub(crate) transfer: TransferId,
+    pub(crate) chunk: u32,
+    /// Bytes.
+    pub(crate) capacity: u32,
+}
+
+impl Buffer {
+    /// Has `fill` write the bytes of `range`. The rest of its last unit, which is claimed with it, gets zeros: who ends payloads off the
+    /// grid in the middle of a chunk would have bytes count as content that the buffer had from somebody else.
+    pub(crate) fn write<R>(
+        &self,
+        memory: &mut impl ChunkMemory,
+        range: &Range<u32>,
+        fill: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        let end = range.end.next_multiple_of(limits::GRID as u32).min(self.capacity).max(range.end);
+        memory.write(self.transfer, self.chunk, range.start..end, |place| {
+            let (place, pad) = place.split_at_mut(range.len());
+            if !pad.is_empty() {
+                pad.fill(0);
+            }
+            fill(place)
+        })
+    }
+}
+
 /// Where a payload belongs.
 pub(crate) struct Place<'a> {
     pub(crate) claims: Claimant<'a>,
-    pub(crate) transfer: TransferId,
-    pub(crate) chunk: u32,
+    pub(crate) buffer: Buffer,
     /// Bytes of the chunk.
     pub(crate) range: Range<u32>,
-    /// Bytes of its buffer.
-    pub(crate) capacity: u32,
 }
 
 impl Place<'_> {
@@ -73,16 +98,11 @@ impl Place<'_> {
         failed_opens: &mut u64,
         memory: &mut impl ChunkMemory,
     ) -> Result<u32, Dropped> {
-        let Place { claims, transfer, chunk, range, capacity } = self;
+        let Place { claims, buffer, range } = self;
         match claims.claim(range.clone()) {
             Claim::Taken => {
-                let open = |place: &mut [u8]| {
-                    let (place, pad) = place.split_at_mut(range.len());
-                    opener.open(place, failed_opens)?;
-                    clear(pad);
-                    Ok(())
-                };
-                if let Err(forged) = memory.write(*transfer, *chunk, padded(range, *capacity), open) {
+                let open = |place: &mut [u8]| opener.open(place, failed_opens);
+                if let Err(forged) = buffer.write(memory, range, open) {
                     claims.release(range.clone());
                     return Err(forged);
                 }
@@ -99,11 +119,7 @@ impl Place<'_> {
                 let whole = claims.fill_gaps(range.clone(), |gap| {
                     filled += gap.end - gap.start;
                     let from = (gap.start - range.start) as usize..(gap.end - range.start) as usize;
-                    memory.write(*transfer, *chunk, padded(&gap, *capacity), |place| {
-                        let (place, pad) = place.split_at_mut(from.len());
-                        place.copy_from_slice(&scratch[from]);
-                        clear(pad);
-                    });
+                    buffer.write(memory, &gap, |place| place.copy_from_slice(&scratch[from]));
                 });
                 if whole { Ok(filled) } else { Err(Dropped::Busy) }
             }
@@ -115,20 +131,6 @@ impl Place<'_> {
 pub(crate) fn place_of(header: &Header, chunk_log2: u8) -> (u32, Range<u32>) {
     let start = (header.offset & ((1 << chunk_log2) - 1)) as u32;
     ((header.offset >> chunk_log2) as u32, start..start + u32::from(header.length))
-}
-
-/// `range` and the rest of its last unit, which is claimed with it and gets zeros: who ends payloads off the grid in the middle of a
-/// chunk would have bytes count as content that the buffer had from somebody else.
-pub(crate) fn padded(range: &Range<u32>, capacity: u32) -> Range<u32> {
-    let end = range.end.next_multiple_of(limits::GRID as u32);
-    range.start..if end > capacity { range.end.max(capacity) } else { end }
-}
-
-/// What [`padded`] adds, as a rule nothing.
-pub(crate) fn clear(pad: &mut [u8]) {
-    if !pad.is_empty() {
-        pad.fill(0);
-    }
 }
 
 /// A DATA payload lies on the grid; only the last of a chunk's data may end off it, and while the entry is not known any end may be the last.

@@ -116,7 +116,7 @@ impl<C: Crypto> Connection<C> {
         };
         let elsewhere = path.address.differs(&to);
         let proves = challenge_due || path.response.is_some();
-        let mtu = usize::from(path.mtu.current());
+        let mtu = usize::from(path.mtu_now());
         if !elsewhere && (path.state != PathState::Unproven || self.side == Side::Opener) {
             return Route { address: to, padded: proves, most: mtu, elsewhere };
         }

@@ -1,6 +1,6 @@
 //! Received datagrams: authenticate, place content, take frames.
 
-use super::{ChunkMemory, Connection, EarlyWindow, Event, Opener, Place, State, on_grid, place_of};
+use super::{Buffer, ChunkMemory, Connection, EarlyWindow, Event, Opener, Place, State, on_grid, place_of};
 use crate::crypto::{Crypto, Suite};
 use crate::incoming::NoSlot;
 use crate::limits;
@@ -177,7 +177,8 @@ impl<C: Crypto> Connection<C> {
         }
         let (id, users) = (incoming.id(), incoming.users());
         let slot = incoming.slot(chunk).map_err(|_| Dropped::Misplaced)?;
-        let place = Place { claims: slot.claims.by(users), transfer: id, chunk, range, capacity };
+        let place =
+            Place { claims: slot.claims.by(users), buffer: Buffer { transfer: id, chunk, capacity }, range };
         let filled = place.open(&opener, scratch, &mut counters.failed_opens, memory)?;
         incoming.note_full(chunk);
         Ok(filled)

@@ -250,6 +250,36 @@ fn what_the_system_says_of_a_path_is_taken() {
     }
 }
 
+/// A way that once carried large datagrams and now swallows them: what waits goes in small ones.
+#[test]
+fn messages_pass_where_large_datagrams_vanish() {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let message = Message::Limit { transfer: TransferId(1), now: 0, all: 0 };
+    let mut now = Time::default();
+    let (mut opener, mut acceptor) = pair();
+    until(&mut now, (&mut opener, &mut acceptor), |opener, _| opener.paths[0].mtu.current() > 1_400);
+    opener.send_stream.on_credit(limits::STREAM_WINDOW);
+    let count = 1_400;
+    (0..count).for_each(|_| opener.send(&message));
+    let (mut came, until) = (0, now + PATIENCE);
+    while came < count {
+        assert!(now < until, "{came} of {count} came");
+        let (ours, theirs) = (sent(&mut opener, now), sent(&mut acceptor, now));
+        let small = |(_, datagram): &&(PathId, Vec<u8>)| datagram.len() <= usize::from(crate::mtu::BASE);
+        for (_, datagram) in ours.iter().filter(small) {
+            assert_eq!(deliver(&mut acceptor, now, 1, datagram), Ok(()));
+        }
+        for (_, datagram) in theirs.iter().filter(small) {
+            assert_eq!(deliver(&mut opener, now, 1, datagram), Ok(()));
+        }
+        let events = core::iter::from_fn(|| acceptor.poll_event());
+        came += events.filter(|event| matches!(event, Event::Message(_))).count();
+        now = now + Duration::from_millis(1);
+        opener.handle_timeout(now);
+        acceptor.handle_timeout(now);
+    }
+}
+
 #[test]
 fn a_packet_of_a_closed_connection_or_a_foreign_kind_is_dropped() {
     let now = Time::default();
@@ -284,10 +314,8 @@ fn what_a_buffer_held_before_is_not_taken_for_content() {
         let opener = Opener { crypto: &crypto, keys: &keys, sealed: false, number: 0, datagram: &datagram };
         let place = Place {
             claims: claims.by(crate::claim::Users::One),
-            transfer: TransferId(1),
-            chunk: 0,
+            buffer: Buffer { transfer: TransferId(1), chunk: 0, capacity },
             range: start..start + length as u32,
-            capacity,
         };
         let placed = place.open(&opener, &mut alloc::vec![0; length], &mut 0, &mut memory);
         assert_eq!(placed, Ok(length as u32));

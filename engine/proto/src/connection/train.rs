@@ -1,7 +1,7 @@
 //! Taking a train at once: packets of consecutive numbers whose content lies side by side in one chunk are claimed, opened and counted
 //! in one go. What is not like that is taken packet by packet.
 
-use super::place::{Opener, clear, on_grid, padded, place_of};
+use super::place::{Buffer, Opener, on_grid, place_of};
 use super::receive::{Received, check_size};
 use super::{ChunkMemory, Connection};
 use crate::claim::Claim;
@@ -131,8 +131,6 @@ impl<C: Crypto> Connection<C> {
         }
         let (keys, sealed) = (&paths[i].open, suite.seals_data());
         let open = |place: &mut [u8]| {
-            let (place, pad) = place.split_at_mut(range.len());
-            clear(pad);
             let places = place.chunks_mut(usize::from(header.length));
             let packets = datagrams.chunks(segment).zip(places).zip(header.number..);
             // What does not open is tried again, and counted, by itself.
@@ -143,7 +141,8 @@ impl<C: Crypto> Connection<C> {
             });
             opened.count()
         };
-        let opened = memory.write(header.transfer, chunk, padded(&range, capacity), open);
+        let buffer = Buffer { transfer: header.transfer, chunk, capacity };
+        let opened = buffer.write(memory, &range, open);
         let filled = (range.start + opened as u32 * u32::from(header.length)).min(range.end);
         claims.fill(range.start..filled);
         claims.release(filled..range.end);

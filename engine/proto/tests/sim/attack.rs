@@ -13,7 +13,7 @@ use crate::clock::MS;
 /// The port that forged senders have.
 const FOREIGN_PORT: u16 = 9;
 /// No replay comes later.
-const REPLAY_LATE_MAX: u64 = 3_000 * MS;
+pub(crate) const REPLAY_LATE_MAX: u64 = 3_000 * MS;
 
 /// What it does to every so many datagrams.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +47,10 @@ impl Attack {
     pub(crate) fn random(rng: &mut Rng) -> Self {
         let kind = [Kinds::Replay, Kinds::Spoof, Kinds::Truncate, Kinds::Forge][rng.below(4) as usize];
         Attack { every: 1 + rng.below(20), kind }
+    }
+
+    pub(crate) fn replays(&self) -> bool {
+        matches!(self.kind, Kinds::Replay)
     }
 
     /// What is added to the `n`th datagram.

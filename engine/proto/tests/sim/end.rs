@@ -36,6 +36,8 @@ pub(crate) const TRANSFERS: [TransferId; 2] = [TransferId(11), TransferId(12)];
 const BURST: usize = 64;
 /// Datagrams that a socket coalesces.
 const TRAIN: usize = 64;
+/// Of both ends.
+const NAMES: [&str; 2] = ["opener", "acceptor"];
 /// Trains that a worker sends before it looks at its socket again.
 const TRAINS: usize = 16;
 /// Rounds of timeout and drain after which an end that still wants to be called at once is caught in a loop.
@@ -274,11 +276,7 @@ impl<C: Witnessed> End<C> {
                 trains += 1;
                 if self.trace {
                     let (path, len, segment) = (transmit.path.0, transmit.len, transmit.segment);
-                    println!(
-                        "{:>12} {} sends {len} by {segment} on {path}",
-                        at / 1_000,
-                        ["opener", "acceptor"][self.side]
-                    );
+                    println!("{:>12} {} sends {len} by {segment} on {path}", at / 1_000, NAMES[self.side]);
                 }
                 let train = &self.frame[..transmit.len];
                 self.meter.add(&self.plan, at, train);
@@ -308,7 +306,7 @@ impl<C: Witnessed> End<C> {
     }
 
     pub(crate) fn name(&self) -> &'static str {
-        ["opener", "acceptor"][self.side]
+        NAMES[self.side]
     }
 
     /// Whether its transfers are complete.

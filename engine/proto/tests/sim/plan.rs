@@ -6,6 +6,7 @@ use xfer_proto::crypto::Suite;
 use xfer_proto::limits;
 use xfer_proto::wire::{Entry, EntryKind, Inline, TransferId};
 
+use crate::attack::REPLAY_LATE_MAX;
 use crate::clock::{Clock, MS, SECOND};
 use crate::content::{inlined, mix};
 use crate::faults::{Fault, Trouble};
@@ -94,6 +95,14 @@ impl TransferPlan {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.sizes.iter().flatten().sum::<u64>() + self.open.unwrap_or(0)
+    }
+
+    /// Content that may go again because somebody rejects it or lies: what is expected and three standard deviations.
+    fn bytes_again(&self) -> u64 {
+        let often = [self.reject_ppm, self.encode_again_ppm, self.source_lies_ppm, self.memory_lies_ppm]
+            .map(u64::from);
+        let chunks = ((self.bytes() >> self.chunk_log2) + 1) * often.iter().sum::<u64>() / 1_000_000;
+        (chunks + 3 * chunks.isqrt()) << self.chunk_log2
     }
 
     /// Stored bytes of an attempt of a chunk.
@@ -314,8 +323,14 @@ impl Plan {
     pub(crate) fn time_enough(&self) -> u64 {
         let whole = self.wires.iter().zip(&self.cut).filter(|(_, cut)| !**cut);
         let time = whole.map(|(wire, _)| self.time_on(wire)).max().expect("a wire");
-        let proving = if self.cut.contains(&true) { PROVING_NS } else { 0 };
-        time + proving
+        if !self.cut.contains(&true) {
+            return time;
+        }
+        // What is held back on a wire that dies meanwhile makes its round trips, and with them the wait for its death, as long.
+        let replays =
+            |(_, fault): &(u64, Fault)| matches!(fault, Fault::Attack(_, Some(attack)) if attack.replays());
+        let held = if self.faults.iter().any(replays) { 2 * REPLAY_LATE_MAX } else { 0 };
+        time + PROVING_NS + held
     }
 
     fn time_on(&self, wire: &[Shape; 2]) -> u64 {
@@ -333,7 +348,7 @@ impl Plan {
         let rate = rate.min(self.rate_max.map_or(u64::MAX, |cap| cap / 4 * 3));
         let transfers = self.transfers.iter().flatten().map(|t| {
             let rounds = (t.bytes() >> t.chunk_log2) / t.buffers.min(t.held_max) as u64 + 8;
-            t.bytes() * SECOND / rate + rounds * (t.read_ns + t.store_ns + rtt_ns)
+            (t.bytes() + t.bytes_again()) * SECOND / rate + rounds * (t.read_ns + t.store_ns + rtt_ns)
         });
         // LEDBAT grows by a packet a round trip at most.
         let packets = self.transfers.iter().flatten().map(|t| t.bytes() / 1_200).sum::<u64>();

@@ -1,13 +1,14 @@
 //! What a copy is about to do and how fast that can be: the decisions that were made, and the forecast that follows from them.
 
+use super::Plan;
 use super::options::CopyOptions;
-use super::{Backend, Plan};
+use crate::backend::Chosen;
 use crate::client::Client;
 use crate::forecast::{Bound, Forecast, Load, Wire};
 use crate::limits::{MEASURE_BYTES, MEASURE_TIME};
 use crate::paths::{self, HostRoutes, Pairs};
 use crate::transfer;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use xfer_engine::io::route::{self, Interface};
 use xfer_engine::io::thread::affinity;
 use xfer_engine::stages::{Bench, Costs, Origin, Scratch, Step};
@@ -46,8 +47,8 @@ pub struct Explained {
     pub suite: Suite,
     /// Whether content is verified.
     pub digests: bool,
-    /// What moves the packets.
-    pub backend: Backend,
+    /// What moves the packets, and why.
+    pub backend: Chosen,
     /// How paths find their rate.
     pub congestion: CongestionControl,
     /// Bits a second that were asked for.
@@ -101,7 +102,7 @@ impl Explained {
             chunk_bytes: 1 << config.chunk_log2,
             suite,
             digests: options.digests,
-            backend: options.backend,
+            backend: chosen(options),
             congestion: options.congestion,
             rate: options.rate,
             bytes: None,
@@ -197,6 +198,11 @@ fn interfaces() -> Result<Vec<Interface>, Error> {
     route::interfaces().map_err(|e| Error::new(Class::Other, "list this host's interfaces").because(e))
 }
 
+/// What moves the packets: of all interfaces, since which ones a copy uses is known only later.
+fn chosen(options: &CopyOptions) -> Chosen {
+    options.backend.choose(&[Ipv4Addr::UNSPECIFIED.into()])
+}
+
 /// The engine that a copy starts.
 pub(crate) fn engine_config(options: &CopyOptions) -> EngineConfig {
     EngineConfig {
@@ -204,6 +210,7 @@ pub(crate) fn engine_config(options: &CopyOptions) -> EngineConfig {
         workers: options.workers,
         cores: options.cores.clone(),
         poll: options.poll,
+        backend: chosen(options).backend,
         ..EngineConfig::default()
     }
 }

@@ -11,7 +11,7 @@ mod summary;
 pub(crate) use attempt::interrupted;
 pub use explain::{Compared, Explained, PlannedPath};
 pub(crate) use explain::{engine_config, pairs};
-pub use options::{Backend, Cipher, CopyEvent, CopyOptions, CopyRequest, Filter};
+pub use options::{Cipher, CopyEvent, CopyOptions, CopyRequest, Filter};
 pub use summary::Summary;
 pub(crate) use summary::side_of;
 pub use xfer_engine::codec::Compression;

@@ -1,6 +1,7 @@
 //! What a user asks of a copy, and what they are told while it goes: values only.
 
 use super::explain::Explained;
+use crate::backend::BackendChoice;
 use crate::limits::CONNECT_TIMEOUT;
 use crate::location::Location;
 use crate::paths::PathChoice;
@@ -12,16 +13,6 @@ use xfer_engine::codec::Compression;
 use xfer_engine::sink::{Compare, Overwrite};
 use xfer_engine::source::Preserve;
 use xfer_engine::{Class, CongestionControl, Durability, Error, FileEnd, PathPair, Poll, Progress};
-
-/// How bytes move.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Backend {
-    /// The best that there is.
-    #[default]
-    Auto,
-    /// Kernel UDP.
-    Udp,
-}
 
 /// How content is sealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +38,7 @@ pub struct Filter {
 #[allow(missing_docs, reason = "the names are those of the options of `xferctl cp`")]
 pub struct CopyOptions {
     pub recursive: bool,
-    pub backend: Backend,
+    pub backend: BackendChoice,
     pub congestion: CongestionControl,
     /// Bits a second: cap of the whole transfer; with `fixed` the rate of each path.
     pub rate: Option<u64>,
@@ -84,7 +75,7 @@ impl Default for CopyOptions {
     fn default() -> Self {
         CopyOptions {
             recursive: false,
-            backend: Backend::Auto,
+            backend: BackendChoice::default(),
             congestion: CongestionControl::Bbr,
             rate: None,
             cipher: Cipher::Auto,

@@ -3,6 +3,8 @@
 
 mod draw;
 mod faults;
+#[path = "../support/node.rs"]
+mod node;
 #[path = "../support/noise.rs"]
 mod noise;
 mod rough;

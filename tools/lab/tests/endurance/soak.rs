@@ -44,7 +44,7 @@ struct Copied {
 /// Copies the file or the tree, up or down, and removes the copy.
 fn copy_once(stage: &Stage, draw: &mut Draw, copied: &mut Copied) {
     let what = if draw.below(4) == 0 { "many" } else { "data" };
-    let link = Link::parse(stage.link.as_bytes()).expect("a link");
+    let link = Link::parse(stage.node.link.as_bytes()).expect("a link");
     let there = |path: &str| {
         Location::Remote(Remote { link: link.clone(), node: "b".into(), path: path.as_bytes().to_vec() })
     };

@@ -6,7 +6,8 @@ use serde_json::Value;
 use xfer_lab::Cut;
 
 use crate::clock::{Clock, DAY};
-use crate::stage::{Environment, Stage, WAYS, Way, listen};
+use crate::node::listen;
+use crate::stage::{Environment, Stage, WAYS, Way};
 
 /// The end whose clock steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ fn steps_in_mid_copy(way: Way, end: Stepped) {
     let clock = Clock::new(directory.path());
     let (ours, theirs) = end.environments(&clock);
     let stage =
-        Stage::up_with(&format!("step{}{}", way as u8, end as u8), 1, |b| listen(b, 1).into(), theirs);
+        Stage::up_with(&format!("step{}{}", way as u8, end as u8), 1, |b| listen(b.ipv4(1)).into(), theirs);
     let copy = stage.begin_with(way, &[], ours);
     clock.step(-DAY);
     let (done, retries) = copy.succeed();
@@ -76,7 +77,7 @@ fn steps_behind_the_ticket(end: Stepped) {
     let (ours, theirs) = end.environments(&clock);
     let apart = |b: &xfer_lab::Host| {
         let data = ["--data".to_owned(), b.ipv4(2).to_string()];
-        listen(b, 1).into_iter().chain(data).collect()
+        listen(b.ipv4(1)).into_iter().chain(data).collect()
     };
     let stage = Stage::up_with(&format!("ticket{}", end as u8), 2, apart, theirs);
     stage.lab.cut(2, None, Cut::Blackhole).unwrap();

@@ -4,6 +4,8 @@
 mod addresses;
 mod clock;
 mod clocks;
+#[path = "../support/node.rs"]
+mod node;
 #[path = "../support/noise.rs"]
 mod noise;
 mod pulled;

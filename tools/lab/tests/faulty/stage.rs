@@ -4,8 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -14,12 +13,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use xfer_lab::{Config, Host, Lab, WireShape};
 
+use crate::node::{self, Node, listen, xferctl};
 use crate::noise::write_noise;
 
 /// How long anything here may take: a minute without a network, and the longest wait for a retry that may have begun in it.
 const PATIENCE: Duration = Duration::from_secs(200);
 const POLL_EVERY: Duration = Duration::from_millis(5);
-const PORT: u16 = 7700;
 /// What is copied ...
 pub(crate) const SIZE: u64 = 48 << 20;
 /// ... and how fast: it takes three seconds.
@@ -42,8 +41,7 @@ pub(crate) type Environment = Vec<(&'static str, OsString)>;
 
 /// A lab with a node on host b.
 pub(crate) struct Stage {
-    node: Child,
-    link: String,
+    node: Node,
     pub(crate) lab: Lab,
 }
 
@@ -57,20 +55,15 @@ pub(crate) struct Done {
     text: String,
 }
 
-fn xferctl() -> PathBuf {
-    if let Some(named) = std::env::var_os("XFERCTL_BIN") {
-        return named.into();
-    }
-    let profile = Path::new(env!("CARGO_BIN_EXE_lab")).parent().unwrap();
-    let places = [profile.parent().unwrap().join("release/xferctl"), profile.join("xferctl")];
-    let found = places.iter().find(|place| place.exists());
-    found.cloned().unwrap_or_else(|| panic!("no xferctl at {places:?}; cargo build --release -p xferctl"))
-}
-
 impl Stage {
     /// A lab of bare wires; the node listens on all of them.
     pub(crate) fn up(name: &str, wires: usize) -> Stage {
-        Self::up_with(name, wires, |b| (1..=wires).flat_map(|wire| listen(b, wire)).collect(), Vec::new())
+        Self::up_with(
+            name,
+            wires,
+            |b| (1..=wires).flat_map(|wire| listen(b.ipv4(wire))).collect(),
+            Vec::new(),
+        )
     }
 
     /// The same, with the node's options and environment.
@@ -80,28 +73,15 @@ impl Stage {
         options: impl FnOnce(&Host) -> Vec<String>,
         environment: Environment,
     ) -> Stage {
-        let name = format!("t{}-{name}", std::process::id());
-        let program = Some(env!("CARGO_BIN_EXE_lab").into());
-        let config = Config { name, program, ..Config::with_wires(wires, WireShape::default()) };
-        let lab = Lab::up(&config).expect("the lab comes up; its tests need root");
+        let lab = node::lab(name, Config::with_wires(wires, WireShape::default()));
         let (a, b) = (lab.host("a"), lab.host("b"));
         write_noise(&a.home().join("data"), SIZE);
         fs::create_dir(b.home().join("root")).unwrap();
         fs::copy(a.home().join("data"), b.home().join("root/data")).unwrap();
-        let mut node = b
-            .command(xferctl())
-            .args(["serve", "--json", "--root"])
-            .arg(b.home().join("root"))
-            .args(options(&b))
-            .envs(environment)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut first = String::new();
-        BufReader::new(node.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let ready: Value = serde_json::from_str(&first).expect("the node tells its link");
-        let link = ready["link"].as_str().unwrap().to_owned();
-        Stage { node, link, lab }
+        let mut serve = b.command(xferctl());
+        serve.args(["serve", "--json", "--root"]).arg(b.home().join("root"));
+        let node = Node::start(serve.args(options(&b)).envs(environment));
+        Stage { node, lab }
     }
 
     /// The pair of a copy: what it comes from, what it becomes.
@@ -119,8 +99,8 @@ impl Stage {
         command.args(["cp", "--json", "--progress", "none", "--rate", RATE]).args(options).envs(environment);
         let (from, to) = self.pair(way);
         match way {
-            Way::Download => command.arg(format!("{}/data", self.link)).arg(to),
-            Way::Upload => command.arg(from).arg(format!("{}/copied", self.link)),
+            Way::Download => command.arg(format!("{}/data", self.node.link)).arg(to),
+            Way::Upload => command.arg(from).arg(format!("{}/copied", self.node.link)),
         };
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         Copying { child, stage: self, way }
@@ -164,21 +144,10 @@ impl Stage {
     }
 }
 
-/// Options by which a node listens on its address of a wire.
-pub(crate) fn listen(host: &Host, wire: usize) -> [String; 2] {
-    ["--listen".into(), SocketAddr::new(host.ipv4(wire).into(), PORT).to_string()]
-}
-
 /// Bytes that the files of a directory take on disk.
 fn blocks(directory: &Path) -> u64 {
     let entries = fs::read_dir(directory).into_iter().flatten().map_while(Result::ok);
     entries.filter_map(|entry| entry.metadata().ok()).map(|found| found.blocks() * 512).sum()
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.node.kill().and_then(|()| self.node.wait().map(drop)).expect("the node ends");
-    }
 }
 
 /// A copy under way.

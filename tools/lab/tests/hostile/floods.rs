@@ -3,9 +3,8 @@
 //! They need the machine for themselves and the release build: `cargo xtask long floods`. The generator runs on the sender's core, so the
 //! reference is the same run with the same flood going to a third host.
 
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use xfer_proto::crypto::Direction;
 use xfer_proto::wire::{ConnectionId, Header, Kind, PathId};
 
+use crate::node::Node;
 use crate::peer::Pass;
 use crate::stage::{Stage, noise, resident, xferctl};
 use crate::strangers::{flood, forged_hello};
@@ -47,8 +47,7 @@ const HEADERS: usize = 14 + 20 + 8;
 
 /// A node for benchmarks on host b, on a core of its own.
 struct Receiver {
-    node: Child,
-    link: String,
+    node: Node,
     address: SocketAddr,
 }
 
@@ -60,11 +59,7 @@ impl Receiver {
         command.args(["-c", &RECEIVER_CORE.to_string()]).arg(xferctl());
         command.args(["bench", "serve", "--json", "--listen", &address.to_string(), "--state"]);
         command.arg(b.home().join("bench"));
-        let mut node = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut first = String::new();
-        BufReader::new(node.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let ready: Value = serde_json::from_str(&first).expect("the node tells its link");
-        Receiver { node, link: ready["link"].as_str().unwrap().to_owned(), address }
+        Receiver { node: Node::start(command.stderr(Stdio::null())), address }
     }
 
     /// CPU seconds that it has used.
@@ -74,12 +69,6 @@ impl Receiver {
         let ticks: Vec<u64> =
             behind.split_whitespace().skip(11).take(2).map(|n| n.parse().unwrap()).collect();
         ticks.iter().sum::<u64>() as f64 / 100.0
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.node.kill().and_then(|()| self.node.wait().map(drop)).expect("the node ends");
     }
 }
 
@@ -188,7 +177,7 @@ fn beside(stage: &Stage, receiver: &Receiver, target: SocketAddr) -> Run {
         let forging = scope.spawn(|| forge(stage, receiver.address, target, &stop));
         let mut command = stage.hostile().command("taskset");
         command.args(["-c", &SENDER_CORE.to_string()]).arg(xferctl());
-        command.args(["bench", "run", "--json", "--seconds", &SECONDS.to_string(), &receiver.link]);
+        command.args(["bench", "run", "--json", "--seconds", &SECONDS.to_string(), &receiver.node.link]);
         let (started, cpu) = (Instant::now(), receiver.cpu());
         let output = command.output().unwrap();
         let busy = (receiver.cpu() - cpu) / started.elapsed().as_secs_f64();

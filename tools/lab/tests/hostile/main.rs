@@ -5,6 +5,8 @@ mod content;
 mod control;
 mod floods;
 mod holders;
+#[path = "../support/node.rs"]
+mod node;
 mod nodes;
 mod peer;
 mod stage;

@@ -3,16 +3,17 @@
 //! Nothing here sleeps in order to be in time: whatever is waited for is asked for again and again until a deadline.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use xfer_client::{Client, Link, pb};
 use xfer_lab::{Config, Host, Lab, WireShape};
+
+pub(crate) use crate::node::xferctl;
+use crate::node::{self, Node, PORT, listen};
 
 /// How long anything here may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,20 +22,15 @@ pub(crate) const SERVED_WITHIN: Duration = Duration::from_secs(1);
 /// Time in which nothing of a connection is left that its peer forgot.
 const CLOSED_WITHIN: Duration = Duration::from_secs(4);
 const POLL_EVERY: Duration = Duration::from_millis(5);
-const PORT: u16 = 7700;
 /// What a real client copies.
 const SMALL: usize = 20_000;
 /// What hostile clients ask for.
 const BIG: usize = 8 << 20;
 
-/// Figures of one test are spoilt by another beside it.
-static ALONE: Mutex<()> = Mutex::new(());
-
 /// A lab with a node.
 pub(crate) struct Stage {
-    node: Child,
+    node: Node,
     pub(crate) link: Link,
-    text: String,
     before: Mutex<Taken>,
     pub(crate) lab: Lab,
     _alone: MutexGuard<'static, ()>,
@@ -62,17 +58,6 @@ pub(crate) struct Allowance {
     pub(crate) lines: usize,
 }
 
-/// The program `xferctl`: named by `XFERCTL_BIN`, or built beside these tests.
-pub(crate) fn xferctl() -> PathBuf {
-    if let Some(named) = std::env::var_os("XFERCTL_BIN") {
-        return named.into();
-    }
-    let profile = Path::new(env!("CARGO_BIN_EXE_lab")).parent().unwrap();
-    let places = [profile.parent().unwrap().join("release/xferctl"), profile.join("xferctl")];
-    let found = places.iter().find(|place| place.exists());
-    found.cloned().unwrap_or_else(|| panic!("no xferctl at {places:?}; cargo build --release -p xferctl"))
-}
-
 impl Stage {
     /// Brings up a lab and the node, which has served one client. What the node takes counts from here.
     pub(crate) fn up(name: &str) -> Stage {
@@ -86,18 +71,13 @@ impl Stage {
 
     /// The same, the node run by another program: words that stand before it.
     pub(crate) fn under(name: &str, before: &[&str], options: &[&str]) -> Stage {
-        let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let name = format!("t{}-{name}", std::process::id());
-        let program = Some(env!("CARGO_BIN_EXE_lab").into());
-        let config = Config::with_wires(1, WireShape::default());
-        let lab = Lab::up(&Config { name, program, hosts: 3, ..config })
-            .expect("the lab comes up; its tests need root");
+        let alone = node::alone();
+        let lab = node::lab(name, Config { hosts: 3, ..Config::with_wires(1, WireShape::default()) });
         let b = lab.host("b");
         let root = b.home().join("root");
         fs::create_dir(&root).unwrap();
         fs::write(root.join("small"), noise(SMALL)).unwrap();
         fs::write(root.join("big"), noise(BIG)).unwrap();
-        let listen = SocketAddr::new(b.ipv4(1).into(), PORT).to_string();
         let mut command = match before.split_first() {
             Some((program, words)) => {
                 let mut command = b.command(program);
@@ -106,16 +86,12 @@ impl Stage {
             }
             None => b.command(xferctl()),
         };
-        command.args(["serve", "--json", "--listen", &listen, "--root"]).arg(&root).args(options);
+        command.args(["serve", "--json", "--root"]).arg(&root).args(listen(b.ipv4(1))).args(options);
         let log = File::create(b.home().join("node.log")).unwrap();
-        let mut node = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut first = String::new();
-        BufReader::new(node.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let ready: Value = serde_json::from_str(&first).expect("the node tells its link");
-        let text = ready["link"].as_str().unwrap().to_owned();
-        let link = Link::parse(text.as_bytes()).unwrap();
+        let node = Node::start(command.stderr(log));
+        let link = Link::parse(node.link.as_bytes()).unwrap();
         let before = Mutex::new(Taken::default());
-        let stage = Stage { node, link, text, before, lab, _alone: alone };
+        let stage = Stage { node, link, before, lab, _alone: alone };
         stage.serves();
         stage.count_anew();
         stage
@@ -140,8 +116,8 @@ impl Stage {
     pub(crate) fn serves(&self) -> Duration {
         let home = self.lab.host("c").home();
         let ways = [
-            (format!("{}/small", self.text), home.join("small").display().to_string()),
-            (home.join("small").display().to_string(), format!("{}/back", self.text)),
+            (format!("{}/small", self.node.link), home.join("small").display().to_string()),
+            (home.join("small").display().to_string(), format!("{}/back", self.node.link)),
         ];
         let mut longest = Duration::ZERO;
         for (from, to) in ways {
@@ -324,10 +300,4 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
         (state >> 32) as u8
     };
     (0..len).map(|_| next()).collect()
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.node.kill().and_then(|()| self.node.wait().map(drop)).expect("the node ends");
-    }
 }

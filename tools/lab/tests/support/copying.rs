@@ -4,16 +4,20 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+#[path = "node.rs"]
+pub(crate) mod node;
 #[path = "noise.rs"]
 mod noise;
 
+pub(crate) use node::xferctl;
+use node::{Node, listen};
 pub(crate) use noise::write_noise;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -22,9 +26,6 @@ use xfer_lab::{Config, Host, Lab};
 /// How long a node may take to be ready, a copy to end, a counter to move.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const POLL_EVERY: Duration = Duration::from_millis(2);
-
-/// Figures of one test are spoilt by another beside it.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// Which way the content goes. The client is on host a, the node on host b.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,23 +49,10 @@ impl Way {
 
 /// A lab with a node on host b.
 pub(crate) struct Stage {
-    node: Child,
-    link: String,
+    node: Node,
     size: u64,
     pub(crate) lab: Lab,
     _alone: MutexGuard<'static, ()>,
-}
-
-/// The program `xferctl`: named by `XFERCTL_BIN`, or built beside these tests.
-pub(crate) fn xferctl() -> PathBuf {
-    if let Some(named) = std::env::var_os("XFERCTL_BIN") {
-        return named.into();
-    }
-    let profile = Path::new(env!("CARGO_BIN_EXE_lab")).parent().unwrap();
-    let target = profile.parent().unwrap();
-    let places = [target.join("release/xferctl"), profile.join("xferctl")];
-    let found = places.iter().find(|place| place.exists());
-    found.cloned().unwrap_or_else(|| panic!("no xferctl at {places:?}; cargo build --release -p xferctl"))
 }
 
 impl Stage {
@@ -81,38 +69,33 @@ impl Stage {
         size: u64,
         addresses: impl FnOnce(&Host) -> Vec<IpAddr>,
     ) -> Stage {
-        let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let name = format!("t{}-{name}", std::process::id());
-        let program = Some(env!("CARGO_BIN_EXE_lab").into());
-        let lab =
-            Lab::up(&Config { name, program, ..config }).expect("the lab comes up; its tests need root");
+        Self::up_with(name, config, size, addresses, &[])
+    }
+
+    /// The same, with a node that has more options.
+    pub(crate) fn up_with(
+        name: &str,
+        config: Config,
+        size: u64,
+        addresses: impl FnOnce(&Host) -> Vec<IpAddr>,
+        options: &[&str],
+    ) -> Stage {
+        let alone = node::alone();
+        let lab = node::lab(name, config);
         let (a, b) = (lab.host("a"), lab.host("b"));
         write_noise(&a.home().join("data"), size);
         fs::create_dir(b.home().join("root")).unwrap();
         fs::copy(a.home().join("data"), b.home().join("root/served")).unwrap();
-        let listen: Vec<String> = addresses(&b)
-            .iter()
-            .flat_map(|ip| ["--listen".into(), std::net::SocketAddr::new(*ip, 7700).to_string()])
-            .collect();
-        let mut node = b
-            .command(xferctl())
-            .args(["serve", "--json", "--root"])
-            .arg(b.home().join("root"))
-            .args(listen)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut first = String::new();
-        BufReader::new(node.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let ready: Value = serde_json::from_str(&first).expect("the node tells its link");
-        let link = ready["link"].as_str().unwrap().to_owned();
-        Stage { node, link, size, lab, _alone: alone }
+        let mut serve = b.command(xferctl());
+        serve.args(["serve", "--json", "--root"]).arg(b.home().join("root")).args(options);
+        let node = Node::start(serve.args(addresses(&b).into_iter().flat_map(listen)));
+        Stage { node, size, lab, _alone: alone }
     }
 
     /// Starts a copy of the file. Options that no user need name are those that a test is about.
     pub(crate) fn copy(&self, way: Way, options: &[&str]) -> Copying<'_> {
         let a = self.lab.host("a");
-        let remote = |name: &str| format!("{}/{name}", self.link);
+        let remote = |name: &str| format!("{}/{name}", self.node.link);
         let mut command = a.command(xferctl());
         command.args(["cp", "--json", "--progress", "none", "--compare", "digest"]).args(options);
         let (source, copy) = (a.home().join("data"), self.lab.host("b").home().join("root/served"));
@@ -140,8 +123,8 @@ impl Stage {
         let mut command = self.lab.host("a").command(xferctl());
         command.args(["cp", "-r", "--progress", "none"]);
         match way {
-            Way::Download => command.arg(format!("{}/{name}", self.link)).arg(&into),
-            Way::Upload => command.arg(&from).arg(format!("{}/cold", self.link)),
+            Way::Download => command.arg(format!("{}/{name}", self.node.link)).arg(&into),
+            Way::Upload => command.arg(&from).arg(format!("{}/cold", self.node.link)),
         };
         let started = Instant::now();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -195,12 +178,6 @@ impl Stage {
             table.lines().find_map(|line| line.trim().strip_prefix(&mark)).expect("the wire's interface");
         let fields: Vec<u64> = line.split_whitespace().map(|field| field.parse().unwrap()).collect();
         (fields[8], fields[0])
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.node.kill().and_then(|()| self.node.wait().map(drop)).expect("the node ends");
     }
 }
 

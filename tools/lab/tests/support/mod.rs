@@ -1,5 +1,8 @@
 //! What the tests of the lab share: labs of their own names, sockets on hosts.
 
+mod node;
+
+pub(crate) use node::lab;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -9,13 +12,6 @@ use xfer_lab::{Config, Host, Lab, WireShape};
 
 const RECEIVE_BYTES: usize = 16 << 20;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A lab for the test `name`: this test's process number keeps it apart from all others.
-pub(crate) fn lab(name: &str, config: Config) -> Lab {
-    let name = format!("t{}-{name}", std::process::id());
-    Lab::up(&Config { name, program: Some(env!("CARGO_BIN_EXE_lab").into()), ..config })
-        .expect("the lab comes up; its tests need root")
-}
 
 pub(crate) fn wires(count: usize, shape: WireShape) -> Config {
     Config::with_wires(count, shape)

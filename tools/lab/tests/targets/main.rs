@@ -11,6 +11,8 @@ mod flight;
 mod long_wire;
 mod many_wires;
 mod meter;
+#[path = "../support/node.rs"]
+mod node;
 #[path = "../support/noise.rs"]
 mod noise;
 mod peer;

@@ -1,20 +1,17 @@
 //! A lab with a node on host b that serves one file from /dev/shm, and room there for the copies that host a makes.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::sync::{Mutex, MutexGuard};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::MutexGuard;
 
-use serde_json::Value;
 use xfer_lab::memory::KeptMemory;
 use xfer_lab::{Config, Lab};
 
 use crate::flight::Flight;
+pub(crate) use crate::node::xferctl;
+use crate::node::{self, Node, listen};
 use crate::noise::write_noise;
-
-/// Figures of one test are spoilt by another beside it.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// Memory that is kept beyond a copy's own: buffers, and what the system takes.
 const SPARE_BYTES: u64 = 256 << 20;
@@ -38,8 +35,7 @@ impl Drop for Shared {
 
 /// Lab, node and file. Fields drop in this order: the node ends before its directory goes.
 pub(crate) struct Stage {
-    node: Child,
-    pub(crate) link: String,
+    pub(crate) node: Node,
     /// Bytes of the file.
     pub(crate) size: u64,
     pub(crate) lab: Lab,
@@ -49,48 +45,23 @@ pub(crate) struct Stage {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// The program `xferctl`: named by `XFERCTL_BIN`, or built beside these tests.
-pub(crate) fn xferctl() -> PathBuf {
-    if let Some(named) = std::env::var_os("XFERCTL_BIN") {
-        return named.into();
-    }
-    let built = Path::new(env!("CARGO_BIN_EXE_lab")).with_file_name("xferctl");
-    assert!(built.exists(), "no {}; cargo build --release -p xferctl", built.display());
-    built
-}
-
 impl Stage {
     /// Brings up lab and node, and a file of `size` bytes.
     pub(crate) fn up(config: Config, size: u64) -> Stage {
-        let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let alone = node::alone();
         let wires = config.wires.len();
-        let name = format!("t{}-targets", std::process::id());
-        let program = Some(env!("CARGO_BIN_EXE_lab").into());
-        let lab =
-            Lab::up(&Config { name, program, ..config }).expect("the lab comes up; its tests need root");
+        let lab = node::lab("targets", config);
         let shared = Shared::new();
         let root = shared.0.join("root");
         fs::create_dir(&root).unwrap();
         write_noise(&root.join("data"), size);
         let kept = KeptMemory::touch(&shared.0, size + SPARE_BYTES).unwrap();
         let b = lab.host("b");
-        let listen = (1..=wires).flat_map(|wire| ["--listen".into(), format!("{}:7700", b.ipv4(wire))]);
-        let mut node = b
-            .command(xferctl())
-            .args(["serve", "--json", "--root"])
-            .arg(&root)
-            .arg("--state")
-            .arg(shared.0.join("node"))
-            .args(listen)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut first = String::new();
-        BufReader::new(node.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let ready: Value = serde_json::from_str(&first).expect("the node tells its link");
-        let link = ready["link"].as_str().unwrap().to_owned();
-        Stage { node, link, size, lab, _kept: kept, shared, _alone: alone }
+        let mut serve = b.command(xferctl());
+        serve.args(["serve", "--json", "--root"]).arg(&root).arg("--state").arg(shared.0.join("node"));
+        serve.args((1..=wires).flat_map(|wire| listen(b.ipv4(wire)))).stderr(Stdio::null());
+        let node = Node::start(&mut serve);
+        Stage { node, size, lab, _kept: kept, shared, _alone: alone }
     }
 
     /// Starts a copy of the file from host b to host a, as a user would.
@@ -98,7 +69,7 @@ impl Stage {
         let out = self.out(&format!("copy{}", options.join("")));
         let mut command = self.lab.host("a").command(xferctl());
         command.env("XDG_STATE_HOME", self.shared.0.join("state"));
-        command.args(["cp", "--json"]).args(options).arg(format!("{}/data", self.link)).arg(&out);
+        command.args(["cp", "--json"]).args(options).arg(format!("{}/data", self.node.link)).arg(&out);
         Flight::start(command, out)
     }
 
@@ -113,11 +84,5 @@ impl Stage {
         let info = self.lab.info().unwrap().emulator.expect("the wire is emulated");
         let direction = info.directions.iter().find(|one| one.wire == wire && one.from == "b");
         direction.expect("each direction is counted").offered_bytes
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.node.kill().and_then(|()| self.node.wait().map(drop)).expect("the node ends");
     }
 }

@@ -71,9 +71,6 @@ pub(crate) struct NetworkArgs {
     /// Send from this address (to this one); repeat it for several paths [default: one path for each NIC]
     #[arg(long, value_name = "LOCAL_IP[=REMOTE_IP]", value_delimiter = ',', value_parser = path_choice)]
     pub(crate) path: Vec<PathChoice>,
-    /// What moves the packets
-    #[arg(long, value_name = "BACKEND", default_value = "auto")]
-    pub(crate) backend: BackendArg,
     /// How paths find their rate; `fixed` needs --rate
     #[arg(long, value_name = "ALGORITHM", default_value = "bbr")]
     pub(crate) cc: CcArg,
@@ -156,15 +153,6 @@ pub(crate) enum CompareArg {
     Mtime,
     /// When the digest is equal: both ends read it
     Digest,
-}
-
-/// What moves the packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BackendArg {
-    /// The best that there is
-    Auto,
-    /// Kernel UDP
-    Udp,
 }
 
 /// How paths find their rate.

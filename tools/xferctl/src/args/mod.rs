@@ -1,17 +1,20 @@
 //! The command line: commands, options, and their help. Values are checked here as far as one word tells; what they mean together is
 //! decided where they are used.
 
+mod backend;
 mod bench;
 mod copy;
+mod ebpf;
 mod look;
 mod serve;
 mod stages;
 
 pub(crate) use bench::{BenchArgs, BenchCommand, BenchRunArgs, BenchStagesArgs};
 pub(crate) use copy::{
-    BackendArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg,
-    ProgressArg, SelectionArgs,
+    CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg, ProgressArg,
+    SelectionArgs,
 };
+pub(crate) use ebpf::{EbpfArgs, EbpfAttachArgs, EbpfCommand, EbpfDetachArgs, EbpfLookArgs, TopArgs};
 pub(crate) use look::{
     ConfigArgs, ConfigCommand, DoctorArgs, HashArgs, ListArgs, NodeArgs, NodeCommand, ShowArgs, StatArgs,
 };
@@ -106,7 +109,7 @@ pub(crate) enum LogFormatArg {
 pub(crate) enum Command {
     /// Serve directories: prints a link that gives access to them
     #[command(after_help = exit_codes_help())]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Copy files and directories to or from a node
     #[command(visible_alias = "transfer", after_help = exit_codes_help())]
     #[command(override_usage = "xferctl cp [OPTIONS] <SRC>... <DST>")]
@@ -129,6 +132,12 @@ pub(crate) enum Command {
     /// Tell what this host can do, what holds it back, and how to change that; with a link also how to reach the node
     #[command(after_help = exit_codes_help())]
     Doctor(DoctorArgs),
+    /// Look at the eBPF programs on this host's interfaces, ours and others'; attach and detach ours
+    #[command(after_help = exit_codes_help())]
+    Ebpf(EbpfArgs),
+    /// Show what a node does, live, from its metrics: workers, queues, paths, its network
+    #[command(after_help = exit_codes_help())]
+    Top(TopArgs),
     /// Show settings and where they come from
     #[command(after_help = exit_codes_help())]
     Config(ConfigArgs),

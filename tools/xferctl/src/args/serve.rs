@@ -1,9 +1,11 @@
 //! Options of nodes, and what either end tells its engine.
 
+use super::backend::BackendArgs;
 use crate::limits::{CALLS_PER_S_MAX, CONNECTIONS_MAX, TRANSFERS_MAX, WORKERS_MAX};
 use crate::units;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +46,12 @@ pub(crate) struct ListenArgs {
     /// Write a JSON line for each transfer that ended or was refused to the end of this file; - is standard output
     #[arg(long, value_name = "FILE|-")]
     pub(crate) audit: Option<PathBuf>,
+    /// TCP address that tells metrics to Prometheus, at /metrics, without a token
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Count packets, gaps and order of each path by eBPF programs on the interfaces of data; needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON
+    #[arg(long)]
+    pub(crate) watch_network: bool,
     #[command(flatten)]
     pub(crate) caps: CapArgs,
     #[command(flatten)]
@@ -88,6 +96,8 @@ pub(crate) struct WorkerArgs {
     /// How workers wait
     #[arg(long, value_name = "HOW", default_value = "adaptive")]
     pub(crate) poll: PollArg,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
 }
 
 /// One value of the command line that is a list.

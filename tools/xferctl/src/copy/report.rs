@@ -125,7 +125,7 @@ impl Reporter {
 
     fn mapping(&mut self, source: &[u8], destination: &[u8], size: u64) {
         let line = if self.json {
-            let (to, to_b64) = names::for_json(destination);
+            let (to, to_b64) = json::name(destination);
             json::line("plan", &MappingLine { path: Path::new(source), to, to_b64, bytes: size })
         } else {
             format!("{} -> {} ({})\n", names::show(source), names::show(destination), show_size(size))

@@ -1,8 +1,8 @@
 //! What a command line asks of a copy, as a request.
 
 use crate::args::{
-    BackendArg, CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg,
-    SelectionArgs, WorkerArgs,
+    CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg, SelectionArgs,
+    WorkerArgs,
 };
 use crate::limits::{FILES_FROM_LEN_MAX, RETRIES_UNATTENDED};
 use crate::serve;
@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 use std::time::Instant;
-use xfer_client::copy::{Backend, Cipher, Compare, Filter, Overwrite, Preserve};
+use xfer_client::copy::{Cipher, Compare, Filter, Overwrite, Preserve};
 use xfer_client::retry::Patience;
 use xfer_client::{Book, Class, Compression, CopyOptions, CopyRequest, Durability, Error, Location};
 
@@ -89,10 +89,7 @@ fn options(args: &CopyArgs, matches: &ArgMatches) -> Result<CopyOptions, Error> 
 /// `Usage`.
 pub(crate) fn moving(network: &NetworkArgs, workers: &WorkerArgs) -> Result<CopyOptions, Error> {
     Ok(CopyOptions {
-        backend: match network.backend {
-            BackendArg::Auto => Backend::Auto,
-            BackendArg::Udp => Backend::Udp,
-        },
+        backend: (&workers.backend).into(),
         congestion: network.cc.into(),
         rate: network.rate,
         cipher: if network.no_encrypt { Cipher::None } else { Cipher::Auto },

@@ -20,6 +20,8 @@ pub(crate) fn config(dir: &Path, roots: Roots) -> NodeConfig {
         state_dir: dir.join("state"),
         caps: Caps::default(),
         audit: None,
+        metrics: None,
+        watch_network: false,
         engine: EngineConfig::default(),
     }
 }

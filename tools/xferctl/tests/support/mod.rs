@@ -5,9 +5,10 @@
 use assert_cmd::Command;
 use serde_json::Value;
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -103,7 +104,7 @@ impl Home {
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
         assert_eq!(ready["type"], "ready");
         assert_eq!(ready["schema"], "xfer/1");
-        Node { child, link: ready["link"].as_str().unwrap().to_owned() }
+        Node { child, link: ready["link"].as_str().unwrap().to_owned(), ready }
     }
 }
 
@@ -155,6 +156,8 @@ impl Ran {
 pub(crate) struct Node {
     child: Child,
     pub(crate) link: String,
+    /// The line by which it told that it serves.
+    pub(crate) ready: Value,
 }
 
 impl Node {
@@ -177,12 +180,25 @@ impl Node {
         signal(&self.child, name);
     }
 
+    /// Reads stderr from here on to its end; before, nobody does.
+    pub(crate) fn read_stderr(&mut self) -> JoinHandle<String> {
+        let mut stderr = self.child.stderr.take().unwrap();
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            text
+        })
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        wait(&mut self.child)
+    }
+
     /// Waits for the end, and tells what was said on stderr.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
-        let status = wait(&mut self.child);
-        let mut stderr = String::new();
-        std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut stderr).unwrap();
-        (status, stderr)
+        let stderr = self.read_stderr();
+        (self.wait(), stderr.join().unwrap())
     }
 }
 

@@ -24,7 +24,7 @@ const PROBE_ROUNDS_MAX: u64 = 63;
 const HEADROOM_PERCENT: u64 = 15;
 /// How long ProbeRTT lasts at the low window, in round trips with the ends' own delays, and at most (ProbeRTTDuration). In a local network
 /// the draft's 200 ms are thousands of round trips, for a queue that empties in a few.
-const PROBE_RTT_RTTS: u32 = 8;
+const PROBE_RTT_RTTS: u32 = 4;
 const PROBE_RTT_SPAN_MAX: Duration = Duration::from_millis(200);
 /// Window in ProbeRTT, percent of the bandwidth-delay product.
 const PROBE_RTT_PERCENT: u64 = 50;

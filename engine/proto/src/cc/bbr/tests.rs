@@ -245,7 +245,7 @@ fn a_standing_queue_leads_to_probe_rtt_and_back() {
 fn probe_rtt_is_as_long_as_the_path_and_never_long() {
     let mut path = Path::cruising();
     for (rtt_us, span_us) in
-        [(75, 16_600), (2_000, 32_000), (22_999, 199_992), (23_000, 200_000), (50_000, 200_000)]
+        [(75, 8_300), (2_000, 16_000), (47_999, 199_996), (48_000, 200_000), (100_000, 200_000)]
     {
         path.control.model.min_rtt = Duration::from_micros(rtt_us);
         assert_eq!(path.control.probe_rtt_span(), Duration::from_micros(span_us));

@@ -153,6 +153,8 @@ impl<C: Witnessed> End<C> {
             meter,
             sent,
             plan,
+            trace,
+            side,
             ..
         } = self
         else {
@@ -160,6 +162,10 @@ impl<C: Witnessed> End<C> {
         };
         let Some(planned) = connection.poll_plan(now, 1) else { return false };
         let transmit = sharded.shard.seal(&planned, frame, source).expect("the path was told");
+        if *trace {
+            let (path, len, segment) = (transmit.path.0, transmit.len, transmit.segment);
+            println!("{:>12} {} plans {len} by {segment} on {path}", at / 1_000, NAMES[*side]);
+        }
         meter.add(plan, at, &frame[..transmit.len]);
         note_sent(sent, &frame[..transmit.len], transmit.segment);
         let packets = frame[..transmit.len].chunks(transmit.segment).map(<[u8]>::to_vec).collect();
