@@ -11,7 +11,7 @@ use aya::programs::links::LinkError;
 #[derive(Debug, thiserror::Error)]
 pub enum EbpfError {
     /// There is no such interface.
-    #[error("attach to {interface}: there is no such interface")]
+    #[error("{interface}: there is no such interface")]
     NoInterface {
         /// Its name.
         interface: String,

@@ -65,7 +65,7 @@ fn another_program_is_named_and_left_alone() {
     }
     assert!(named("near").contains(&format!("prog/xdp id {}", first.program_id())));
     let error = attach("nowhere", XdpMode::Generic, &[]).unwrap_err();
-    assert_eq!(error.to_string(), "attach to nowhere: there is no such interface");
+    assert_eq!(error.to_string(), "nowhere: there is no such interface");
 }
 
 /// As [`namespace`], with a file system of pins of its own.

@@ -15,7 +15,7 @@ use xfer_io::error::IoError;
 use xfer_io::queue::{Capabilities, Counters, Flushed, Meta, Queue, SendFailure, Transmit};
 use xfer_io::route::{self, Interface};
 use xfer_io::udp::UdpQueue;
-use xfer_io::xdp::{Attached, EbpfError, XdpConfig, XdpInterface, XdpPort, XdpQueue, attach};
+use xfer_io::xdp::{Attached, EbpfError, Fates, XdpConfig, XdpInterface, XdpPort, XdpQueue, adopt, attach};
 
 /// The name of our program, as the kernel tells it.
 const OWN_PROGRAM: &str = "xfer_xdp";
@@ -24,6 +24,8 @@ const OWN_PROGRAM: &str = "xfer_xdp";
 const NONE_HERE: &str = "no AF_XDP on";
 
 /// A queue of either backend: the worker's loop is made for both, without a table of functions between.
+#[expect(clippy::large_enum_variant, reason = "few of them, and most are the large one")]
+#[expect(clippy::large_enum_variant, reason = "one a socket; kernel UDP is not to be a pointer further away")]
 pub(crate) enum AnyQueue {
     Udp(UdpQueue),
     Xdp(Box<XdpQueue>),
@@ -271,6 +273,13 @@ impl Datapath {
         self.each(|nic| nic.program.heartbeat(), |_| {});
     }
 
+    /// What became of packets on each interface that has the program, by its name.
+    pub(crate) fn fates(&self) -> Vec<(String, Fates)> {
+        let Some(xdp) = &self.0 else { return Vec::new() };
+        let told = |nic: &Nic| Some((nic.interface.name.clone(), nic.program.fates().ok()?));
+        xdp.nics().iter().filter_map(told).collect()
+    }
+
     fn each(&self, act: impl Fn(&Nic) -> Result<(), EbpfError>, amend: impl Fn(&Nic)) {
         let Some(xdp) = &self.0 else { return };
         for nic in xdp.nics().iter() {
@@ -335,6 +344,14 @@ impl Xdp {
         }
     }
 
+    /// The program that a privileged step pinned for this user, or one of our own.
+    fn program(&self, interface: &str) -> Result<Attached, EbpfError> {
+        match adopt(interface, &[])? {
+            Some(program) => Ok(program),
+            None => attach(interface, self.options.mode, &[]),
+        }
+    }
+
     fn add(&self, interface: &Interface) -> Result<(), Error> {
         let mut nics = self.nics();
         if nics.iter().any(|nic| nic.interface.index == interface.index) {
@@ -344,29 +361,29 @@ impl Xdp {
             Error::new(Class::Fatal, format!("use AF_XDP on {}", interface.name)).because(cause)
         };
         let found = XdpInterface::find(interface.index).map_err(|error| fail(&error))?;
-        let program = match attach(&found.name, self.options.mode, &[]) {
+        let program = match self.program(&found.name) {
             Ok(program) => program,
-            Err(EbpfError::Occupied { program, id, .. }) if program == OWN_PROGRAM => {
+            Err(error) if is_taken(&error) => {
                 let name = found.name.as_str();
-                tracing::warn!(
-                    interface = name,
-                    id,
-                    "another xfer process has AF_XDP here; kernel UDP is used"
-                );
+                tracing::warn!(interface = name, "another xfer process has AF_XDP here; kernel UDP is used");
                 return Ok(());
             }
             Err(error) => return Err(fail(&error)),
         };
-        let (name, queues) = (found.name.as_str(), found.queues);
-        tracing::info!(
-            interface = name,
-            mode = self.options.mode.word(),
-            queues,
-            "the XDP program is attached"
-        );
+        let (name, mode, queues) = (found.name.as_str(), program.mode().word(), found.queues);
+        tracing::info!(interface = name, mode, queues, "the XDP program is attached");
         let owners = Owners::of(found.queues);
         nics.push(Nic { interface: found, program, owners });
         Ok(())
+    }
+}
+
+/// Whether another process of ours has the interface.
+fn is_taken(error: &EbpfError) -> bool {
+    match error {
+        EbpfError::Occupied { program, .. } => program == OWN_PROGRAM,
+        EbpfError::InUse { .. } => true,
+        _ => false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The programs over frames that the kernel hands them (BPF_PROG_TEST_RUN): every branch, as root; without root these tests fail.
 
+mod cost;
 mod frame;
 mod limits;
 mod paths;

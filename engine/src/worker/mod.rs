@@ -300,6 +300,7 @@ impl Worker {
     fn adopt(&mut self, now: Time, key: u32, mut driver: Driver, answer: Option<Answer>) {
         self.admitted.admit(driver.local_id());
         driver.set_slot(self.slot);
+        driver.shared().set_home(self.index);
         driver.spread(self.index, &self.peers, self.spread);
         self.by_id.insert(driver.local_id(), key);
         self.register(driver.shared());

@@ -210,7 +210,9 @@ async fn observe(
     shared: &Arc<Shared>,
     network: Arc<Network>,
 ) -> Result<Option<SocketAddr>, Error> {
-    tokio::spawn(Network::sweep(network.clone()));
+    if !network.watched().is_empty() {
+        tokio::spawn(Network::sweep(network.clone()));
+    }
     address.map(|address| metrics::start(address, shared.clone(), network)).transpose()
 }
 

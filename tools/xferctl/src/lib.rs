@@ -27,6 +27,7 @@ mod progress;
 mod serve;
 mod settings;
 mod signals;
+mod top;
 mod units;
 
 use args::{Command, ConfigCommand, NodeCommand};
@@ -77,6 +78,7 @@ fn run(cli: args::Cli, resolved: &settings::Resolved, started: Instant) -> Resul
         Command::Bench(args) => bench::run(args, &cli.global),
         Command::Doctor(args) => doctor::run(&args),
         Command::Ebpf(args) => ebpf::run(&args.command),
+        Command::Top(args) => top::run(&args),
         Command::Config(args) => match args.command {
             ConfigCommand::Show(args) => settings::show::run(&args, args::Cli::command()),
         },

@@ -45,5 +45,12 @@ pub(crate) const RETRIES_UNATTENDED: u32 = 10;
 /// Paths of one call that asks a node for digests.
 pub(crate) const HASH_PATHS_PER_CALL: usize = 1_000;
 
+/// Bytes of a node's metrics that are read.
+pub(crate) const SCRAPE_LEN_MAX: u64 = 8 << 20;
+/// Samples of them.
+pub(crate) const SCRAPE_SAMPLES_MAX: usize = 65_536;
+/// Time that a node has to tell them.
+pub(crate) const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
+
 const _: () = assert!(CHUNK_LOG2_MIN < CHUNK_LOG2_MAX && CHUNK_LOG2_MAX < u64::BITS);
 const _: () = assert!(RATE_SAMPLES_MAX as u128 > RATE_WINDOW.as_millis() / BAR_INTERVAL.as_millis());

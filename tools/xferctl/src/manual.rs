@@ -64,6 +64,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         )],
     ),
     ("xferctl-doctor", &[("This host and the way to a node", "xferctl doctor n1:")]),
+    ("xferctl-top", &[("A node served with --metrics 127.0.0.1:9700", "xferctl top 127.0.0.1:9700")]),
     ("xferctl-ebpf-status", &[("All interfaces, for a program", "xferctl ebpf status --json")]),
     (
         "xferctl-ebpf-stats",

@@ -38,7 +38,7 @@ use hop::{Hop, Hops};
 pub use interface::XdpInterface;
 pub use port::{XdpConfig, XdpPort};
 pub use socket::available;
-pub use xfer_ebpf::{Attached, EbpfError, Fates, XdpMode, attach};
+pub use xfer_ebpf::{Attached, EbpfError, Fates, XdpMode, adopt, attach};
 
 /// Which socket the burst at hand came by.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -45,6 +45,18 @@ fn of_engine(page: &mut Page, engine: &Engine) {
         }
     }
     of_queues(page, &engine.queues());
+    let name = "xfer_xdp_packets_total";
+    page.family(
+        name,
+        Kind::Counter,
+        "Packets to ports of this node, by what the XDP program did with them and why.",
+    );
+    for (nic, fates) in engine.fates() {
+        for (fate, packets) in fates.iter() {
+            let labels = [("nic", nic.as_str()), ("action", fate.action()), ("reason", fate.reason())];
+            page.sample(name, &labels, packets);
+        }
+    }
 }
 
 fn of_queues(page: &mut Page, queues: &[QueueReport]) {

@@ -27,7 +27,7 @@ pub(crate) enum BackendArg {
     Auto,
     /// Kernel UDP
     Udp,
-    /// AF_XDP, for interfaces of Ethernet, as root or with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF
+    /// AF_XDP, for interfaces of Ethernet, as root or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON
     Xdp,
 }
 
@@ -40,6 +40,15 @@ pub(crate) enum XdpModeArg {
     Generic,
 }
 
+impl From<XdpModeArg> for XdpMode {
+    fn from(mode: XdpModeArg) -> Self {
+        match mode {
+            XdpModeArg::Native => XdpMode::Native,
+            XdpModeArg::Generic => XdpMode::Generic,
+        }
+    }
+}
+
 impl From<&BackendArgs> for BackendChoice {
     fn from(args: &BackendArgs) -> Self {
         BackendChoice {
@@ -49,10 +58,7 @@ impl From<&BackendArgs> for BackendChoice {
                 BackendArg::Xdp => Wanted::Xdp,
             },
             interfaces: args.interface.clone(),
-            mode: match args.xdp_mode {
-                XdpModeArg::Native => XdpMode::Native,
-                XdpModeArg::Generic => XdpMode::Generic,
-            },
+            mode: args.xdp_mode.into(),
             allow_xdp: args.allow_xdp,
         }
     }

@@ -1,6 +1,10 @@
-//! Options of the commands about eBPF programs.
+//! Options of the commands about eBPF programs and what they and nodes count.
 
-use clap::{Args, Subcommand, ValueEnum};
+use super::backend::XdpModeArg;
+use crate::units;
+use clap::{Args, Subcommand};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 /// eBPF programs on this host's interfaces.
 #[derive(Clone, Debug, Args)]
@@ -47,15 +51,6 @@ pub(crate) struct EbpfAttachArgs {
     pub(crate) user: Option<String>,
 }
 
-/// Where an XDP program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum XdpModeArg {
-    /// In the driver, where it can
-    Native,
-    /// In the kernel's stack, on any interface
-    Generic,
-}
-
 /// What to take off.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct EbpfDetachArgs {
@@ -65,4 +60,18 @@ pub(crate) struct EbpfDetachArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What a node does, live.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Time between two pictures
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
+    pub(crate) interval: Duration,
+    /// Print so many pictures, one after the other, and end
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Where the node tells its metrics: what it was given by --metrics
+    #[arg(value_name = "IP:PORT")]
+    pub(crate) node: SocketAddr,
 }

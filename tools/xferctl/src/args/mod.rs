@@ -14,7 +14,7 @@ pub(crate) use copy::{
     CompareArg, CompressArg, CopyArgs, DigestArg, DurabilityArg, NetworkArgs, PreserveArg, ProgressArg,
     SelectionArgs,
 };
-pub(crate) use ebpf::{EbpfArgs, EbpfAttachArgs, EbpfCommand, EbpfDetachArgs, EbpfLookArgs, XdpModeArg};
+pub(crate) use ebpf::{EbpfArgs, EbpfAttachArgs, EbpfCommand, EbpfDetachArgs, EbpfLookArgs, TopArgs};
 pub(crate) use look::{
     ConfigArgs, ConfigCommand, DoctorArgs, HashArgs, ListArgs, NodeArgs, NodeCommand, ShowArgs, StatArgs,
 };
@@ -109,7 +109,7 @@ pub(crate) enum LogFormatArg {
 pub(crate) enum Command {
     /// Serve directories: prints a link that gives access to them
     #[command(after_help = exit_codes_help())]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Copy files and directories to or from a node
     #[command(visible_alias = "transfer", after_help = exit_codes_help())]
     #[command(override_usage = "xferctl cp [OPTIONS] <SRC>... <DST>")]
@@ -135,6 +135,9 @@ pub(crate) enum Command {
     /// Look at the eBPF programs on this host's interfaces, ours and others'; attach and detach ours
     #[command(after_help = exit_codes_help())]
     Ebpf(EbpfArgs),
+    /// Show what a node does, live, from its metrics: workers, queues, paths, its network
+    #[command(after_help = exit_codes_help())]
+    Top(TopArgs),
     /// Show settings and where they come from
     #[command(after_help = exit_codes_help())]
     Config(ConfigArgs),

@@ -3,12 +3,12 @@
 mod stats;
 mod status;
 
-use crate::args::{EbpfAttachArgs, EbpfCommand, EbpfDetachArgs, EbpfLookArgs, XdpModeArg};
+use crate::args::{EbpfAttachArgs, EbpfCommand, EbpfDetachArgs, EbpfLookArgs};
 use crate::json;
 use crate::output::{self, Stdout};
 use serde::Serialize;
 use xfer_client::{Class, Error};
-use xfer_ebpf::{Census, EbpfError, Point, XdpMode};
+use xfer_ebpf::{Census, EbpfError, Point};
 
 /// A line of `detach --json`.
 #[derive(Serialize)]
@@ -39,10 +39,7 @@ fn look(
 }
 
 fn attach(args: &EbpfAttachArgs) -> Result<u8, Error> {
-    let mode = match args.xdp_mode {
-        XdpModeArg::Native => XdpMode::Native,
-        XdpModeArg::Generic => XdpMode::Generic,
-    };
+    let mode = args.xdp_mode.into();
     xfer_ebpf::attach_pinned(&args.interface, mode, args.user.as_deref()).map_err(failed)?;
     Ok(0)
 }

@@ -104,7 +104,7 @@ impl Home {
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
         assert_eq!(ready["type"], "ready");
         assert_eq!(ready["schema"], "xfer/1");
-        Node { child, link: ready["link"].as_str().unwrap().to_owned() }
+        Node { child, link: ready["link"].as_str().unwrap().to_owned(), ready }
     }
 }
 
@@ -156,6 +156,8 @@ impl Ran {
 pub(crate) struct Node {
     child: Child,
     pub(crate) link: String,
+    /// The line by which it told that it serves.
+    pub(crate) ready: Value,
 }
 
 impl Node {
