@@ -25,7 +25,6 @@ const NONE_HERE: &str = "no AF_XDP on";
 
 /// A queue of either backend: the worker's loop is made for both, without a table of functions between.
 #[expect(clippy::large_enum_variant, reason = "few of them, and most are the large one")]
-#[expect(clippy::large_enum_variant, reason = "one a socket; kernel UDP is not to be a pointer further away")]
 pub(crate) enum AnyQueue {
     Udp(UdpQueue),
     Xdp(Box<XdpQueue>),
