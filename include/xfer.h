@@ -286,7 +286,7 @@ typedef struct xfer_engine_options {
   uint32_t size;
   // Worker threads, at most 8; 0: one a core of the affinity mask.
   uint32_t workers;
-  // Addresses to receive on, as text: "192.0.2.1:4433", "[::]:0". None for an engine that only connects.
+  // Addresses to receive on, as text: `192.0.2.1:4433`, `[::]:0`. None for an engine that only connects.
   const char *const *listen;
   // How many.
   uint32_t listen_count;
