@@ -420,7 +420,7 @@ mod tests {
     fn kernel_udp_binds_to_any_port() {
         let datapath = Datapath(None);
         let local = "127.0.0.1".parse().unwrap();
-        let bound = datapath.bind(0, local, |address| Ok::<_, ()>(address));
+        let bound = datapath.bind(0, local, Ok::<_, ()>);
         assert_eq!(bound, Ok(SocketAddr::new(local, 0)));
         assert!(!datapath.is_xdp());
     }
