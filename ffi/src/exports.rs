@@ -114,9 +114,7 @@ pub extern "C" fn xfer_engine_open(options: *const EngineOptions, engine: *mut *
     };
     guard(keep, || {
         let options = input::take(options)?;
-        if engine.is_null() {
-            return Err(Failure::argument("nowhere to put the engine"));
-        }
+        input::check_room(engine)?;
         let opened = Arc::new(Engine::open(&options)?);
         let number = handles::enter(opened);
         input::put(engine, std::ptr::without_provenance_mut(number))?;
@@ -294,9 +292,7 @@ fn open(
     open: fn(&Arc<Engine>, &ConnectionOptions) -> Outcome<Arc<Connection>>,
 ) -> Outcome<c_int> {
     let options = input::take(options)?;
-    if connection.is_null() {
-        return Err(Failure::argument("nowhere to put the connection"));
-    }
+    input::check_room(connection)?;
     let opened = open(engine, &options)?;
     let number = handles::enter(opened.clone());
     input::put(connection, std::ptr::without_provenance_mut(number))?;
@@ -358,12 +354,9 @@ pub extern "C" fn xfer_memory_register(
         engine.running()?;
         let options = input::take(options)?;
         let (start, len) = (options.data.expose_provenance(), usize::try_from(options.len).unwrap_or(0));
-        if memory.is_null()
-            || start == 0
-            || len == 0
-            || len > isize::MAX as usize - start.min(isize::MAX as usize)
-        {
-            return Err(Failure::argument("no memory, or nowhere to put its handle"));
+        input::check_room(memory)?;
+        if start == 0 || len == 0 || len > isize::MAX as usize - start.min(isize::MAX as usize) {
+            return Err(Failure::argument("no memory"));
         }
         if options.flags != 0 {
             return Err(crate::connection::unsupported("a flag of memory"));
@@ -406,9 +399,7 @@ pub extern "C" fn xfer_client_open(
 ) -> c_int {
     on(engine.addr(), Engine::keep, |engine| {
         let options = input::take(options)?;
-        if client.is_null() {
-            return Err(Failure::argument("nowhere to put the client"));
-        }
+        input::check_room(client)?;
         let opened = Client::open(engine, &options)?;
         engine.children.fetch_add(1, Ordering::AcqRel);
         let number = handles::enter(opened);

@@ -122,11 +122,17 @@ pub(crate) fn put_array<T: Plain>(to: *mut T, size: usize, capacity: usize, valu
     Ok(())
 }
 
-/// Writes one value of the application.
-pub(crate) fn put<T>(to: *mut T, value: T) -> Outcome<()> {
+/// Looks whether a value can be written: before what it is the result of is done.
+pub(crate) fn check_room<T>(to: *const T) -> Outcome<()> {
     if to.is_null() || !to.is_aligned() {
         return Err(Failure::argument("a null pointer, or one that is not aligned, where a result goes"));
     }
+    Ok(())
+}
+
+/// Writes one value of the application.
+pub(crate) fn put<T>(to: *mut T, value: T) -> Outcome<()> {
+    check_room(to)?;
     // SAFETY: not null and aligned, and by the header's contract writable.
     unsafe { to.write(value) };
     Ok(())

@@ -22,6 +22,8 @@ fn node(dir: &Path) -> Node {
         state_dir: dir.join("state"),
         caps: Caps::default(),
         audit: None,
+        metrics: None,
+        watch_network: false,
         engine: xfer_engine::EngineConfig::default(),
     })
     .unwrap()

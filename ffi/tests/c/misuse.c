@@ -29,6 +29,13 @@ static void nulls(void)
     EXPECT(xfer_detail(engine, NULL, 0), XFER_ERR_ARGUMENT);
     char address[64];
     EXPECT(xfer_engine_address(engine, 0, address, sizeof address), XFER_ERR_ARGUMENT);
+    /* Structs that do not lie on their boundary. */
+    char room[2 * sizeof completion];
+    void *odd = room + 1 + ((uintptr_t)room & 1);
+    EXPECT(xfer_engine_open(odd, &other), XFER_ERR_ARGUMENT);
+    EXPECT(xfer_engine_open(&options, odd), XFER_ERR_ARGUMENT);
+    EXPECT(xfer_submit(engine, odd, 1), XFER_ERR_ARGUMENT);
+    EXPECT(xfer_poll(engine, odd, 1, 0), XFER_ERR_ARGUMENT);
     EXPECT(xfer_engine_close(engine), XFER_OK);
 }
 

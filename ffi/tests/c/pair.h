@@ -52,6 +52,9 @@ static inline xfer_engine *open_engine(const char *address)
     return engine;
 }
 
+/* Bits a second of connections that are opened from here on; 0: as many as there may be. */
+static uint64_t pair_rate_max;
+
 static inline void connect_pair(struct pair *pair, uint32_t flags, uint32_t depth)
 {
     uint8_t secret[XFER_SECRET_BYTES];
@@ -65,6 +68,7 @@ static inline void connect_pair(struct pair *pair, uint32_t flags, uint32_t dept
     options.flags = flags;
     options.depth = depth;
     options.chunk_log2 = 16;
+    options.rate_max = pair_rate_max;
     options.user = 1000;
     EXPECT(xfer_admit(pair->engines[0], &options, &pair->connections[0]), XFER_OK);
     options.paths = &path;
