@@ -233,6 +233,19 @@ pub struct Connect {
     pub timeout: Duration,
 }
 
+/// An object that a receiving application is told of before it comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Its number in the manifest.
+    pub object: u32,
+    /// Its name in the manifest.
+    pub name: Vec<u8>,
+    /// Its bytes; `None` for an object of open length.
+    pub size: Option<u64>,
+    /// All of its content, verified, when that came along: nothing is to be decided then.
+    pub content: Option<Vec<u8>>,
+}
+
 /// What happened in a transfer. Delivered in order by a bounded queue: whoever does not read it slows the transfer down.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -242,6 +255,8 @@ pub enum Event {
     PathUp(PathPair),
     /// A path stopped answering or lost its link; its chunks go over the others.
     PathDown(PathPair, String),
+    /// An object arrives, and the application decides about it ([`crate::sink::LiveSink`]).
+    Offered(Offer),
     /// An object ended.
     File(FileEnd),
     /// Something was left out or is degraded.

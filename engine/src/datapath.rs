@@ -24,7 +24,7 @@ const OWN_PROGRAM: &str = "xfer_xdp";
 const NONE_HERE: &str = "no AF_XDP on";
 
 /// A queue of either backend: the worker's loop is made for both, without a table of functions between.
-#[expect(clippy::large_enum_variant, reason = "workers hold a few, and the usual one is used where it lies")]
+#[expect(clippy::large_enum_variant, reason = "few of them, and most are the large one")]
 pub(crate) enum AnyQueue {
     Udp(UdpQueue),
     Xdp(Box<XdpQueue>),

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use xfer_io::memory::Backing;
 use xfer_io::pool::ChunkPool;
 use xfer_io::queue::Queue;
+use xfer_io::signal::Signal;
 use xfer_io::thread::join_by;
 use xfer_io::udp::{UdpQueue, steer};
 use xfer_io::wake::Poller;
@@ -41,6 +42,7 @@ pub struct Engine {
     options: QueueOptions,
     datapath: Datapath,
     memory_max: u64,
+    signal: Option<Arc<Signal>>,
     /// Ends after the workers.
     _storage: Storage,
 }
@@ -58,6 +60,14 @@ impl Engine {
     /// # Errors
     /// `Fatal` when an address cannot be bound or a thread not be pinned, naming it; `Usage` for cores outside the affinity mask.
     pub fn start(config: EngineConfig) -> Result<Engine, Error> {
+        Engine::start_signalling(config, None)
+    }
+
+    /// The same; `signal` is raised whenever a transfer has events.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn start_signalling(config: EngineConfig, signal: Option<Arc<Signal>>) -> Result<Engine, Error> {
         let cores = cores(&config)?;
         let workers = workers(&config, &cores);
         // Reading and hashing take about as much time as sealing and sending: half of the cores are left to them.
@@ -115,6 +125,7 @@ impl Engine {
             options: QueueOptions::of(&config),
             datapath,
             memory_max: config.memory_max,
+            signal,
             _storage: storage,
         })
     }
@@ -153,7 +164,7 @@ impl Engine {
     pub fn admit(&self, admission: Admission) -> Result<Transfer, Error> {
         let sends = admission.ticket.direction == Direction::OpenerReceives;
         check_role(&admission.role, sends)?;
-        let (shared, events) = shared();
+        let (shared, events) = self.shared();
         let admitted = Admitted {
             ticket: admission.ticket.to_proto(),
             lifetime: admission.lifetime.min(limits::TICKET_LIFETIME_MAX),
@@ -175,10 +186,8 @@ impl Engine {
             return Err(Error::new(Class::Usage, "a connection needs at least one pair of addresses"));
         }
         check_role(&connect.role, connect.ticket.direction == Direction::OpenerSends)?;
-        let (shared, events) = shared();
-        for pair in connect.paths.iter().chain(&connect.standby) {
-            self.datapath.cover(pair.local)?;
-        }
+        let (shared, events) = self.shared();
+        connect.paths.iter().try_for_each(|pair| self.datapath.cover(pair.local))?;
         // From the last worker down, while those that come in begin with the first: two engines on one host then begin on different cores.
         let turn = self.next_worker.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
         let worker = self.mailboxes.len() - 1 - turn;
@@ -236,6 +245,11 @@ impl Engine {
         }
     }
 
+    fn shared(&self) -> (Arc<Shared>, Receiver<Event>) {
+        let (sender, events) = bounded(limits::EVENTS_MAX);
+        (Arc::new(Shared::new(sender, self.signal.clone())), events)
+    }
+
     fn post(&self, worker: usize, mail: Mail) -> Result<(), Error> {
         if self.mailboxes[worker].send(mail) {
             return Ok(());
@@ -283,11 +297,6 @@ fn guard(mut worker: Worker, registry: &Mutex<Vec<std::sync::Weak<Shared>>>) {
         }
     };
     worker.into_post().fail_all(&why);
-}
-
-fn shared() -> (Arc<Shared>, Receiver<Event>) {
-    let (sender, events) = bounded(limits::EVENTS_MAX);
-    (Arc::new(Shared::new(sender)), events)
 }
 
 fn fatal<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Error {
@@ -416,6 +425,22 @@ impl Transfer {
     /// What happens, in order; ends with `Finished`. Bounded: read it.
     pub fn events(&self) -> &Receiver<Event> {
         &self.events
+    }
+
+    /// The next event, if there is one. Where the worker waits for room, it is told that there is some.
+    pub fn take_event(&self) -> Option<Event> {
+        let event = self.events.try_recv().ok();
+        if event.is_none() && self.shared.take_held_up() {
+            self.nudge();
+        }
+        event
+    }
+
+    /// Tells the worker that the application has something new: objects, decisions, room for events. Cheap; never waits.
+    pub fn nudge(&self) {
+        if let Some(mailbox) = self.shared.nudge().and_then(|home| self.mailboxes.get(home)) {
+            mailbox.wake();
+        }
     }
 
     /// Totals by now; cheap, from any thread.

@@ -24,6 +24,7 @@ mod whole;
 mod worker;
 
 pub use xfer_io as io;
+pub use xfer_proto::limits::INLINE_LEN_MAX;
 pub use xfer_proto::wire::{Durability, EntryKind};
 
 pub use api::*;

@@ -4,9 +4,10 @@ use crate::api::{Event, Latency, Outcome, Progress};
 use crate::error::{Class, Error};
 use crossbeam::channel::{Sender, TrySendError};
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use xfer_io::signal::Signal;
 
 /// The shared part; the worker writes, the application reads.
 pub(crate) struct Shared {
@@ -15,10 +16,20 @@ pub(crate) struct Shared {
     cancel: Mutex<Option<Error>>,
     wants_cancel: AtomicBool,
     finished: AtomicBool,
+    /// Raised when there are events.
+    signal: Option<Arc<Signal>>,
+    /// Events wait for room in the queue.
+    held_up: AtomicBool,
+    /// The application has something new for the worker.
+    nudged: AtomicBool,
+    /// The worker that it is for; [`NOBODY`] until there is a connection.
+    home: AtomicUsize,
 }
 
+const NOBODY: usize = usize::MAX;
+
 impl Shared {
-    pub(crate) fn new(events: Sender<Event>) -> Self {
+    pub(crate) fn new(events: Sender<Event>, signal: Option<Arc<Signal>>) -> Self {
         Shared {
             events,
             progress: Mutex::new(Progress {
@@ -28,7 +39,41 @@ impl Shared {
             cancel: Mutex::new(None),
             wants_cancel: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            signal,
+            held_up: AtomicBool::new(false),
+            nudged: AtomicBool::new(false),
+            home: AtomicUsize::new(NOBODY),
         }
+    }
+
+    /// The connection lives on worker `index`.
+    pub(crate) fn set_home(&self, index: usize) {
+        self.home.store(index, Ordering::Release);
+    }
+
+    /// Notes that the application has something new. The worker to wake for it, unless one that did not look since then was woken before.
+    pub(crate) fn nudge(&self) -> Option<usize> {
+        if self.nudged.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        Some(self.home.load(Ordering::Acquire)).filter(|home| *home != NOBODY)
+    }
+
+    /// Whether the application has something new.
+    pub(crate) fn is_nudged(&self) -> bool {
+        self.nudged.load(Ordering::Relaxed)
+    }
+
+    /// The worker looks at all that is new from here on.
+    pub(crate) fn take_nudge(&self) {
+        if self.is_nudged() {
+            self.nudged.swap(false, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether events waited for room in the queue, once.
+    pub(crate) fn take_held_up(&self) -> bool {
+        self.held_up.load(Ordering::Relaxed) && self.held_up.swap(false, Ordering::AcqRel)
     }
 
     /// The totals as last published.
@@ -64,6 +109,17 @@ impl Shared {
 
     /// Moves events from `backlog` to the application as far as its queue has room. Events for nobody are dropped.
     pub(crate) fn deliver(&self, backlog: &mut VecDeque<Event>) {
+        if backlog.is_empty() {
+            return;
+        }
+        self.deliver_some(backlog);
+        if let Some(signal) = &self.signal {
+            signal.raise();
+        }
+    }
+
+    fn deliver_some(&self, backlog: &mut VecDeque<Event>) {
+        let mut noted = false;
         while let Some(event) = backlog.pop_front() {
             let last = matches!(event, Event::Finished(_));
             match self.events.try_send(event) {
@@ -72,7 +128,14 @@ impl Shared {
                         self.finished.store(true, Ordering::Release);
                     }
                 }
-                Err(TrySendError::Full(event)) => return backlog.push_front(event),
+                Err(TrySendError::Full(event)) => {
+                    backlog.push_front(event);
+                    // Tried once more after that: who emptied the queue before it was noted does not tell.
+                    if std::mem::replace(&mut noted, true) {
+                        return;
+                    }
+                    self.held_up.store(true, Ordering::SeqCst);
+                }
                 Err(TrySendError::Disconnected(_)) => {
                     backlog.clear();
                     self.finished.store(true, Ordering::Release);
@@ -97,6 +160,9 @@ impl Shared {
         let patience = Duration::from_millis(500);
         if self.events.send_timeout(Event::Finished(Box::new(outcome)), patience).is_err() {
             tracing::debug!("nobody reads the events of a transfer whose worker stopped");
+        }
+        if let Some(signal) = &self.signal {
+            signal.raise();
         }
     }
 }

@@ -195,7 +195,8 @@ fn perform(job: Job, slot: Slot) -> Answer {
     }
 }
 
-fn memories(sink: &dyn Sink, page: &Page, decided: &Decided, chunk_bytes: usize) -> Memories {
+/// What the sink lends of the application's memory for a page that was decided.
+pub(crate) fn memories(sink: &dyn Sink, page: &Page, decided: &Decided, chunk_bytes: usize) -> Memories {
     let objects = (page.first_object..).zip(&page.entries).zip(&decided.decisions);
     let large = |size: u64| size > chunk_bytes as u64 / 4;
     objects

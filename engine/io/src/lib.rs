@@ -25,6 +25,7 @@ pub mod pool;
 pub mod queue;
 pub mod registered;
 pub mod route;
+pub mod signal;
 mod sync;
 pub mod thread;
 pub mod udp;

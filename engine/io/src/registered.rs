@@ -1,7 +1,7 @@
 //! Memory of the application that content is received into: lent to the engine's threads in ranges, and taken back.
 //!
-//! The application gives the memory away by value and gets the same memory back, by [`Registered::take_back`]; in
-//! between only borrowed ranges are reached, as in [`crate::memory`]. Taking back waits for the borrows that are held
+//! The application gives the memory away by value and gets the same memory back, by [`Registered::take_back`], or promises it as it lies
+//! ([`Registered::lend`]) until [`Registered::revoke`]; in between only borrowed ranges are reached, as in [`crate::memory`]. Taking back waits for the borrows that are held
 //! and ends all later ones, so that whoever has the memory again has it alone, whatever handles of the engine are left.
 
 use std::mem::ManuallyDrop;
@@ -15,17 +15,18 @@ use crate::limits::REGION_BYTES_MAX;
 use crate::memory::{Extent, RangeMut, RangeRef, Region};
 use crate::sync::{AtomicBool, Ordering, in_one_order, yield_now};
 
-/// A vector without its owner.
+/// A vector without its owner, or memory that was lent.
 struct Parts {
     memory: Extent,
-    capacity: usize,
+    /// The vector's; `None` for memory that is somebody else's to free.
+    capacity: Option<usize>,
 }
 
 impl Parts {
     fn of(vector: Vec<u8>) -> Self {
         let mut vector = ManuallyDrop::new(vector);
         let start = NonNull::new(vector.as_mut_ptr()).expect("a vector's pointer is never null");
-        Parts { memory: Extent { start, len: vector.len() }, capacity: vector.capacity() }
+        Parts { memory: Extent { start, len: vector.len() }, capacity: Some(vector.capacity()) }
     }
 }
 
@@ -39,12 +40,12 @@ struct Shared {
 }
 
 impl Shared {
-    /// The vector, the first time. The caller makes sure that nothing is borrowed and nothing can be.
+    /// The vector, the first time, if there is one. The caller makes sure that nothing is borrowed and nothing can be.
     fn take(&self) -> Option<Vec<u8>> {
         if self.taken.swap(true, Ordering::AcqRel) {
             return None;
         }
-        let Parts { memory, capacity } = &self.parts;
+        let Parts { memory, capacity: Some(capacity) } = &self.parts else { return None };
         // SAFETY: these are the parts of the vector that `Parts::of` took apart, put together once: `taken` was false. Nobody reaches the
         // memory by its parts any more: `revoked` is set and the table was seen empty after it, or this is the last handle.
         Some(unsafe { Vec::from_raw_parts(memory.start.as_ptr(), memory.len, *capacity) })
@@ -70,12 +71,29 @@ impl Registered {
     /// When it is longer than [`REGION_BYTES_MAX`].
     pub fn new(vector: Vec<u8>) -> Result<Self, IoError> {
         if vector.len() > REGION_BYTES_MAX {
-            let error = std::io::Error::from_raw_os_error(libc::EINVAL);
-            return Err(IoError::new("register", format!("{} bytes of memory", vector.len()), &error));
+            return Err(too_long(vector.len()));
         }
+        Ok(Registered::of(Parts::of(vector)))
+    }
+
+    /// Takes `len` bytes at `start` as they lie, which stay their owner's.
+    ///
+    /// # Errors
+    /// As [`Registered::new`].
+    ///
+    /// # Safety
+    /// The memory can be read and written, and nothing else reads or writes it, until [`Registered::revoke`] has returned or every handle
+    /// is gone.
+    pub unsafe fn lend(start: NonNull<u8>, len: usize) -> Result<Self, IoError> {
+        if len > REGION_BYTES_MAX {
+            return Err(too_long(len));
+        }
+        Ok(Registered::of(Parts { memory: Extent { start, len }, capacity: None }))
+    }
+
+    fn of(parts: Parts) -> Self {
         let (revoked, taken) = (AtomicBool::new(false), AtomicBool::new(false));
-        let shared = Shared { parts: Parts::of(vector), borrows: Borrows::default(), revoked, taken };
-        Ok(Registered { shared: Arc::new(shared) })
+        Registered { shared: Arc::new(Shared { parts, borrows: Borrows::default(), revoked, taken }) }
     }
 
     /// Bytes of it.
@@ -102,9 +120,9 @@ impl Registered {
         self.shared.revoked.load(Ordering::SeqCst)
     }
 
-    /// Ends all borrowing, waits for those that hold a range, which no thread does for longer than a worker's turn or until it has hashed
-    /// a chunk, and returns the vector; `None` when it was taken back before.
-    pub fn take_back(&self) -> Option<Vec<u8>> {
+    /// Ends all borrowing and waits for those that hold a range, which no thread does for longer than a worker's turn or until it has hashed
+    /// a chunk.
+    pub fn revoke(&self) {
         self.shared.revoked.store(true, Ordering::SeqCst);
         // A borrower enters the table and then looks at `revoked`, here it is the other way round, all in one order: of a borrower and
         // this at least one sees the other.
@@ -112,6 +130,11 @@ impl Registered {
         while !self.shared.borrows.is_empty() {
             yield_now();
         }
+    }
+
+    /// As [`Registered::revoke`], and returns the vector; `None` when it was taken back before, or lent.
+    pub fn take_back(&self) -> Option<Vec<u8>> {
+        self.revoke();
         self.shared.take()
     }
 
@@ -119,6 +142,11 @@ impl Registered {
         let Shared { parts, borrows, .. } = &*self.shared;
         Region { memory: parts.memory, borrows, start: 0, len: parts.memory.len }
     }
+}
+
+fn too_long(len: usize) -> IoError {
+    let error = std::io::Error::from_raw_os_error(libc::EINVAL);
+    IoError::new("register", format!("{len} bytes of memory"), &error)
 }
 
 /// Part of registered memory, where one chunk belongs. It keeps the memory allocated unless that is taken back.
@@ -198,6 +226,19 @@ mod tests {
         assert!(memory.take_back().is_some());
         assert!(part.writer(slot(0), 0..4).is_none() && part.reader(slot(0), 0..4).is_none());
         assert!(part.is_revoked() && memory.take_back().is_none());
+    }
+
+    #[test]
+    fn lent_memory_stays_its_owners() {
+        let mut bytes = vec![1u8; 16];
+        let start = NonNull::new(bytes.as_mut_ptr()).unwrap();
+        // SAFETY: the vector is not touched before it was revoked.
+        let memory = unsafe { Registered::lend(start, 16) }.unwrap();
+        memory.part(4..8).unwrap().writer(slot(0), 0..4).unwrap().fill(7);
+        memory.revoke();
+        assert!(memory.part(4..8).unwrap().writer(slot(0), 0..4).is_none() && memory.take_back().is_none());
+        drop(memory);
+        assert_eq!(bytes[3..9], [1, 7, 7, 7, 7, 1]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct Waker {
 }
 
 impl Waker {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: eventfd takes no pointers.
         let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         // SAFETY: the descriptor was just made and nobody else owns it.
@@ -50,7 +50,18 @@ impl Waker {
         assert!(written.is_ok(), "write to an eventfd: {written:?}");
     }
 
-    fn clear(&self) {
+    /// The descriptor, readable while a wake is under way.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.event.fd.as_fd()
+    }
+
+    /// Whether a wake is under way.
+    pub(crate) fn is_raised(&self) -> bool {
+        self.event.pending.load(Ordering::SeqCst)
+    }
+
+    /// Takes a wake back.
+    pub(crate) fn clear(&self) {
         let mut count = 0u64;
         // SAFETY: the kernel writes 8 bytes to `count`, which lives until the call returns.
         let read =
@@ -123,7 +134,7 @@ impl Poller {
             ready: Vec::with_capacity(POLL_EVENTS),
             waker,
         };
-        let own = poller.waker.event.fd.as_fd();
+        let own = poller.waker.descriptor();
         poller.control(libc::EPOLL_CTL_ADD, own, WAKE_TOKEN, Interest::Read).map_err(fail)?;
         Ok(poller)
     }

@@ -1,10 +1,11 @@
 //! Sinks that keep content in memory, or verify it and forget it: tests, benches, applications that want bytes and no files.
 
+use super::arrived::Arrived;
 use super::directory::lock;
 use super::finish::bare_end;
 use super::verify::{self, Scratch};
 use super::{Action, Decided, Ended, Sink, Verdict};
-use crate::digest::{self, Digest, Tree};
+use crate::digest;
 use crate::error::{Class, Error, Side};
 use crate::source::{ChunkPlan, Encoding};
 use std::collections::{BTreeMap, HashMap};
@@ -63,16 +64,10 @@ impl Region {
 }
 
 struct State {
-    size: Option<u64>,
     region: Region,
     /// Bytes that the region counts for.
     taken: u64,
-    arrived: u64,
-    tree: Tree,
-    /// Chaining values by offset, with the bytes they stand for, that wait for those before them.
-    waiting: BTreeMap<u64, (u64, Digest)>,
-    in_order: u64,
-    first_root: Option<Digest>,
+    arrived: Arrived,
 }
 
 impl MemorySink {
@@ -120,16 +115,8 @@ impl MemorySink {
         if entry.has_content() {
             let (region, taken) = self.region(&mut table, entry)?;
             table.taken += taken;
-            let state = State {
-                size: (!entry.open).then_some(entry.size),
-                region: Region::Own(region),
-                taken,
-                arrived: 0,
-                tree: Tree::new(),
-                waiting: BTreeMap::new(),
-                in_order: 0,
-                first_root: None,
-            };
+            let arrived = Arrived::new((!entry.open).then_some(entry.size));
+            let state = State { region: Region::Own(region), taken, arrived };
             let object = Object { number, name: entry.name.clone(), state: Mutex::new(state) };
             table.open.insert(number, Arc::new(object));
             return Ok(());
@@ -174,12 +161,8 @@ impl MemorySink {
     fn settle(&self, object: &Object) -> Option<Ended> {
         let (digest, size, region) = {
             let mut state = lock(&object.state);
-            let size = state.size.filter(|size| *size == state.arrived)?;
-            let root = match state.tree.chunks() {
-                0 => Some(digest::root(b"")),
-                1 => state.first_root,
-                _ => state.tree.root(),
-            };
+            let size = state.arrived.size().filter(|_| state.arrived.is_whole())?;
+            let root = state.arrived.root();
             let region = std::mem::replace(&mut state.region, Region::empty());
             (root.filter(|_| self.digests), size, (region, state.taken))
         };
@@ -218,18 +201,6 @@ impl MemorySink {
     }
 }
 
-impl State {
-    /// Takes the digest of what arrived: its chaining value, and its root in case that it is all.
-    fn digested(&mut self, at: u64, len: u64, value: Digest, alone: Option<Digest>) {
-        self.first_root = self.first_root.or(alone);
-        self.waiting.insert(at, (len, value));
-        while let Some((len, next)) = self.waiting.remove(&self.in_order) {
-            self.tree.push(next);
-            self.in_order += len;
-        }
-    }
-}
-
 impl Sink for MemorySink {
     fn decide(&self, page: &Page) -> Result<Decided, Error> {
         let decisions = vec![Decision::Need; page.entries.len()];
@@ -264,9 +235,9 @@ impl Sink for MemorySink {
                 if self.bytes_max.is_some() {
                     self.keep(object, &mut state, start, &checked.piece(piece))?;
                 }
-                state.arrived += u64::from(piece.len);
+                state.arrived.add(u64::from(piece.len));
                 if self.digests {
-                    state.digested(start, u64::from(piece.len), checked.values[at], alone);
+                    state.arrived.digested(start, u64::from(piece.len), checked.values[at], alone);
                 }
             }
             ended.extend(self.settle(object));
@@ -277,7 +248,7 @@ impl Sink for MemorySink {
     fn memory(&self, object: u32, _: usize) -> Option<Registered> {
         let object = self.get(object)?;
         let mut state = lock(&object.state);
-        state.size.filter(|_| self.bytes_max.is_some())?;
+        state.arrived.size().filter(|_| self.bytes_max.is_some())?;
         let Region::Own(region) = &mut state.region else { return None };
         let memory = Registered::new(std::mem::take(region)).ok()?;
         state.region = Region::Lent(memory.clone());
@@ -296,8 +267,7 @@ impl Sink for MemorySink {
             if self.bytes_max.is_some() && matches!(state.region, Region::Own(_)) {
                 return None;
             }
-            state.arrived += u64::from(piece.len);
-            if state.size != Some(state.arrived) {
+            if !state.arrived.add(u64::from(piece.len)) {
                 return Some(Vec::new());
             }
         }
@@ -322,7 +292,7 @@ impl Sink for MemorySink {
 
     fn end_open(&self, object: u32, size: u64) -> Vec<Ended> {
         let Some(object) = self.get(object) else { return Vec::new() };
-        lock(&object.state).size = Some(size);
+        lock(&object.state).arrived.end(size);
         self.settle(&object).into_iter().collect()
     }
 

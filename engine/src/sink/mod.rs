@@ -15,6 +15,7 @@
     )
 )]
 
+mod arrived;
 mod attributes;
 mod decide;
 mod directory;
@@ -25,6 +26,7 @@ mod finish;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod journal;
+mod live;
 mod memory;
 mod naming;
 mod object;
@@ -38,11 +40,13 @@ mod write;
 
 pub use discard::DiscardSink;
 pub use file::{Compare, FileSink, Overwrite, SinkSpec};
+pub use live::{LiveSink, Place};
 pub use memory::MemorySink;
 pub use partial::PARTIAL_DIRECTORY;
 pub use stream::StreamSink;
 pub use target::{Ground, SourceInfo, Target};
 
+use crate::api::Offer;
 use crate::error::Error;
 use crate::source::{ChunkPlan, Encoding};
 use xfer_io::registered::Registered;
@@ -121,6 +125,21 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// Ends the transfer; an object's own failure is a decision.
     fn decide(&self, page: &Page) -> Result<Decided, Error>;
+
+    /// What the application is to decide about a page, which gets [`Self::answer`] asked until it has; `None`: [`Self::decide`] does it all.
+    /// The worker calls this; it must not wait.
+    ///
+    /// # Errors
+    /// Ends the transfer.
+    fn offer(&self, _page: &Page) -> Option<Result<Vec<Offer>, Error>> {
+        None
+    }
+
+    /// The decisions about the page that was offered last, once the application made them all. Who makes one later wakes the worker, by
+    /// [`crate::Transfer::nudge`]. The worker calls this; it must not wait.
+    fn answer(&self, _page: &Page) -> Option<Decided> {
+        None
+    }
 
     /// Verifies a chunk's stored bytes against its digests and writes its plain bytes. Several threads at once, each with another chunk.
     ///

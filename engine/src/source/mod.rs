@@ -10,6 +10,7 @@ mod failure;
 mod files;
 mod filter;
 mod lent;
+mod live;
 mod memory;
 mod merge;
 mod messages;
@@ -25,6 +26,7 @@ pub use endless::EndlessSource;
 pub use files::FileSource;
 pub use filter::{Filter, Rule};
 pub use lent::Lent;
+pub use live::{LiveContent, LiveObject, LiveSource};
 pub use memory::{MemoryObject, MemorySource};
 pub use messages::MessageSource;
 pub use spec::{DigestCache, Identity, Location, Preserve, SourceItem, SourceSpec};
@@ -103,6 +105,16 @@ pub struct Listing {
     pub errors: Vec<Error>,
 }
 
+/// What a source says to the worker, which cannot wait for it.
+pub enum Now<T> {
+    /// An I/O thread is to ask, and may have to wait.
+    Ask,
+    /// There is nothing now. Who has something later wakes the worker, by [`crate::Transfer::nudge`].
+    Later,
+    /// This.
+    Ready(T),
+}
+
 /// Where a transfer's content comes from. Called from I/O threads only, except where it says otherwise.
 pub trait Source: Send + Sync {
     /// Lists the next objects, at most `PAGE_ENTRIES_MAX` entries whose `encoded_len_max` sum to at most 48 KiB. `first_object` is the
@@ -111,6 +123,16 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Ends the transfer.
     fn list(&self, first_object: u32) -> Result<Listing, Error>;
+
+    /// As [`Source::list`] without waiting, where objects come while the transfer runs. The worker calls this.
+    fn list_now(&self, _first_object: u32) -> Now<Result<Listing, Error>> {
+        Now::Ask
+    }
+
+    /// Whether [`Source::decided`] and [`Source::end`] never wait, so that the worker calls them itself.
+    fn is_live(&self) -> bool {
+        false
+    }
 
     /// Tells what the receiver wants of objects `first_object ..`, in order, before any of their chunks is read.
     fn decided(&self, first_object: u32, decisions: &[Decision]);

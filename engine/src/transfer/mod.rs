@@ -303,6 +303,7 @@ impl Driver {
 
     /// Does all that is due: timers, events, cancelling, new jobs, reports.
     pub(crate) fn pump(&mut self, now: Time, key: u32, storage: &StorageHandle) {
+        self.shared.take_nudge();
         self.take_news(now, key, storage);
         if now >= self.connection.next_timeout() {
             self.connection.handle_timeout(now);

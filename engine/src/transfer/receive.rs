@@ -10,7 +10,7 @@ use crate::error::{Class, Error, Side};
 use crate::limits;
 use crate::sink::{Action, Decided, Ended, Sink, Verdict};
 use crate::source::{ChunkPlan, Encoding};
-use crate::storage::{Answer, Job, StorageHandle, taken_back};
+use crate::storage::{Answer, Job, StorageHandle, memories, taken_back};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use xfer_io::borrows::Slot;
@@ -34,6 +34,8 @@ pub(crate) struct Receiving {
     next_object: u32,
     last_page: bool,
     deciding: bool,
+    /// The page that the application decides about.
+    offered: Option<Box<Page>>,
     decided_pages: u32,
     /// The first object whose decision storage has not answered yet.
     undecided_from: u32,
@@ -109,6 +111,7 @@ impl Receiving {
             next_object: 0,
             last_page: false,
             deciding: false,
+            offered: None,
             decided_pages: 0,
             undecided_from: 0,
             early: Vec::new(),
@@ -145,7 +148,8 @@ impl Receiving {
     /// Whether storage owes an answer that the peer will hear of.
     pub(crate) fn waits_for_storage(&self) -> bool {
         let finishing = self.finishing && self.finished.is_none();
-        self.deciding || self.syncing || self.writing + self.withdrawing > 0 || finishing
+        let deciding = self.deciding && self.offered.is_none();
+        deciding || self.syncing || self.writing + self.withdrawing > 0 || finishing
     }
 
     /// Whether storage has more withdrawals to deal with than it is given at once.
@@ -168,12 +172,7 @@ impl Receiving {
 
     /// Starts what can be started. `Some` when all is in place and the last word of it is on its way; not to be called again then.
     pub(crate) fn pump(&mut self, cx: &mut Context<'_>) -> Result<Option<Durability>, Error> {
-        if !self.deciding
-            && let Some(page) = self.pages.pop_front()
-        {
-            self.deciding = true;
-            cx.storage.submit(cx.key, Job::Decide(self.sink.clone(), page, cx.pool.chunk_bytes()));
-        }
+        while self.decide_next(cx)? {}
         if self.open_bytes < limits::FILES_OPEN_BYTES_MAX
             && let Some(incoming) = cx.connection.incoming(TRANSFER)
         {
@@ -194,6 +193,34 @@ impl Receiving {
             cx.storage.submit(cx.key, Job::Finish(self.sink.clone()));
         }
         self.tell_complete(cx)
+    }
+
+    /// Has the next page decided: by storage, or by the application, whose decisions are taken once all are made. Whether to look again.
+    fn decide_next(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
+        if !self.deciding
+            && cx.events.len() < limits::BACKLOG_MAX
+            && let Some(page) = self.pages.pop_front()
+        {
+            self.deciding = true;
+            match self.sink.offer(&page) {
+                Some(offers) => {
+                    cx.events.extend(offers?.into_iter().map(Event::Offered));
+                    self.offered = Some(page);
+                }
+                None => {
+                    cx.storage.submit(cx.key, Job::Decide(self.sink.clone(), page, cx.pool.chunk_bytes()))
+                }
+            }
+        }
+        let Some(page) = self.offered.take() else { return Ok(false) };
+        let Some(decided) = self.sink.answer(&page) else {
+            self.offered = Some(page);
+            return Ok(false);
+        };
+        self.deciding = false;
+        self.memories.extend(memories(&*self.sink, &page, &decided, cx.pool.chunk_bytes()));
+        self.decided(cx, &page, decided)?;
+        Ok(true)
     }
 
     fn all_arrived(&self, cx: &mut Context<'_>) -> bool {

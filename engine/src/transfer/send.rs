@@ -1,16 +1,18 @@
 //! The sending half: lists, reads ahead as far as grants and buffers go, offers chunks, ends objects.
 
+mod list;
+
 use super::buffers::Buffers;
 use super::receive::inline_len;
 use super::stored::Stored;
 use super::table::ChunkTable;
 use super::{Context, TRANSFER, failed, file_ended, plan};
-use crate::api::{Event, FileEnd, Stage};
+use crate::api::{FileEnd, Stage};
 use crate::crypto::AwsCrypto;
 use crate::error::{Class, Error, Side};
 use crate::limits;
 use crate::sink::Action;
-use crate::source::{ChunkPlan, Listing, ReadChunk, Source};
+use crate::source::{ChunkPlan, ReadChunk, Source};
 use crate::storage::{Answer, Job};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -21,9 +23,10 @@ use xfer_proto::limits::WINDOW_CHUNKS_MAX;
 use xfer_proto::ranges::RangeSet;
 use xfer_proto::space::{Piece, Space};
 use xfer_proto::time::Time;
-use xfer_proto::wire::{
-    Chunk, Decision, Decisions, DoneStatus, Durability, Entry, EntryKind, Message, Page, Run,
-};
+use xfer_proto::wire::{Chunk, Decision, Decisions, DoneStatus, Durability, Entry, Message, Run};
+
+pub(super) use list::UNLISTED;
+pub(crate) use list::tell_listing;
 
 /// What is remembered of an object until it ended.
 struct Object {
@@ -169,19 +172,20 @@ impl Sending {
     pub(crate) fn pump(&mut self, cx: &mut Context<'_>) -> Result<Option<Durability>, Error> {
         let pages = cx.connection.outgoing(TRANSFER).map_or(0, |o| o.pages());
         let room = cx.connection.stream_backlog() < limits::STREAM_BACKLOG_MAX;
-        let ahead =
-            self.pages.len() >= limits::PAGES_UNDECIDED_MAX || self.files_open >= limits::FILES_OPEN_MAX;
-        if !self.listing && !self.listed_all && room && !ahead && self.next_page < pages {
-            self.listing = true;
-            cx.storage.submit(cx.key, Job::List(self.source.clone(), self.next_object));
-        }
+        while self.may_list(cx, pages) && self.list(cx)? {}
         let ahead = self.read_ahead(cx.connection);
         while self.reading < limits::READS_AHEAD && room && self.read_next(cx, ahead)? {}
+        let live = self.source.is_live();
         while self.ending < limits::ENDS_MAX
             && let Some(object) = self.ends.pop_front()
         {
             self.ending += 1;
-            cx.storage.submit(cx.key, Job::EndObject(self.source.clone(), object));
+            if live {
+                let ended = self.source.end(object);
+                self.object_ended(cx, object, ended);
+            } else {
+                cx.storage.submit(cx.key, Job::EndObject(self.source.clone(), object));
+            }
         }
         let quiet = self.ending == 0 && self.ends.is_empty() && self.reading == 0 && self.telling.is_empty();
         let done = self.completed.filter(|_| quiet);
@@ -288,42 +292,6 @@ impl Sending {
         Ok(())
     }
 
-    fn listed(&mut self, cx: &mut Context<'_>, listing: Listing) {
-        if !std::mem::take(&mut self.told_ahead) {
-            tell_listing(&listing, self.next_page, self.next_object, &mut |m| cx.connection.send(m));
-        }
-        for notice in listing.notices {
-            cx.events.push_back(Event::Warning { name: Some(notice.name), text: notice.text });
-        }
-        for error in listing.errors {
-            let name = error.name.clone().unwrap_or_default();
-            cx.totals.unlisted_failure();
-            cx.events.push_back(Event::File(failed(UNLISTED, name, false, error)));
-        }
-        let first_object = self.next_object;
-        for (object, entry) in (first_object..).zip(&listing.entries) {
-            let is_directory = entry.kind == EntryKind::Directory;
-            if entry.open {
-                self.open = Some(object);
-            }
-            cx.totals.listed(is_directory, entry.size);
-            let (name, size) = (entry.name.clone(), entry.size);
-            let remembered =
-                Object { name, is_directory, size, action: Action::Failed, reused: 0, awaited: false };
-            self.files_open += usize::from(!is_directory);
-            self.objects.insert(object, remembered);
-        }
-        self.next_object += listing.entries.len() as u32;
-        self.listed_all = listing.last;
-        if listing.last {
-            cx.totals.listing_ended();
-        }
-        let number = self.next_page;
-        self.next_page += 1;
-        let decisions = Vec::with_capacity(listing.entries.len());
-        self.pages.push_back(Undecided { number, first_object, entries: listing.entries, decisions });
-    }
-
     /// Takes a protocol event.
     pub(crate) fn event(&mut self, cx: &mut Context<'_>, event: ProtoEvent) -> Result<(), Error> {
         match event {
@@ -363,6 +331,10 @@ impl Sending {
             self.object_decided(cx, object, decision);
         }
         self.telling.push_back(page.entries);
+        if self.source.is_live() {
+            self.source.decided(page.first_object, &page.decisions);
+            return self.lay_out(cx, page.first_object, &page.decisions);
+        }
         let job = Job::Decided(self.source.clone(), page.first_object, page.decisions);
         cx.storage.submit(cx.key, job);
         Ok(())
@@ -570,24 +542,6 @@ impl Sending {
         file_ended(cx.totals, cx.events, end);
     }
 }
-
-/// Hands `send` what the receiver hears of a listing: page `number`, whose first object is `first_object`, before it what could not be listed.
-pub(crate) fn tell_listing(
-    listing: &Listing,
-    number: u32,
-    first_object: u32,
-    send: &mut dyn FnMut(&Message),
-) {
-    for error in &listing.errors {
-        let error = error.to_wire(Side::Source);
-        send(&Message::Withdraw { transfer: TRANSFER, object: UNLISTED, error });
-    }
-    let (last, entries) = (listing.last, listing.entries.clone());
-    send(&Message::Page(Page { transfer: TRANSFER, number, first_object, last, entries }));
-}
-
-/// The number of objects that were never listed, because their listing failed (PROTOCOL.md#control-stream).
-pub(super) const UNLISTED: u32 = u32::MAX;
 
 /// The peer broke a rule of the protocol.
 pub(super) fn rule(what: &str) -> Error {

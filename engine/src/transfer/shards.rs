@@ -167,7 +167,7 @@ impl Driver {
 
     /// Whether shards have told something.
     pub(crate) fn has_news(&self) -> bool {
-        self.shards.as_ref().is_some_and(Shards::has_news)
+        self.shared.is_nudged() || self.shards.as_ref().is_some_and(Shards::has_news)
     }
 
     /// Takes what shards tell.

@@ -5,6 +5,7 @@ use crate::api::{self, Connect, Event, Latency, Outcome, PathPair};
 use crate::error::{Class, Error};
 use crate::limits;
 use crate::report::Shared;
+use crate::source::Now;
 use crate::storage::{Answer, Job};
 use crate::transfer::{Driver, DriverStart, TRANSFER, tell_listing};
 use std::collections::VecDeque;
@@ -102,7 +103,7 @@ impl Dial {
             chunk_log2: self.start.connect.config.chunk_log2,
             digests: self.start.connect.config.digests,
         }));
-        if let Some(Answer::Listed(Ok(listing))) = &self.listed {
+        if let Some(Answer::Listed(Ok(listing))) = &mut self.listed {
             tell_listing(listing, 0, 0, &mut |message| self.stream.push(message));
             self.told = true;
         }
@@ -201,13 +202,18 @@ impl Worker {
             Err(error) => return give_up(&start.shared, error),
         };
         let key = self.next_key();
-        let lists = match &start.connect.role {
-            api::Role::Send(source) => {
-                self.storage.submit(key, Job::List(source.clone(), 0));
-                true
-            }
-            api::Role::Receive(_) => false,
+        let (lists, listed) = match &start.connect.role {
+            api::Role::Send(source) => match source.list_now(0) {
+                Now::Ask => {
+                    self.storage.submit(key, Job::List(source.clone(), 0));
+                    (true, None)
+                }
+                Now::Later => (false, None),
+                Now::Ready(listing) => (true, Some(Answer::Listed(listing))),
+            },
+            api::Role::Receive(_) => (false, None),
         };
+        let waits = lists && listed.is_none();
         let deadline = now + start.connect.timeout;
         let local_id = connection_id(self.index);
         self.admitted.admit(local_id.0);
@@ -216,14 +222,14 @@ impl Worker {
             key,
             local_id,
             lists,
-            listed: None,
+            listed,
             told: false,
             hellos: Vec::new(),
             stream: SendStream::new(STREAM_WINDOW),
             ways,
             sends: 0,
             first_sent: now,
-            resend_at: if lists { now + limits::HELLO_HOLD } else { now },
+            resend_at: if waits { now + limits::HELLO_HOLD } else { now },
             deadline,
         });
         self.dial_timeouts(now);

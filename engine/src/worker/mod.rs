@@ -300,6 +300,7 @@ impl Worker {
     fn adopt(&mut self, now: Time, key: u32, mut driver: Driver, answer: Option<Answer>) {
         self.admitted.admit(driver.local_id());
         driver.set_slot(self.slot);
+        driver.shared().set_home(self.index);
         driver.spread(self.index, &self.peers, self.spread);
         self.by_id.insert(driver.local_id(), key);
         self.register(driver.shared());
@@ -352,14 +353,6 @@ impl Worker {
     /// Lets go of everything but the mailbox.
     pub(crate) fn into_post(self) -> Post {
         self.mail
-    }
-
-    /// The worker that the next connection goes to: with AF_XDP the one that the peer's port names, since its packets will arrive there.
-    fn choose_worker(&self, remote: SocketAddr) -> usize {
-        if let Some(queue) = self.admitted.queue_of(remote.port()) {
-            return queue % self.peers.len();
-        }
-        self.next_worker.fetch_add(1, Ordering::Relaxed) % self.peers.len()
     }
 
     /// Takes what has arrived, each burst at the time when it was there; gives that of the last. A time from before would make round trips
@@ -547,17 +540,6 @@ impl Worker {
                 by_id.remove(&seat.driver.local_id());
             }
             !over
-        });
-    }
-
-    /// Tells XDP programs now and then that this worker lives, and which connections do not any more.
-    fn keep_admitted(&mut self, now: Time) {
-        let Worker { admitted, seats, by_id, shards, dials, .. } = self;
-        if seats.is_empty() && shards.is_empty() && dials.is_empty() {
-            return;
-        }
-        admitted.keep(now, |id| {
-            by_id.contains_key(id) || shards.contains_key(id) || dials.iter().any(|dial| dial.is(*id))
         });
     }
 

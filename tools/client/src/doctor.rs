@@ -22,6 +22,7 @@ use xfer_engine::io::udp::{UdpConfig, UdpQueue};
 use xfer_engine::{Class, Error, PathPair};
 
 pub use xfer_engine::io::queue::{Capabilities, ZeroCopy};
+pub use xfer_engine::io::xdp::available as xdp;
 
 /// A network interface.
 #[derive(Clone, Debug)]

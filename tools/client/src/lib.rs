@@ -28,7 +28,7 @@ mod tls;
 mod transfer;
 mod values;
 
-pub use backend::{BackendChoice, Wanted};
+pub use backend::{BackendChoice, Chosen, Wanted};
 pub use bench::{BenchEvent, BenchOptions, BenchRequest, BenchSummary, bench};
 pub use book::Book;
 pub use client::{Client, Entry, Hashed, Kind, Listed};

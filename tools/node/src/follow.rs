@@ -62,7 +62,7 @@ fn read(record: &Record, events: &Receiver<Event>, audit: &Audit, stall: Duratio
                 let file = name.map(|name| name.escape_ascii().to_string());
                 tracing::warn!(%task, %peer, side, file, text, "left out or degraded");
             }
-            Event::PathDown(..) | Event::Warning { .. } => {}
+            Event::PathDown(..) | Event::Warning { .. } | Event::Offered(_) => {}
             Event::Finished(outcome) => return finish(record, *outcome, &digest, audit),
         }
     }

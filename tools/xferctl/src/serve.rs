@@ -104,10 +104,13 @@ fn audit(asked: &Path) -> AuditTo {
 
 fn config(args: &ServeArgs, roots: Roots) -> Result<NodeConfig, Error> {
     let node = &args.node;
+    let listen: Vec<SocketAddr> =
+        node.listen.iter().map(|text| control_address(text)).collect::<Result<_, _>>()?;
+    let data: Vec<SocketAddr> = node.data.iter().map(|text| data_address(text)).collect::<Result<_, _>>()?;
+    let used = if data.is_empty() { &listen } else { &data };
+    let addresses: Vec<IpAddr> = used.iter().map(SocketAddr::ip).collect();
     Ok(NodeConfig {
         roots,
-        listen: node.listen.iter().map(|text| control_address(text)).collect::<Result<_, _>>()?,
-        data: node.data.iter().map(|text| data_address(text)).collect::<Result<_, _>>()?,
         read_only: args.read_only,
         allow_plain: node.allow_plain,
         allow_unverified: args.allow_unverified,
@@ -116,17 +119,19 @@ fn config(args: &ServeArgs, roots: Roots) -> Result<NodeConfig, Error> {
         audit: node.audit.as_deref().map(audit),
         metrics: node.metrics,
         watch_network: node.watch_network,
-        engine: engine(&node.workers)?,
+        engine: engine(&node.workers, &addresses)?,
+        listen,
+        data,
     })
 }
 
-/// The engine of either end.
-pub(crate) fn engine(args: &WorkerArgs) -> Result<EngineConfig, Error> {
+/// The engine of an end that listens on `addresses`.
+pub(crate) fn engine(args: &WorkerArgs, addresses: &[IpAddr]) -> Result<EngineConfig, Error> {
     Ok(EngineConfig {
         workers: workers(args)?,
         cores: args.cores.clone().unwrap_or_default(),
         poll: poll(args),
-        backend: BackendChoice::from(&args.backend).decide(),
+        backend: BackendChoice::from(&args.backend).choose(addresses).backend,
         ..EngineConfig::default()
     })
 }

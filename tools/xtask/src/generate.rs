@@ -26,10 +26,14 @@ const GENERATORS: &[Generator] = &[
     },
     Generator { name: "manual pages", outputs: &[MANUAL], write: manual },
     Generator { name: "eBPF objects", outputs: &[ebpf::OBJECTS], write: ebpf::write_objects },
+    Generator { name: "header of libxfer", outputs: &[HEADER], write: header },
 ];
 
 /// The manual pages: every command and option, readable where nothing is built yet.
 const MANUAL: &str = "tools/xferctl/man";
+
+/// The C header: of the functions that the library exports.
+const HEADER: &str = "include/xfer.h";
 
 /// Content of generated files by path.
 type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
@@ -136,6 +140,12 @@ fn manual() -> Outcome {
     }
     let words = ["run", "--quiet", "--locked", "--package", "xferctl", "--", "man", MANUAL];
     Step::cargo("manual pages", words).run()
+}
+
+/// A crate of its own writes it, with a pinned generator.
+fn header() -> Outcome {
+    let words = ["run", "--quiet", "--locked", "--package", "xfer-header", "--", HEADER];
+    Step::cargo("header of libxfer", words).run()
 }
 
 #[cfg(test)]

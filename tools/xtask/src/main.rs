@@ -12,6 +12,7 @@ mod ebpf;
 mod faults;
 mod fuzz;
 mod generate;
+mod install;
 mod json;
 mod lab;
 mod long;
@@ -68,6 +69,12 @@ const VERBS: &[Verb] = &[
         usage: "tidy",
         about: "crate edges, sizes, unsafe and cfg allow-lists, headers, anchors",
         run: tidy::run,
+    },
+    Verb {
+        name: "install",
+        usage: "install --prefix P [--client] [--debug]",
+        about: "libxfer for C programs: header, libraries, pkg-config, CMake; --client with the client of nodes",
+        run: install::run,
     },
     Verb {
         name: "lab",

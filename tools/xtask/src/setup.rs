@@ -39,6 +39,19 @@ pub(crate) const REFERENCE: &[Need] = &[
     Need { probe: Probe::PythonModule("cryptography"), package: "python3-cryptography" },
 ];
 
+/// What finds the installed library.
+pub(crate) const INSTALL: &[Need] = &[
+    Need { probe: Probe::Program("c++"), package: "g++" },
+    Need { probe: Probe::Program("cmake"), package: "cmake" },
+    Need { probe: Probe::Program("pkg-config"), package: "pkg-config" },
+];
+
+/// What compares the shared library's interface with the committed one, and looks on while C programs run.
+pub(crate) const ABI: &[Need] = &[
+    Need { probe: Probe::Program("abidiff"), package: "abigail-tools" },
+    Need { probe: Probe::Program("valgrind"), package: "valgrind" },
+];
+
 /// What counts instructions.
 pub(crate) const COUNTS: &[Need] = &[Need { probe: Probe::Program("valgrind"), package: "valgrind" }];
 

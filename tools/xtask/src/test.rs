@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use crate::install;
 use crate::setup;
 use crate::sim;
 use crate::step::{Doing, Failure, Outcome, Step};
@@ -29,9 +30,12 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     setup::ensure(setup::REFERENCE)?;
     setup::check_namespaces()?;
     tidy::run(&[])?;
+    setup::ensure(setup::ABI)?;
     workspace_tests(filter)?;
+    client_library(filter)?;
     network_simulation(filter)?;
     if filter.is_none() {
+        install::check()?;
         no_std()?;
         reference()?;
     }
@@ -51,6 +55,13 @@ fn workspace_tests(filter: Option<&str>) -> Outcome {
         .args(["--exclude", "xfer-lab", "--exclude", "xfer-ebpf"])
         .args(filter)
         .env(sim::SEEDS_VARIABLE, seeds)
+        .run()
+}
+
+/// libxfer with the client of nodes, which the workspace builds without.
+fn client_library(filter: Option<&str>) -> Outcome {
+    Step::cargo("libxfer with its client", ["test", "-p", "libxfer", "--features", "client"])
+        .args(filter)
         .run()
 }
 

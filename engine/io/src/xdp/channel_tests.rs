@@ -48,9 +48,10 @@ impl Peer {
     }
 
     fn bytes(&self, at: &Descriptor) -> Vec<u8> {
-        // SAFETY: the descriptor lies in the memory, which lives as long as the channel; its frame is the kernel's now.
-        let bytes =
-            unsafe { std::slice::from_raw_parts(self.memory.add(at.address as usize), at.len as usize) };
+        // SAFETY: the descriptor lies in the memory.
+        let start = unsafe { self.memory.add(at.address as usize) };
+        // SAFETY: the memory lives as long as the channel; the frame is the kernel's now.
+        let bytes = unsafe { std::slice::from_raw_parts(start, at.len as usize) };
         bytes.to_vec()
     }
 
@@ -69,9 +70,10 @@ impl Peer {
         }
         for (nth, piece) in pieces.iter().enumerate() {
             let address = self.fill.pop().unwrap() + 256;
+            // SAFETY: the frame lies in the memory.
+            let start = unsafe { self.memory.add(address as usize) };
             // SAFETY: the frame is the kernel's: it lay in the fill ring; the piece fits behind the headroom.
-            let to =
-                unsafe { std::slice::from_raw_parts_mut(self.memory.add(address as usize), piece.len()) };
+            let to = unsafe { std::slice::from_raw_parts_mut(start, piece.len()) };
             to.copy_from_slice(piece);
             let options = if nth + 1 < pieces.len() { libc::XDP_PKT_CONTD } else { 0 };
             assert!(self.receive.room(1) > 0);

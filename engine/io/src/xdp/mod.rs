@@ -17,8 +17,10 @@ mod interface;
 mod packet;
 mod port;
 pub mod program;
+pub mod raw;
 mod ring;
 mod socket;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod umem;
@@ -35,6 +37,7 @@ use crate::wake::{Interest, Poller};
 use hop::{Hop, Hops};
 pub use interface::XdpInterface;
 pub use port::{XdpConfig, XdpPort};
+pub use socket::available;
 pub use xfer_ebpf::{Attached, EbpfError, Fates, XdpMode, adopt, attach};
 
 /// Which socket the burst at hand came by.
@@ -234,7 +237,7 @@ impl Queue for XdpQueue {
         let head = port.head(&hop, self.udp.local_addr().port(), &transmit);
         // The frame stays reserved: what was written in it is not the kernel's.
         let frame = self.udp.reserve().expect("a frame was committed that was not reserved");
-        port.send(&head, &transmit, &frame[..transmit.len], &mut self.pending);
+        port.send(&head, &frame[..transmit.len], port::segment(&transmit), &mut self.pending);
     }
 
     fn queued(&self) -> usize {

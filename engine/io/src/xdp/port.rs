@@ -9,11 +9,11 @@ use super::hop::Hop;
 use super::interface::XdpInterface;
 use super::packet::{Head, parse};
 use super::socket::{Binding, Unbound, XdpSocket, statistics};
+use super::stall::Stall;
 use super::umem::Umem;
 use crate::error::{IoError, text};
 use crate::limits::{
     TRAIN_SEGMENTS_MAX, XDP_BURST, XDP_FRAME_BYTES, XDP_HEADROOM, XDP_RECEIVE_FRAMES, XDP_SEND_FRAMES,
-    XDP_STALL_NS,
 };
 use crate::queue::{Flushed, Meta, Transmit, XdpReport};
 
@@ -48,8 +48,7 @@ pub struct XdpPort {
     socket: XdpSocket,
     /// The burst at hand: which packet of the channel's, where its payload is, and what is known of it.
     held: Vec<(usize, std::ops::Range<usize>, Meta)>,
-    /// Since when frames are on their way and none came back.
-    stuck_since_ns: Option<u64>,
+    stall: Stall,
     /// It was full when it was asked for room.
     full: bool,
     foreign: u64,
@@ -70,7 +69,11 @@ impl XdpPort {
         let frame_bytes = frame_bytes(interface.mtu);
         let (umem, frames) = Umem::new(sizes.receive + sizes.send, frame_bytes, config.huge)?;
         let ordinary = umem.ordinary().map(str::to_owned);
-        let (unbound, rings) = Unbound::new(&umem, sizes).map_err(fail("open an AF_XDP socket for"))?;
+        let (unbound, rings) = Unbound::new(&umem, sizes).map_err(|error| {
+            let locked = error.raw_os_error() == Some(libc::ENOBUFS);
+            let lock = "lock the memory (ulimit -l allows too little) for";
+            fail(if locked { lock } else { "open an AF_XDP socket for" })(error)
+        })?;
         let metadata = unbound.takes_metadata();
         let mut channel = Channel::new(umem, frames, rings, sizes);
         let binding = Binding {
@@ -107,7 +110,7 @@ impl XdpPort {
             channel,
             socket,
             held: Vec::with_capacity(XDP_BURST),
-            stuck_since_ns: None,
+            stall: Stall::default(),
             full: false,
             foreign: 0,
             calls: 0,
@@ -147,6 +150,12 @@ impl XdpPort {
         Ok(())
     }
 
+    /// Packets with `payload` bytes that can be sent now.
+    pub(super) fn room(&mut self, payload: usize) -> usize {
+        self.channel.reclaim();
+        self.channel.room(payload)
+    }
+
     /// Whether a whole train can be sent now, however short its segments.
     pub(super) fn has_room(&mut self) -> bool {
         if self.channel.room(0) < 2 * TRAIN_SEGMENTS_MAX {
@@ -172,8 +181,8 @@ impl XdpPort {
     }
 
     /// Puts each datagram of a train that it takes in the send ring.
-    pub(super) fn send(&mut self, head: &Head, transmit: &Transmit, train: &[u8], flushed: &mut Flushed) {
-        for datagram in train.chunks(segment(transmit)) {
+    pub(super) fn send(&mut self, head: &Head, train: &[u8], segment: usize, flushed: &mut Flushed) {
+        for datagram in train.chunks(segment) {
             self.channel.send(head, datagram);
             flushed.datagrams += 1;
         }
@@ -190,16 +199,9 @@ impl XdpPort {
 
     /// Why the socket is given up, if nothing came back for a second while frames are out.
     pub(super) fn stalled(&mut self, now_ns: u64) -> Option<String> {
-        let progress = self.channel.reclaim() > 0;
-        if progress || self.channel.outstanding() == 0 {
-            self.stuck_since_ns = None;
-            return None;
-        }
-        let since = *self.stuck_since_ns.get_or_insert(now_ns);
-        (now_ns.saturating_sub(since) >= XDP_STALL_NS).then(|| {
-            let out = self.channel.outstanding();
-            format!("{out} packets did not leave for a second")
-        })
+        let came_back = self.channel.reclaim() > 0;
+        let out = self.channel.outstanding();
+        self.stall.look(now_ns, came_back, out).then(|| format!("{out} packets did not leave for a second"))
     }
 
     /// Takes the next burst. Returns its packets, those that are none of ours left out.
@@ -254,7 +256,8 @@ impl AsFd for XdpPort {
     }
 }
 
-fn segment(transmit: &Transmit) -> usize {
+/// Bytes of each datagram of a train.
+pub(super) fn segment(transmit: &Transmit) -> usize {
     if transmit.segment == 0 { transmit.len } else { transmit.segment }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::channel::{Kernel, Rings, Sizes};
 use super::ring::{Consumer, Entry, Place, Producer};
 use super::umem::Umem;
-use crate::error::{check, check_size};
+use crate::error::{IoError, check, check_size};
 use crate::limits::XDP_SEND_BUDGET;
 
 /// `XDP_MAX_TX_SKB_BUDGET` of `linux/if_xdp.h`, Linux 6.17.
@@ -22,6 +22,22 @@ const SO_BUSY_POLL_BUDGET: i32 = 70;
 const BUSY_POLL_BUDGET: i32 = 64;
 /// Bytes of `struct xsk_tx_metadata`.
 pub(super) const METADATA_BYTES: usize = 24;
+
+/// Whether this process may have AF_XDP sockets at all.
+///
+/// # Errors
+/// `EAFNOSUPPORT` from a kernel without them, `EPERM` without `CAP_NET_RAW`.
+pub fn available() -> Result<(), IoError> {
+    new_socket().map(drop).map_err(|error| IoError::new("open", "an AF_XDP socket", &error))
+}
+
+fn new_socket() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: socket takes no pointers.
+    let fd = check(unsafe { libc::socket(libc::AF_XDP, kind, 0) })?;
+    // SAFETY: the descriptor was just made and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
 
 /// A socket that is not bound yet, so that its fill ring can be filled first: some drivers look at it only then.
 pub(super) struct Unbound {
@@ -132,11 +148,7 @@ fn map<T: Entry>(
 impl Unbound {
     /// Makes a socket over `umem`, with rings.
     pub(super) fn new(umem: &Umem, sizes: Sizes) -> io::Result<(Self, Rings)> {
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // SAFETY: socket takes no pointers.
-        let fd = check(unsafe { libc::socket(libc::AF_XDP, kind, 0) })?;
-        // SAFETY: the descriptor was just made and nobody else owns it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let fd = new_socket()?;
         let metadata = register(fd.as_fd(), umem)?;
         set(fd.as_fd(), libc::XDP_UMEM_FILL_RING, &sizes.receive)?;
         set(fd.as_fd(), libc::XDP_UMEM_COMPLETION_RING, &sizes.send)?;

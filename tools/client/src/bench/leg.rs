@@ -97,7 +97,7 @@ impl Running {
                 Ok(Event::PathUp(pair)) => tell(BenchEvent::PathUp(pair)),
                 Ok(Event::PathDown(pair, why)) => tell(BenchEvent::PathDown(pair, why)),
                 Ok(Event::Warning { text, .. }) => tell(BenchEvent::Warning(text)),
-                Ok(Event::File(_)) => {}
+                Ok(Event::File(_) | Event::Offered(_)) => {}
                 Ok(Event::Finished(outcome)) => self.ended(*outcome),
                 Err(RecvTimeoutError::Timeout) => return,
                 Err(RecvTimeoutError::Disconnected) => self.ended(Outcome {

@@ -317,6 +317,7 @@ impl Following<'_> {
                 tell(CopyEvent::File(file));
             }
             Event::Finished(_) => unreachable!("the end is not an event among others"),
+            Event::Offered(_) => unreachable!("a copy's sink decides by itself"),
         }
     }
 

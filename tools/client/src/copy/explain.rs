@@ -2,18 +2,17 @@
 
 use super::Plan;
 use super::options::CopyOptions;
+use crate::backend::Chosen;
 use crate::client::Client;
 use crate::forecast::{Bound, Forecast, Load, Wire};
 use crate::limits::{MEASURE_BYTES, MEASURE_TIME};
 use crate::paths::{self, HostRoutes, Pairs};
 use crate::transfer;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use xfer_engine::io::route::{self, Interface};
 use xfer_engine::io::thread::affinity;
 use xfer_engine::stages::{Bench, Costs, Origin, Scratch, Step};
-use xfer_engine::{
-    Backend, Class, CongestionControl, EngineConfig, EngineSize, Error, PathPair, Stage, Suite,
-};
+use xfer_engine::{Class, CongestionControl, EngineConfig, EngineSize, Error, PathPair, Stage, Suite};
 
 /// Drivers of devices without a wire: the speed that they tell means nothing.
 const WITHOUT_WIRE: [&str; 6] = ["veth", "tun", "bridge", "dummy", "bonding", "team"];
@@ -48,8 +47,8 @@ pub struct Explained {
     pub suite: Suite,
     /// Whether content is verified.
     pub digests: bool,
-    /// What moves the packets.
-    pub backend: Backend,
+    /// What moves the packets, and why.
+    pub backend: Chosen,
     /// How paths find their rate.
     pub congestion: CongestionControl,
     /// Bits a second that were asked for.
@@ -103,7 +102,7 @@ impl Explained {
             chunk_bytes: 1 << config.chunk_log2,
             suite,
             digests: options.digests,
-            backend: options.backend.decide(),
+            backend: chosen(options),
             congestion: options.congestion,
             rate: options.rate,
             bytes: None,
@@ -199,6 +198,11 @@ fn interfaces() -> Result<Vec<Interface>, Error> {
     route::interfaces().map_err(|e| Error::new(Class::Other, "list this host's interfaces").because(e))
 }
 
+/// What moves the packets: of all interfaces, since which ones a copy uses is known only later.
+fn chosen(options: &CopyOptions) -> Chosen {
+    options.backend.choose(&[Ipv4Addr::UNSPECIFIED.into()])
+}
+
 /// The engine that a copy starts.
 pub(crate) fn engine_config(options: &CopyOptions) -> EngineConfig {
     EngineConfig {
@@ -206,7 +210,7 @@ pub(crate) fn engine_config(options: &CopyOptions) -> EngineConfig {
         workers: options.workers,
         cores: options.cores.clone(),
         poll: options.poll,
-        backend: options.backend.decide(),
+        backend: chosen(options).backend,
         ..EngineConfig::default()
     }
 }

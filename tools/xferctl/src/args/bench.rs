@@ -21,7 +21,7 @@ pub(crate) struct BenchArgs {
 pub(crate) enum BenchCommand {
     /// Serve memory to `bench run` and no files: prints a link
     #[command(after_help = super::exit_codes_help())]
-    Serve(ListenArgs),
+    Serve(Box<ListenArgs>),
     /// Measure how fast content moves from memory to memory, to or from a node that `bench serve` runs
     #[command(after_help = super::exit_codes_help())]
     Run(Box<BenchRunArgs>),

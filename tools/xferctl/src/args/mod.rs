@@ -109,7 +109,7 @@ pub(crate) enum LogFormatArg {
 pub(crate) enum Command {
     /// Serve directories: prints a link that gives access to them
     #[command(after_help = exit_codes_help())]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Copy files and directories to or from a node
     #[command(visible_alias = "transfer", after_help = exit_codes_help())]
     #[command(override_usage = "xferctl cp [OPTIONS] <SRC>... <DST>")]

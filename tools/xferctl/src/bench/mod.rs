@@ -11,7 +11,7 @@ use xfer_client::Error;
 /// Runs a command of `bench`.
 pub(crate) fn run(args: BenchArgs, global: &GlobalArgs) -> Result<u8, Error> {
     match args.command {
-        BenchCommand::Serve(args) => serve::run(args),
+        BenchCommand::Serve(args) => serve::run(*args),
         BenchCommand::Run(args) => run::run(&args, global),
         BenchCommand::Stages(args) => stages::run(&args),
     }

@@ -3,10 +3,9 @@
 use crate::json::stage_text;
 use crate::units::{show_rate, show_seconds, show_size};
 use serde::Serialize;
-use xfer_client::Backend;
 use xfer_client::copy::{Explained, PlannedPath};
 use xfer_client::forecast::Bound;
-use xfer_client::{CongestionControl, Stage, Suite};
+use xfer_client::{Backend, CongestionControl, Stage, Suite};
 
 /// What `type: plan` holds of a copy as a whole.
 #[derive(Serialize)]
@@ -22,6 +21,8 @@ pub(super) struct PlanLine {
     suite: &'static str,
     digest: &'static str,
     backend: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend_why: Option<String>,
     cc: &'static str,
     rate_gbps: Option<f64>,
     bounds: Vec<BoundPlan>,
@@ -73,7 +74,8 @@ impl PlanLine {
             chunk: explained.chunk_bytes,
             suite: suite(explained.suite),
             digest: digest(explained),
-            backend: backend(&explained.backend),
+            backend_why: explained.backend.why.clone(),
+            backend: backend(&explained.backend.backend),
             cc: congestion(explained.congestion),
             rate_gbps: explained.rate.map(|bits| bits as f64 / 1e9),
             bounds: forecast.bounds.iter().map(bound).collect(),
@@ -128,10 +130,11 @@ pub(super) fn lines(explained: &Explained) -> Vec<String> {
         show_size(explained.chunk_bytes),
         suite(explained.suite),
         digest(explained),
-        backend(&explained.backend),
+        backend(&explained.backend.backend),
         congestion(explained.congestion),
         explained.standby,
     ));
+    lines.extend(explained.backend.why.as_ref().map(|why| format!("AF_XDP or kernel UDP: {why}")));
     lines.extend(
         forecast.bounds.iter().map(|bound| format!("at most {}: {}", show_rate(bound.rate), bound.what)),
     );
@@ -163,7 +166,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
     use xfer_client::forecast::Forecast;
-    use xfer_client::{EngineSize, PathPair};
+    use xfer_client::{Chosen, EngineSize, PathPair};
 
     fn explained(bytes: Option<u64>, bounds: Vec<Bound>) -> Explained {
         let pair =
@@ -177,7 +180,7 @@ mod tests {
             chunk_bytes: 1 << 20,
             suite: Suite::Aes128Gcm,
             digests: true,
-            backend: Backend::Udp,
+            backend: Chosen { backend: Backend::Udp, why: None },
             congestion: CongestionControl::Bbr,
             rate: None,
             bytes,

@@ -18,9 +18,22 @@ pub(super) fn findings() -> Vec<Finding> {
     all.extend(nics());
     all.extend([buffers("rmem_max", "receive"), buffers("wmem_max", "send"), clock(), kernel()]);
     all.extend(udp(false).into_iter().chain(udp(true)));
-    all.push(absent("xdp", "AF_XDP is not built into this xferctl; the backend `udp` is used"));
+    all.push(xdp());
     all.push(absent("dpdk", "DPDK is not built into this xferctl; the backend `udp` is used"));
     all
+}
+
+/// Whether there can be AF_XDP sockets; attaching a program takes rights of its own, and is not tried.
+fn xdp() -> Finding {
+    let (available, text) = match doctor::xdp() {
+        Ok(()) => (
+            true,
+            "AF_XDP: sockets can be opened; --backend xdp uses them, with CAP_NET_ADMIN and CAP_BPF too"
+                .to_owned(),
+        ),
+        Err(error) => (false, format!("no AF_XDP: {error}; the backend `udp` is used")),
+    };
+    Finding::new("xdp", Status::Ok, text).fact("available", available)
 }
 
 fn absent(check: &'static str, text: &str) -> Finding {

@@ -18,11 +18,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("libxfer", &["xfer-engine", "xfer-client"]),
     ("xferctl", &["xfer-client", "xfer-node", "xfer-ebpf"]),
     ("xfer-lab", &["xfer-netem"]),
-    ("xfer-benches", &["xfer-engine", "xfer-proto"]),
+    ("xfer-benches", &["xfer-engine", "xfer-io", "xfer-proto"]),
     ("xfer-fuzz", &["xfer-proto", "xfer-engine", "xfer-client", "xfer-node", "xferctl"]),
     ("xfer-compare", &["xfer-lab"]),
     ("xfer-quic", &[]),
     ("xfer-no-std", &["xfer-proto"]),
+    ("xfer-header", &[]),
     ("xfer-loom", &[]),
     ("xtask", &[]),
 ];
@@ -31,8 +32,9 @@ const EDGES: &[(&str, &[&str])] = &[
 const TEST_EDGES: &[&str] = &["xfer-netem"];
 
 /// What the tests of one crate may use besides: the tool's start clients and nodes in one process, with engines that they set up; the lab's
-/// hostile peers speak the protocol by the crate's own codec.
-const TEST_EDGES_OF: [(&str, &str); 5] = [
+/// hostile peers speak the protocol by the crate's own codec; the library's start the node that a C program uses.
+const TEST_EDGES_OF: [(&str, &str); 6] = [
+    ("libxfer", "xfer-node"),
     ("xfer-ebpf", "xfer-proto"),
     ("xferctl", "xfer-engine"),
     ("xfer-lab", "xfer-client"),
