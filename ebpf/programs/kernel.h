@@ -88,6 +88,7 @@ static long (*const redirect_map)(void *map, u64 key, u64 flags) = (void *)51;
 static long (*const xdp_adjust_meta)(struct xdp_context *ctx, int delta) = (void *)54;
 static long (*const map_push)(void *map, const void *value, u64 flags) = (void *)87;
 static long (*const map_pop)(void *map, void *value) = (void *)88;
+static u64 (*const ktime_get_coarse_ns)(void) = (void *)160;
 static u64 (*const xdp_get_buff_len)(struct xdp_context *ctx) = (void *)188;
 
 #endif

@@ -24,7 +24,11 @@ struct order {
     u32 queue;
     u32 row;
     u64 expected;
+    /* When the last packet came, as coarse as the kernel's tick. */
     u64 last_ns;
+    /* When the last arrival came whose distance to the next is measured. */
+    u64 timed_ns;
+    u64 arrivals;
 };
 
 /* As `Row` in src/layout.rs. */
@@ -33,7 +37,7 @@ struct row {
     u64 bytes;
     /* Packets seen at once: a train is one. */
     u64 arrivals;
-    /* All times between two of these. */
+    /* The measured times between two of these. */
     u64 waited_ns;
     /* Times that numbers were missing, and how many. */
     u64 gaps;
@@ -97,24 +101,39 @@ ALWAYS_INLINE u32 bucket(u64 ns)
     return n < GAP_BUCKETS ? n : GAP_BUCKETS - 1;
 }
 
+/* Measures the time between two arrivals, now and then. */
+ALWAYS_INLINE void time_path(struct order *order, struct row *row)
+{
+    u64 turn = order->arrivals++ & (TIMED_EVERY - 1), waited;
+    u32 n;
+
+    if (LIKELY(turn > 1))
+        return;
+    if (turn == 0) {
+        order->timed_ns = ktime_get_ns();
+        return;
+    }
+    waited = ktime_get_ns() - order->timed_ns;
+    row->waited_ns += waited;
+    n = bucket(waited);
+    if (n < GAP_BUCKETS)
+        row->between[n] += 1;
+}
+
 /* Counts `packets` of `bytes` in all, whose numbers go from `first` to `last`, seen at once. */
 ALWAYS_INLINE void count_path(struct order *order, u64 first, u64 last, u64 packets, u64 bytes, u64 now)
 {
     u32 at = order->row;
     struct row *row = map_lookup(&rows, &at);
-    u64 span = last - first + 1, waited = now - order->last_ns;
-    u32 n;
+    u64 span = last - first + 1;
 
     if (!row)
         return;
     row->packets += packets;
     row->bytes += bytes;
     row->arrivals += 1;
-    row->waited_ns += waited;
-    n = bucket(waited);
-    if (n < GAP_BUCKETS)
-        row->between[n] += 1;
     order->last_ns = now;
+    time_path(order, row);
     if (LIKELY(first == order->expected && span == packets)) {
         order->expected = last + 1;
         return;

@@ -55,7 +55,7 @@ ALWAYS_INLINE int is_ours(u16 port)
 /* Counts a datagram or train whose payload begins at `at`; what became of it. */
 ALWAYS_INLINE enum seen count(struct skb_context *ctx, u32 at, u16 point)
 {
-    u64 now = ktime_get_ns();
+    u64 now = ktime_get_coarse_ns();
     u32 payload = ctx->len - at, segment = ctx->gso_size, packets = 1;
     struct packet head;
     struct path_key key;

@@ -40,6 +40,8 @@ struct settings {
     u64 metrics;
     /* Whether AF_XDP sockets are used at all; else known packets pass, and only the filter is left. */
     u64 sockets;
+    /* Whether sockets want to know when a packet came, and where its payload begins. */
+    u64 stamps;
 };
 
 /* As `Meta` in src/layout.rs; ends where the frame begins. */
@@ -150,7 +152,7 @@ ALWAYS_INLINE int handshake(void *data, void *end, struct place *place, struct c
 }
 
 /* Puts time and place of the payload before the frame; a driver without room for it hands the frame over as it is. */
-ALWAYS_INLINE void put_meta(struct xdp_context *ctx, u32 payload_at, u64 now)
+ALWAYS_INLINE void put_meta(struct xdp_context *ctx, u32 payload_at)
 {
     struct meta *meta;
 
@@ -159,7 +161,7 @@ ALWAYS_INLINE void put_meta(struct xdp_context *ctx, u32 payload_at, u64 now)
     meta = (void *)(long)ctx->data_meta;
     if ((void *)(meta + 1) > (void *)(long)ctx->data)
         return;
-    meta->received_ns = now;
+    meta->received_ns = ktime_get_ns();
     meta->payload_at = payload_at;
     meta->magic = META_MAGIC;
 }
@@ -217,7 +219,7 @@ int xfer_xdp(struct xdp_context *ctx)
     counts = map_lookup(&fates, &zero);
     if (!set || !counts)
         return XDP_PASS;
-    now = ktime_get_ns();
+    now = ktime_get_coarse_ns();
     if (UNLIKELY((s64)(now - set->beat_ns) > BEAT_NS_MAX))
         return COUNTED(XDP_PASS, PASSED_STALE);
 
@@ -270,7 +272,8 @@ int xfer_xdp(struct xdp_context *ctx)
         return COUNTED(XDP_PASS, PASSED_TAGGED);
     if (queue != arrived)
         return COUNTED(XDP_PASS, PASSED_MISPLACED);
-    put_meta(ctx, place.payload, now);
+    if (set->stamps)
+        put_meta(ctx, place.payload);
     if (redirect_map(&sockets, arrived, XDP_PASS) != XDP_REDIRECT)
         return COUNTED(XDP_PASS, PASSED_SOCKETLESS);
     return COUNTED(XDP_REDIRECT, REDIRECTED);

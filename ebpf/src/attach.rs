@@ -273,6 +273,16 @@ impl Attached {
         self.maps().set_metrics(on).map_err(|error| doing.map(error))
     }
 
+    /// Whether [`Meta`](crate::Meta) stands before frames that go to sockets; it does not from the start, since reading the clock costs
+    /// much of what a packet costs here.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn set_stamps(&self, on: bool) -> Result<(), EbpfError> {
+        let doing = self.doing("switch metadata");
+        self.maps().set_stamps(on).map_err(|error| doing.map(error))
+    }
+
     /// What became of the packets to our ports since it was attached.
     ///
     /// # Errors

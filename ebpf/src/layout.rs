@@ -5,11 +5,11 @@
 use crate::limits::GAP_BUCKETS;
 
 /// Words of the XDP program's settings.
-pub(crate) type SettingsWords = [u64; 3];
+pub(crate) type SettingsWords = [u64; 4];
 /// Words of [`Row`].
 pub(crate) type RowWords = [u64; ROW_WORDS];
-/// Words of an entry of `orders`: queue and row, expected number, time of the last packet.
-pub(crate) type OrderWords = [u64; 3];
+/// Words of an entry of `orders`: queue and row, expected number, time of the last packet and of the last that was timed, arrivals.
+pub(crate) type OrderWords = [u64; 5];
 /// Words of the fates of one processor.
 pub(crate) type FateWords = [u64; Fate::ALL.len()];
 
@@ -243,7 +243,7 @@ pub struct Row {
     pub bytes: u64,
     /// Packets that came at once count as one.
     pub arrivals: u64,
-    /// All times between two arrivals, in nanoseconds.
+    /// The measured times between two arrivals together, in nanoseconds.
     pub waited_ns: u64,
     /// Times that numbers were missing when a later one came.
     pub gaps: u64,
@@ -253,7 +253,7 @@ pub struct Row {
     pub late: u64,
     /// The largest distance of these, in numbers.
     pub late_max: u64,
-    /// Times between two arrivals: below 128 ns, then a bucket for each doubling, the last without an end.
+    /// Times between two arrivals, of which one in [`TIMED_EVERY`](crate::limits::TIMED_EVERY) is measured: below 128 ns, then a bucket for each doubling, the last without an end.
     pub between: [u64; GAP_BUCKETS],
 }
 

@@ -20,6 +20,8 @@ pub const HANDSHAKE_BURST: u64 = 256;
 pub const GAP_BUCKETS: usize = 24;
 /// The first bucket ends at 2 to the power of this many nanoseconds; each later one at twice the end of the one before.
 pub const GAP_SHIFT: u32 = 7;
+/// Of so many arrivals one time to the next is measured.
+pub const TIMED_EVERY: u64 = 8;
 /// Marks the [`Meta`](crate::Meta) before a frame.
 pub const META_MAGIC: u32 = 0x5246_4658;
 /// Bytes of an answer of rtnetlink about one interface.

@@ -121,7 +121,7 @@ pub(crate) struct XdpMaps {
     connections: HashMap<MapData, u32, u32>,
     sockets: XskMap<MapData>,
     paths: Paths,
-    /// What the settings hold: beat, metrics, sockets.
+    /// What the settings hold: beat, metrics, sockets, stamps.
     set: SettingsWords,
 }
 
@@ -159,6 +159,7 @@ impl XdpMaps {
     /// Forgets ports, connections and paths, which another process left.
     pub(crate) fn clear(&mut self) -> Result<(), MapError> {
         self.set_sockets(false)?;
+        self.set_stamps(false)?;
         self.ports.clear()?;
         let known: Vec<u32> =
             self.connections.keys().take(CONNECTIONS_MAX as usize).collect::<Result<_, _>>()?;
@@ -173,6 +174,11 @@ impl XdpMaps {
 
     pub(crate) fn set_metrics(&mut self, on: bool) -> Result<(), MapError> {
         self.set[1] = u64::from(on);
+        self.settings.set(0, self.set, 0)
+    }
+
+    pub(crate) fn set_stamps(&mut self, on: bool) -> Result<(), MapError> {
+        self.set[3] = u64::from(on);
         self.settings.set(0, self.set, 0)
     }
 

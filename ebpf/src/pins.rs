@@ -55,8 +55,12 @@ pub fn attach_pinned(interface: &str, mode: XdpMode, owner: Option<&str>) -> Res
 pub fn adopt(interface: &str, ports: &[u16]) -> Result<Option<Attached>, EbpfError> {
     let doing = Doing { interface, what: "take over the pinned XDP program" };
     let folder = folder(interface).map_err(|error| doing.system(error))?;
-    if !folder.join(LINK).try_exists().map_err(|error| doing.system(error))? {
-        return Ok(None);
+    match folder.join(LINK).try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        // Nothing there was given to this user.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(None),
+        Err(error) => return Err(doing.system(error)),
     }
     let index = interface::index(interface)
         .ok_or_else(|| EbpfError::NoInterface { interface: interface.to_owned() })?;

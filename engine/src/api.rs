@@ -70,9 +70,12 @@ pub enum Backend {
     Udp,
     /// By AF_XDP sockets, with kernel UDP for what they cannot carry.
     Xdp(XdpOptions),
+    /// By kernel UDP, behind the XDP program, which drops what is malformed and what belongs to no connection before the kernel has work
+    /// with it.
+    Filtered(XdpOptions),
 }
 
-/// What AF_XDP is used on.
+/// What the XDP program is used on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct XdpOptions {
     /// Names of interfaces; empty: those that have the addresses which are listened on and connected from.

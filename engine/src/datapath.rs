@@ -8,6 +8,7 @@ use crate::error::{Class, Error};
 use crate::limits;
 use crate::queues::QueueOptions;
 use crate::worker::random;
+use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -129,6 +130,8 @@ struct Nic {
 
 struct Xdp {
     options: XdpOptions,
+    /// Whether workers get AF_XDP sockets; else the program only filters what goes to the kernel's.
+    sockets: bool,
     nics: Mutex<Vec<Nic>>,
 }
 
@@ -142,8 +145,12 @@ impl Datapath {
     /// # Errors
     /// `Usage` for an interface that is not there, `Fatal` where the program cannot be attached, naming interface and cause.
     pub(crate) fn start(config: &EngineConfig) -> Result<Self, Error> {
-        let Backend::Xdp(options) = &config.backend else { return Ok(Datapath(None)) };
-        let xdp = Xdp { options: options.clone(), nics: Mutex::new(Vec::new()) };
+        let (options, sockets) = match &config.backend {
+            Backend::Udp => return Ok(Datapath(None)),
+            Backend::Xdp(options) => (options, true),
+            Backend::Filtered(options) => (options, false),
+        };
+        let xdp = Xdp { options: options.clone(), sockets, nics: Mutex::new(Vec::new()) };
         let all = interfaces()?;
         for name in &options.interfaces {
             let found = all.iter().find(|interface| interface.name == *name);
@@ -165,9 +172,14 @@ impl Datapath {
         xdp.cover(&interfaces()?, local)
     }
 
-    /// Whether there is AF_XDP at all.
+    /// Whether there is the XDP program at all.
     pub(crate) fn is_xdp(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Whether workers get AF_XDP sockets.
+    pub(crate) fn has_sockets(&self) -> bool {
+        self.0.as_ref().is_some_and(|xdp| xdp.sockets)
     }
 
     /// Opens a worker's queue on a local address, with a port that tells the queue it sends by: so the peer's worker of the same number
@@ -227,10 +239,17 @@ impl Datapath {
             if !local.ip().is_unspecified() && owner != Some(nic.interface.index) {
                 continue;
             }
+            if !xdp.sockets {
+                nic.filter(local.port())?;
+                continue;
+            }
             match nic.open(worker, local.port()) {
                 Ok(port) => ports.push(port),
                 Err(why) => notes.push(format!("{NONE_HERE} {}: {why}", nic.interface.name)),
             }
+        }
+        if !xdp.sockets {
+            return Ok(AnyQueue::Udp(udp));
         }
         let queue = XdpQueue::new(udp, ports, notes)?;
         Ok(AnyQueue::Xdp(Box::new(queue)))
@@ -243,7 +262,8 @@ impl Datapath {
     pub(crate) fn check(&self, queues: &[Vec<AnyQueue>]) -> Result<(), Error> {
         let Some(xdp) = &self.0 else { return Ok(()) };
         let all = || queues.iter().flatten().map(Queue::capabilities);
-        if xdp.nics().is_empty() || all().next().is_none() || all().any(|c| !c.xdp.is_empty()) {
+        if !xdp.sockets || xdp.nics().is_empty() || all().next().is_none() || all().any(|c| !c.xdp.is_empty())
+        {
             return Ok(());
         }
         let error = Error::new(Class::Fatal, "use AF_XDP for the addresses that are listened on");
@@ -291,6 +311,17 @@ impl Datapath {
 }
 
 impl Nic {
+    /// Lets the program mind `port`, and leave what it knows to the kernel's socket there.
+    fn filter(&self, port: u16) -> Result<(), IoError> {
+        self.program.set_port(port, true).map_err(|error| {
+            let cause = match error {
+                EbpfError::System { cause, .. } => cause,
+                other => io::Error::other(other),
+            };
+            IoError::new("filter by XDP on", &self.interface.name, &cause)
+        })
+    }
+
     /// Opens the worker's socket and lets it have packets to `port`.
     fn open(&mut self, worker: usize, port: u16) -> Result<XdpPort, String> {
         let Some(queue) = self.owners.free(worker) else {
@@ -371,7 +402,7 @@ impl Xdp {
         };
         let (name, mode, queues) = (found.name.as_str(), program.mode().word(), found.queues);
         tracing::info!(interface = name, mode, queues, "the XDP program is attached");
-        let owners = Owners::of(found.queues);
+        let owners = Owners::of(if self.sockets { found.queues } else { 0 });
         nics.push(Nic { interface: found, program, owners });
         Ok(())
     }

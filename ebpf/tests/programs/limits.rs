@@ -35,6 +35,7 @@ fn both_sides_have_the_same_bounds() {
         ("HANDSHAKE_BURST", limits::HANDSHAKE_BURST),
         ("GAP_BUCKETS", limits::GAP_BUCKETS as u64),
         ("GAP_SHIFT", limits::GAP_SHIFT.into()),
+        ("TIMED_EVERY", limits::TIMED_EVERY),
         ("META_MAGIC", limits::META_MAGIC.into()),
     ] {
         assert_eq!(defined(name), ours, "{name}");

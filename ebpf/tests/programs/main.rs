@@ -61,6 +61,9 @@ fn expect_untouched(program: &Attached, bytes: &[u8]) {
 #[test]
 fn known_packets_go_to_the_socket_with_time_and_place() {
     let (program, _socket) = with_socket();
+    let plain = Frame::new(data(KNOWN, 0, 7)).bytes();
+    assert_eq!(program.try_frame(&plain, 1).unwrap().frame, plain);
+    program.set_stamps(true).unwrap();
     for frame in [
         Frame::new(data(KNOWN, 0, 7)),
         Frame::new(data(KNOWN, 0, 7)).six(),

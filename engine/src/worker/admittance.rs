@@ -31,7 +31,7 @@ impl Admittance {
 
     /// The queue by which the packets of a peer arrive, as its port tells.
     pub(super) fn queue_of(&self, port: u16) -> Option<usize> {
-        self.datapath.is_xdp().then(|| usize::from(port % limits::PORT_RESIDUES))
+        self.datapath.has_sockets().then(|| usize::from(port % limits::PORT_RESIDUES))
     }
 
     /// Tells, when it is time, that the worker lives, and drops what comes to ids that are not `known` any more.

@@ -31,6 +31,8 @@ pub struct BackendChoice {
     pub interfaces: Vec<String>,
     /// Where the XDP program runs.
     pub mode: XdpMode,
+    /// Kernel UDP gets the XDP program before it, as a filter; not where `Auto` compares.
+    pub filter: bool,
     /// `Auto` may use AF_XDP: attaching its program changes what an interface does for all others.
     pub allow_xdp: bool,
 }
@@ -41,6 +43,7 @@ impl Default for BackendChoice {
             wanted: Wanted::Auto,
             interfaces: Vec::new(),
             mode: XdpMode::Native,
+            filter: false,
             allow_xdp: false,
         }
     }
@@ -62,9 +65,11 @@ impl BackendChoice {
         let xdp = |interfaces| Backend::Xdp(XdpOptions { interfaces, mode: self.mode });
         match self.wanted {
             Wanted::Xdp => told(xdp(self.interfaces.clone())),
-            Wanted::Udp => told(Backend::Udp),
-            Wanted::Auto if !self.allow_xdp => told(Backend::Udp),
-            Wanted::Auto => self.compare(locals),
+            Wanted::Auto if self.allow_xdp => self.compare(locals),
+            Wanted::Udp | Wanted::Auto if self.filter => {
+                told(Backend::Filtered(XdpOptions { interfaces: self.interfaces.clone(), mode: self.mode }))
+            }
+            Wanted::Udp | Wanted::Auto => told(Backend::Udp),
         }
     }
 
@@ -124,6 +129,8 @@ mod tests {
         assert_eq!(choice(Wanted::Auto, false).choose(&locals).backend, Backend::Udp);
         assert_eq!(choice(Wanted::Udp, true).choose(&locals).backend, Backend::Udp);
         let xdp = XdpOptions { interfaces: Vec::new(), mode: XdpMode::Native };
+        let filtered = BackendChoice { filter: true, ..choice(Wanted::Udp, false) };
+        assert_eq!(filtered.choose(&[]).backend, Backend::Filtered(xdp.clone()));
         assert_eq!(choice(Wanted::Xdp, false).choose(&locals).backend, Backend::Xdp(xdp));
     }
 

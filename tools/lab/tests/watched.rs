@@ -1,4 +1,5 @@
-//! What eBPF tells of a node's network beside what its client knows of the transfer, over a wire that loses nothing and one that loses.
+//! What eBPF tells of a node's network beside what its client knows of the transfer, over a wire that loses nothing and one that loses; and
+//! the XDP program as a filter before the kernel's sockets.
 //! As root, in namespaces of its own.
 
 #[path = "support/noise.rs"]
@@ -6,7 +7,7 @@ mod noise;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -34,7 +35,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn up(name: &str, shape: WireShape) -> Stage {
+    fn up(name: &str, shape: WireShape, options: &[&str]) -> Stage {
         let (name, program) =
             (format!("t{}-{name}", std::process::id()), Some(env!("CARGO_BIN_EXE_lab").into()));
         let config = Config { name, program, ..Config::with_wires(1, shape) };
@@ -46,7 +47,8 @@ impl Stage {
         let (listen, metrics) = (address(7_700).to_string(), address(9_700));
         let mut node = b
             .command(xferctl())
-            .args(["serve", "--json", "--watch-network", "--metrics", &metrics.to_string()])
+            .args(["serve", "--json", "--metrics", &metrics.to_string()])
+            .args(options)
             .args(["--listen", &listen, "--root"])
             .arg(b.home().join("root"))
             .stdout(Stdio::piped())
@@ -71,8 +73,8 @@ impl Stage {
         summary["wire_bytes"].as_f64().unwrap()
     }
 
-    /// A figure of one direction, or of both.
-    fn figure(&self, name: &str, direction: &str) -> f64 {
+    /// The sum of the samples whose line begins with `xfer_` and `name` and holds `label`.
+    fn figure(&self, name: &str, label: &str) -> f64 {
         let ask = || {
             let mut stream = TcpStream::connect(self.metrics).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -82,8 +84,8 @@ impl Stage {
             answer
         };
         let answer = self.lab.host("b").enter(ask).unwrap();
-        let label = format!("direction=\"{direction}");
-        let ours = |line: &&str| line.starts_with(&format!("xfer_network_{name}{{")) && line.contains(&label);
+        let begins = format!("xfer_{name}{{");
+        let ours = |line: &&str| line.starts_with(&begins) && line.contains(label);
         answer.lines().filter(ours).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
@@ -109,17 +111,24 @@ impl Drop for Stage {
 
 #[test]
 fn bytes_are_those_that_the_client_counts() {
-    let mut stage = Stage::up("watched", WireShape::default());
+    let mut stage = Stage::up("watched", WireShape::default(), &["--watch-network"]);
     let hooks = |points: &[&str]| {
         points.iter().map(|point| ("x1".to_owned(), (*point).to_owned())).collect::<Vec<_>>()
     };
     assert_eq!(stage.programs(), hooks(&["ingress", "egress"]));
     let counted = stage.upload();
-    let seen = stage.figure("bytes_total", "in") + stage.figure("bytes_total", "out");
+    let seen = stage.figure("network_bytes_total", "direction=\"in\"")
+        + stage.figure("network_bytes_total", "direction=\"out\"");
     println!("{counted} bytes counted by the client, {seen} by tcx");
     assert!((seen - counted).abs() < BESIDES, "{seen} seen, {counted} counted");
-    let (packets, trains) = (stage.figure("packets_total", "in"), stage.figure("trains_total", "in"));
-    let (missing, late) = (stage.figure("missing_total", "in"), stage.figure("late_total", "in"));
+    let (packets, trains) = (
+        stage.figure("network_packets_total", "direction=\"in\""),
+        stage.figure("network_trains_total", "direction=\"in\""),
+    );
+    let (missing, late) = (
+        stage.figure("network_missing_total", "direction=\"in\""),
+        stage.figure("network_late_total", "direction=\"in\""),
+    );
     println!("{packets} packets in {trains} trains, {missing} missing, {late} late");
     assert!(packets > SIZE as f64 / 1_500.0 && trains < packets / 8.0, "trains stay whole");
     // A sender leaves out a number of 4,096 on purpose.
@@ -132,11 +141,45 @@ fn bytes_are_those_that_the_client_counts() {
 
 #[test]
 fn what_a_wire_loses_is_missing() {
-    let stage = Stage::up("lossy", WireShape { loss: 0.02, ..WireShape::default() });
+    let stage = Stage::up("lossy", WireShape { loss: 0.02, ..WireShape::default() }, &["--watch-network"]);
     stage.upload();
-    let packets = stage.figure("packets_total", "in");
-    let lost = stage.figure("missing_total", "in") - stage.figure("late_total", "in");
+    let packets = stage.figure("network_packets_total", "direction=\"in\"");
+    let lost = stage.figure("network_missing_total", "direction=\"in\"")
+        - stage.figure("network_late_total", "direction=\"in\"");
     println!("{lost} of {packets} packets lost");
     let share = lost / (packets + lost);
     assert!((0.012..0.03).contains(&share), "{share}");
+}
+
+#[test]
+fn a_filter_lets_transfers_through_and_forgeries_not() {
+    const FORGED: usize = 1_000;
+    let stage = Stage::up(
+        "filter",
+        WireShape::default(),
+        &["--backend", "udp", "--xdp-filter", "--xdp-mode", "generic"],
+    );
+    assert_eq!(stage.programs(), [("x1".to_owned(), "xdp".to_owned())]);
+    stage.upload();
+    let dropped = || stage.figure("xdp_packets_total", "action=\"dropped\"");
+    let passed = || stage.figure("xdp_packets_total", "action=\"passed\"");
+    let before = (dropped(), passed());
+    assert!(before.1 > 0.0);
+    let node = SocketAddr::new(stage.lab.host("b").ipv4(1).into(), 7_700);
+    let forge = || {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        // DATA of version 1 to a connection that there is none of, with 16 bytes and their tag.
+        let mut packet = [0_u8; 64];
+        packet[0] = 0x81;
+        packet[4] = 0x55;
+        packet[30] = 16;
+        (0..FORGED).for_each(|_| assert_eq!(socket.send_to(&packet, node).unwrap(), packet.len()));
+    };
+    stage.lab.host("a").enter(forge).unwrap();
+    let unknown = stage.figure("xdp_packets_total", "reason=\"unknown\"");
+    assert!(unknown >= FORGED as f64, "{unknown}");
+    stage.upload();
+    println!("{} dropped and {} passed before, {} and {} after", before.0, before.1, dropped(), passed());
+    // What comes late of a connection that ended may be among them.
+    assert!(dropped() - before.0 < FORGED as f64 * 1.1);
 }

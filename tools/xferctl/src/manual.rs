@@ -143,7 +143,7 @@ const FIGURES: Terms = &[
     ),
     (
         "between_ns",
-        "Times between arrivals: pairs of a bucket's end in nanoseconds (null: none) and how many fell into it.",
+        "Times between arrivals, of which one in eight is measured: pairs of a bucket's end in nanoseconds (null: none) and how many fell into it.",
     ),
 ];
 

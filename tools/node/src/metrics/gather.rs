@@ -167,7 +167,11 @@ fn of_network(page: &mut Page, network: &Network) {
         }
     }
     let name = "xfer_network_between_seconds";
-    page.family(name, Kind::Histogram, "Time between two packets or trains of a path.");
+    page.family(
+        name,
+        Kind::Histogram,
+        "Time between two packets or trains of a path; one in eight is measured.",
+    );
     for (one, totals) in &watched {
         for (point, direction) in DIRECTIONS {
             let row = totals.get(point as usize).copied().unwrap_or_default();

@@ -15,6 +15,10 @@ pub(crate) struct BackendArgs {
     /// Where the XDP program runs
     #[arg(long, value_name = "MODE", default_value = "native")]
     pub(crate) xdp_mode: XdpModeArg,
+    /// Where kernel UDP moves the packets, drop malformed ones and those of no connection by XDP before; needs CAP_BPF, CAP_NET_ADMIN and
+    /// CAP_PERFMON
+    #[arg(long)]
+    pub(crate) xdp_filter: bool,
     /// Let --backend auto use AF_XDP: an interface may lose its segmentation, or drop out for a moment, while a program is attached
     #[arg(long)]
     pub(crate) allow_xdp: bool,
@@ -59,6 +63,7 @@ impl From<&BackendArgs> for BackendChoice {
             },
             interfaces: args.interface.clone(),
             mode: args.xdp_mode.into(),
+            filter: args.xdp_filter,
             allow_xdp: args.allow_xdp,
         }
     }

@@ -103,6 +103,7 @@ fn backend(backend: &Backend) -> &'static str {
     match backend {
         Backend::Udp => "udp",
         Backend::Xdp(_) => "xdp",
+        Backend::Filtered(_) => "udp behind an XDP filter",
     }
 }
 

@@ -125,6 +125,15 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn an_answer_may_end_anywhere() {
+        let whole = "# TYPE a counter\na{x=\"ä\\\"\\n\",y=\"\"} 0.5\na 3\n";
+        for end in (0..=whole.len()).filter(|end| whole.is_char_boundary(*end)) {
+            assert!(parse(&whole[..end]).len() <= 1);
+        }
+        assert_eq!(parse(whole)["a"].len(), 2);
+    }
+
+    #[test]
     fn samples_are_read_and_others_left_out() {
         let scrape = told(
             "# HELP a x\n# TYPE a counter\na 3\na{x=\"1\"} 0.5\na{x=\"q\\\"\\\\\\n{}\",y=\"\"} 7\nbroken\nb{x=\"1} 2\nc{x=\"1\"} z\n",
