@@ -37,7 +37,8 @@ from ._link import Options, Path
 from ._memory import Buffer
 from ._abi import ffi as _ffi
 from ._abi import lib as _lib
-from ._sync import Engine, Moved, Offer, Pending, Received, Receiver, Sender, secret
+from ._objects import Moved, Received
+from ._sync import Engine, Offer, Pending, Receiver, Sender, secret
 from .client import Client, Entry, File, connect
 
 #: The version of the library that this package carries.

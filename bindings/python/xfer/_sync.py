@@ -5,25 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Callable, Iterable, Iterator, Literal, Sequence, TypeVar, Union, overload
+from typing import Callable, Iterable, Iterator, Literal, Sequence, TypeVar, overload
 
 from ._core import Core, Operation
-from ._errors import BusyError, XferError, check, error
+from ._errors import BusyError, check, error
 from ._link import Link, Offered, Options, Path
-from ._memory import Buffer, Pinned, Readable, Writable
+from ._memory import Buffer, Readable, Writable
+from ._objects import Addresses, Moved, Progress, Received, copied, ended, opened, outcome, pairs_of, written
 from ._abi import ffi, lib
 
 T = TypeVar("T")
 
-#: BLAKE3 of content, 32 bytes; None where there is none.
-Digest = Union[bytes, None]
-
-#: Called with content bytes that moved, and how many there are (None: only the end tells). What it raises ends the connection.
-Progress = Callable[[int, Union[int, None]], None]
-#: Where to connect to: "192.0.2.1:4433", several of them, or pairs of a local address (or None) and a remote one. One path each.
-Addresses = Union[str, Sequence[Union[str, "tuple[str | None, str]"]]]
 
 #: Seconds between two calls of a progress callback.
 _PROGRESS = 0.1
@@ -34,45 +27,6 @@ _BATCH = 256
 #: Seconds that an operation whose wait was ended may take to give its memory back.
 _PATIENCE = 10.0
 
-
-@dataclass(frozen=True)
-class Moved:
-    """An object that moved: its name, its content bytes, and its BLAKE3 of 32 bytes (None where there is none)."""
-
-    name: str
-    bytes: int
-    digest: Digest
-
-
-@dataclass(frozen=True)
-class Received:
-    """An object that was received: as `Moved`, with its content."""
-
-    name: str
-    data: Buffer
-    digest: Digest
-
-
-def pairs_of(addresses: Addresses) -> list[tuple[str | None, str]]:
-    """Pairs of a local and a remote address."""
-    given: Sequence[Any] = [addresses] if isinstance(addresses, str) else addresses
-    return [(None, pair) if isinstance(pair, str) else pair for pair in given]
-
-
-def outcome(operation: Operation) -> Moved:
-    """What became of an operation that has ended.
-
-    Raises:
-        XferError: it failed.
-    """
-    if operation.error is not None:
-        raise operation.error
-    return Moved(operation.name or "", operation.bytes, operation.digest)
-
-
-def ended(link: Link) -> XferError:
-    """Why a connection that has ended takes nothing more."""
-    return link.error or error(lib.XFER_ERR_ENDED, "the connection has ended")
 
 
 class Pending:
@@ -247,14 +201,10 @@ class Sender(_Connection):
         progress: Progress | None = None, timeout: float | None = None,
     ) -> Moved:  # fmt: skip
         """Sends `length` bytes (None: all) of a regular file, by path or descriptor, from `offset` on. Errors as `send`, and OSError of the file."""
-        fd = file if isinstance(file, int) else os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with opened(file, os.O_RDONLY) as fd:
             size = os.fstat(fd).st_size - offset if length is None else length
             called = name or ("object" if isinstance(file, int) else os.path.basename(os.fspath(file)))
             operation = self._started(lambda: self._link.send_file(fd, called, offset, size))
-        finally:
-            if not isinstance(file, int):
-                os.close(fd)
         return self._completed(operation, size, progress, timeout)
 
     def send_stream(self, fd: int, name: str = "object", *, progress: Progress | None = None) -> Moved:
@@ -326,36 +276,29 @@ class Offer:
         link = self._receiver._link
         if self._offered.content is not None:
             moved = copied(self._offered, data)
-            self._answer()
+            self.answered = True
             return moved
         operation = link.accept(self._offered, data)
-        self._answer()
+        self.answered = True
         return self._receiver._completed(operation, self.size, progress, timeout)
 
     def recv_file(
         self, file: str | os.PathLike[str] | int, *, offset: int = 0, progress: Progress | None = None, timeout: float | None = None
     ) -> Moved:
         """Receives it into a file, by path (made, or cut to nothing) or descriptor, from `offset` on; into a pipe or socket in order."""
-        fd = file if isinstance(file, int) else os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        try:
+        with opened(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as fd:
             if self._offered.content is not None:
                 moved = written(self._offered, fd, offset)
-                self._answer()
+                self.answered = True
                 return moved
             operation = self._receiver._link.accept_file(self._offered, fd, offset)
-        finally:
-            if not isinstance(file, int):
-                os.close(fd)
-        self._answer()
+        self.answered = True
         return self._receiver._completed(operation, self.size, progress, timeout)
 
     def refuse(self, why: str = "refused by the application") -> None:
         """Refuses it: it fails at the sender. What came with its offer is there already, and only forgotten."""
         if self._offered.content is None:
             self._receiver._link.refuse(self._offered, why)
-        self._answer()
-
-    def _answer(self) -> None:
         self.answered = True
 
 
@@ -411,34 +354,6 @@ class Receiver(_Connection):
         if offer is None:
             raise EOFError("the sender finished")
         return offer
-
-
-def copied(offered: Offered, data: Writable) -> Moved:
-    """Copies content that came with its offer."""
-    content = offered.content or b""
-    pinned = Pinned(data, writable=True)
-    try:
-        if pinned.length < len(content):
-            text = f"{pinned.length} bytes of memory for an object of {len(content)}"
-            raise error(lib.XFER_ERR_ARGUMENT, text, offered.name)
-        ffi.memmove(pinned.address, content, len(content))
-    finally:
-        pinned.release()
-    return Moved(offered.name, len(content), None)
-
-
-def written(offered: Offered, fd: int, offset: int) -> Moved:
-    """Writes content that came with its offer."""
-    content = left = memoryview(offered.content or b"")
-    while left:
-        try:
-            wrote = os.pwrite(fd, left, offset + len(content) - len(left))
-        except OSError:
-            if offset:
-                raise
-            wrote = os.write(fd, left)
-        left = left[wrote:]
-    return Moved(offered.name, len(content), None)
 
 
 class Engine:
