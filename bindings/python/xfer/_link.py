@@ -181,6 +181,7 @@ class Link:
 
     def accept(self, offer: Offered, data: Writable) -> Operation:
         """Begins to receive into memory."""
+        self._check_alive()
         operation = Operation(offer.name, Pinned(data, writable=True))
         assert operation.pinned is not None
         array = ffi.new("xfer_operation[]", 1)
@@ -190,7 +191,12 @@ class Link:
 
     def accept_file(self, offer: Offered, fd: int, offset: int) -> Operation:
         """Begins to receive into a file, pipe or socket."""
+        self._check_alive()
         return self._file(lib.XFER_OP_ACCEPT_FILE, fd, offer.name, offer.number, offset, 0)
+
+    def _check_alive(self) -> None:
+        if self.finished:
+            raise self.error or error(lib.XFER_ERR_ENDED, "the connection has ended")
 
     def refuse(self, offer: Offered, why: str) -> None:
         """Refuses an object. What became of it is told to nobody here."""

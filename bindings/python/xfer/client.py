@@ -189,9 +189,9 @@ class Client:
 
         The whole file is fetched for it, once while it stays as it is.
         """
-        file = self._fetched(path)
-        start, end, _ = slice(start, end).indices(os.fstat(file.fileno()).st_size)
-        return _read(file.fileno(), start, max(end - start, 0))
+        with self._fetched(path) as file:
+            start, end, _ = slice(start, end).indices(os.fstat(file.fileno()).st_size)
+            return _read(file.fileno(), start, max(end - start, 0))
 
     def open(self, path: str, mode: str = "rb") -> File:
         """A file of the node: "rb" reads a copy that is fetched at once, "wb" writes one that is put when it is closed. Errors as `get`."""
@@ -206,6 +206,10 @@ class Client:
             handle.core.close()
         while self._copies:
             self._copies.popitem()[1].file.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_copies"):
+            self.close()
 
     def _listed(self, kind: int, path: str, recursive: bool) -> list[Entry]:
         listing = _Listing(path)
