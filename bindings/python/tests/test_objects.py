@@ -79,8 +79,10 @@ def test_the_other_direction() -> None:
         pending = sender.submit(content(100_000))
         assert receiver.recv().data == content(100_000)
         pending.result()
-        assert receiver.connected and sender.paths()[0].up
-        assert sender.statistics()["bytes"] == 100_000
+        assert receiver.connected
+        while not sender.paths() or sender.statistics()["bytes"] < 100_000:
+            there.poll(0.01)
+        assert sender.paths()[0].up
 
 
 def test_arrays_without_a_copy(pair: Pair) -> None:
@@ -199,15 +201,23 @@ def test_memory_that_cannot_be_received_into(pair: Pair) -> None:
     pending.result()
 
 
-def test_a_refusal_names_the_object(pair: Pair) -> None:
-    pending = pair.sender.submit(content(5000), "unwanted")
+def test_a_refusal_names_the_object(pair: Pair, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "unwanted").write_bytes(content(5000))
+    raised: list[xfer.XferError] = []
+
+    def send() -> None:
+        with pytest.raises(xfer.RefusedError, match="no room") as refused:
+            pair.sender.send_file(tmp_path / "unwanted")
+        raised.append(refused.value)
+
+    thread = threading.Thread(target=send)
+    thread.start()
     offer = pair.receiver.next_offer()
     assert offer is not None
     offer.refuse("no room")
-    with pytest.raises(xfer.RefusedError, match="no room") as raised:
-        pending.result()
-    assert isinstance(raised.value, ConnectionRefusedError)
-    assert (raised.value.object, raised.value.status) == ("unwanted", -106)
+    thread.join()
+    assert isinstance(raised[0], ConnectionRefusedError)
+    assert (raised[0].object, raised[0].status) == ("unwanted", -106)
     pending = pair.sender.submit(content(5000))
     assert pair.receiver.recv().data == content(5000)
     pending.result()
