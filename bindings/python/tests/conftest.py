@@ -42,7 +42,7 @@ class Node:
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     program = os.environ.get("XFERCTL_BIN")
-    assert program, "XFERCTL_BIN names no xferctl: `cargo xtask test python` builds one"
+    assert program, "XFERCTL_BIN names no xferctl: `cargo xtask test` builds one"
     base = tmp_path_factory.mktemp("node")
     root, file = base / "root", base / "link"
     root.mkdir()
