@@ -8,7 +8,7 @@ use crate::error::{Class, Error};
 use crate::limits;
 use crate::queues::QueueOptions;
 use crate::worker::random;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use xfer_io::error::IoError;
@@ -87,32 +87,44 @@ impl Queue for AnyQueue {
     }
 }
 
-/// An interface with the program, and who has its queues.
-struct Nic {
-    interface: XdpInterface,
-    program: Attached,
-    /// The worker of each queue.
-    workers: Vec<Option<usize>>,
-}
+/// The worker of each queue of an interface.
+struct Owners(Vec<Option<usize>>);
 
-impl Nic {
+impl Owners {
+    fn of(queues: u32) -> Self {
+        Owners(vec![None; queues as usize])
+    }
+
     /// A free queue for a worker: its own number, else any. `None` when it has one already, or none is left.
     fn free(&self, worker: usize) -> Option<usize> {
         if self.queue_of(worker).is_some() {
             return None;
         }
-        let own = Some(worker).filter(|own| matches!(self.workers.get(*own), Some(None)));
-        own.or_else(|| self.workers.iter().position(Option::is_none))
+        let own = Some(worker).filter(|own| matches!(self.0.get(*own), Some(None)));
+        own.or_else(|| self.0.iter().position(Option::is_none))
     }
 
     fn queue_of(&self, worker: usize) -> Option<usize> {
-        self.workers.iter().position(|owner| *owner == Some(worker))
+        self.0.iter().position(|owner| *owner == Some(worker))
+    }
+
+    fn take(&mut self, queue: usize, worker: usize) {
+        if let Some(owner) = self.0.get_mut(queue) {
+            *owner = Some(worker);
+        }
     }
 
     /// The queue that the program is told for connections of a worker; one without a socket passes its packets on to the kernel's.
     fn named(&self, worker: usize) -> u32 {
         self.queue_of(worker).map_or(limits::QUEUE_NONE, |queue| queue as u32)
     }
+}
+
+/// An interface with the program, and who has its queues.
+struct Nic {
+    interface: XdpInterface,
+    program: Attached,
+    owners: Owners,
 }
 
 struct Xdp {
@@ -184,7 +196,10 @@ impl Datapath {
             for nth in 0..limits::PORT_ATTEMPTS {
                 let step = (start + nth) % limits::PORT_ATTEMPTS;
                 let port = limits::PORT_FIRST + step * residues + queue % residues;
-                if let Ok(opened) = open(SocketAddr::new(local, port)) {
+                let address = SocketAddr::new(local, port);
+                // A port that is shared would be shared with other processes of this user too.
+                let unused = UdpSocket::bind(address).is_ok();
+                if let Some(opened) = unused.then(|| open(address)).and_then(Result::ok) {
                     return Ok(opened);
                 }
             }
@@ -198,7 +213,7 @@ impl Datapath {
         let owner = owner(&route::interfaces().ok()?, local);
         let nics = xdp.nics();
         let nic = nics.iter().find(|nic| Some(nic.interface.index) == owner)?;
-        let queue = nic.queue_of(worker).or_else(|| nic.free(worker))?;
+        let queue = nic.owners.queue_of(worker).or_else(|| nic.owners.free(worker))?;
         u16::try_from(queue).ok()
     }
 
@@ -239,7 +254,7 @@ impl Datapath {
     /// Lets packets to a connection id of a worker through.
     pub(crate) fn admit(&self, worker: usize, connection: u32) {
         self.each(
-            |nic| nic.program.admit(connection, nic.named(worker)),
+            |nic| nic.program.admit(connection, nic.owners.named(worker)),
             |nic| {
                 // What is not known is dropped: rather let all pass.
                 drop(nic.program.stop_heart());
@@ -278,19 +293,17 @@ impl Datapath {
 impl Nic {
     /// Opens the worker's socket and lets it have packets to `port`.
     fn open(&mut self, worker: usize, port: u16) -> Result<XdpPort, String> {
-        let Some(queue) = self.free(worker) else {
+        let Some(queue) = self.owners.free(worker) else {
             return Err(format!(
                 "its {} queues are taken, or the worker has one already",
-                self.workers.len()
+                self.owners.0.len()
             ));
         };
         let config = XdpConfig::new(self.interface.clone(), queue as u32);
         let opened = XdpPort::open(&config).map_err(|error| error.to_string())?;
         self.program.set_socket(queue as u32, opened.as_fd()).map_err(|error| error.to_string())?;
         self.program.set_port(port, true).map_err(|error| error.to_string())?;
-        if let Some(owner) = self.workers.get_mut(queue) {
-            *owner = Some(worker);
-        }
+        self.owners.take(queue, worker);
         Ok(opened)
     }
 }
@@ -358,8 +371,8 @@ impl Xdp {
         };
         let (name, mode, queues) = (found.name.as_str(), program.mode().word(), found.queues);
         tracing::info!(interface = name, mode, queues, "the XDP program is attached");
-        let workers = vec![None; found.queues as usize];
-        nics.push(Nic { interface: found, program, workers });
+        let owners = Owners::of(found.queues);
+        nics.push(Nic { interface: found, program, owners });
         Ok(())
     }
 }
@@ -380,4 +393,35 @@ fn interfaces() -> Result<Vec<Interface>, Error> {
 /// The interface that has an address.
 fn owner(all: &[Interface], ip: IpAddr) -> Option<u32> {
     all.iter().find(|interface| interface.addresses.contains(&ip)).map(|interface| interface.index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_gets_the_queue_of_its_number_or_another() {
+        let mut owners = Owners::of(2);
+        assert_eq!((owners.free(1), owners.named(1)), (Some(1), limits::QUEUE_NONE));
+        owners.take(1, 1);
+        assert_eq!((owners.queue_of(1), owners.named(1)), (Some(1), 1));
+        // One each; a worker beyond the queues takes what is left.
+        assert_eq!((owners.free(1), owners.free(7)), (None, Some(0)));
+        owners.take(0, 7);
+        assert_eq!((owners.named(7), owners.free(0)), (0, None));
+    }
+
+    #[test]
+    fn without_queues_nobody_gets_one() {
+        assert_eq!(Owners::of(0).free(0), None);
+    }
+
+    #[test]
+    fn kernel_udp_binds_to_any_port() {
+        let datapath = Datapath(None);
+        let local = "127.0.0.1".parse().unwrap();
+        let bound = datapath.bind(0, local, Ok::<_, ()>);
+        assert_eq!(bound, Ok(SocketAddr::new(local, 0)));
+        assert!(!datapath.is_xdp());
+    }
 }

@@ -127,6 +127,7 @@ pub trait Sink: Send + Sync {
     fn decide(&self, page: &Page) -> Result<Decided, Error>;
 
     /// What the application is to decide about a page, which gets [`Self::answer`] asked until it has; `None`: [`Self::decide`] does it all.
+    /// Objects that ended well by it get no other event.
     /// The worker calls this; it must not wait.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! The receiving half: has pages decided, grants buffers, has full chunks verified and written, tells what ended.
 
+mod decide;
+
 use super::buffers::Buffers;
 use super::send::{UNLISTED, rule};
 use super::stored::Stored;
@@ -8,9 +10,9 @@ use super::{Context, TRANSFER, failed, file_ended, plan};
 use crate::api::{Event, Stage};
 use crate::error::{Class, Error, Side};
 use crate::limits;
-use crate::sink::{Action, Decided, Ended, Sink, Verdict};
+use crate::sink::{Action, Ended, Sink, Verdict};
 use crate::source::{ChunkPlan, Encoding};
-use crate::storage::{Answer, Job, StorageHandle, memories, taken_back};
+use crate::storage::{Answer, Job, StorageHandle, taken_back};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use xfer_io::borrows::Slot;
@@ -20,8 +22,7 @@ use xfer_proto::ranges::RangeSet;
 use xfer_proto::space::{Piece, Placed, Space};
 use xfer_proto::time::Time;
 use xfer_proto::wire::{
-    Attribute, Codec, Complete, Decision, Decisions, Done, DoneStatus, Durability, Entry, EntryKind, Message,
-    Page, Run,
+    Attribute, Codec, Complete, Done, DoneStatus, Durability, Entry, EntryKind, Message, Page,
 };
 
 /// The receiving half of a transfer.
@@ -193,34 +194,6 @@ impl Receiving {
             cx.storage.submit(cx.key, Job::Finish(self.sink.clone()));
         }
         self.tell_complete(cx)
-    }
-
-    /// Has the next page decided: by storage, or by the application, whose decisions are taken once all are made. Whether to look again.
-    fn decide_next(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
-        if !self.deciding
-            && cx.events.len() < limits::BACKLOG_MAX
-            && let Some(page) = self.pages.pop_front()
-        {
-            self.deciding = true;
-            match self.sink.offer(&page) {
-                Some(offers) => {
-                    cx.events.extend(offers?.into_iter().map(Event::Offered));
-                    self.offered = Some(page);
-                }
-                None => {
-                    cx.storage.submit(cx.key, Job::Decide(self.sink.clone(), page, cx.pool.chunk_bytes()))
-                }
-            }
-        }
-        let Some(page) = self.offered.take() else { return Ok(false) };
-        let Some(decided) = self.sink.answer(&page) else {
-            self.offered = Some(page);
-            return Ok(false);
-        };
-        self.deciding = false;
-        self.memories.extend(memories(&*self.sink, &page, &decided, cx.pool.chunk_bytes()));
-        self.decided(cx, &page, decided)?;
-        Ok(true)
     }
 
     fn all_arrived(&self, cx: &mut Context<'_>) -> bool {
@@ -411,7 +384,7 @@ impl Receiving {
             Answer::Decided(page, decided, memories) => {
                 self.deciding = false;
                 self.memories.extend(memories);
-                self.decided(cx, &page, decided?)?;
+                self.decided(cx, &page, decided?, |_| false)?;
             }
             Answer::Written(plan, encoding, stored, verdict) => {
                 self.writing -= 1;
@@ -435,81 +408,6 @@ impl Receiving {
             _ => {}
         }
         Ok(())
-    }
-
-    fn decided(&mut self, cx: &mut Context<'_>, page: &Page, decided: Decided) -> Result<(), Error> {
-        self.send_decisions(cx, page.number, &decided.decisions);
-        let Some(space) = &mut self.space else { return Ok(()) };
-        let objects = (page.first_object..).zip(&page.entries).zip(&decided.decisions);
-        for ((object, entry), decision) in objects {
-            let placed = space.place(object, entry, decision).map_err(|e| rule(e.what))?;
-            if matches!(decision, Decision::Need | Decision::Resume(_)) {
-                self.open_objects += 1;
-                self.open_bytes += open_bytes(entry.kind == EntryKind::Directory, &entry.name);
-                let attributes = attribute_bytes(entry);
-                if attributes > 0 {
-                    self.open_attributes.insert(object, attributes);
-                    self.open_bytes += attributes;
-                }
-                cx.totals.moved(inline_len(entry));
-            }
-            let Some(placed) = placed else { continue };
-            self.placed.push_back(placed);
-            if let Decision::Resume(runs) = decision {
-                let chunks = space.chunks_of(&placed);
-                for Run { first, count } in runs {
-                    let start = u64::from(chunks.start) + u64::from(*first);
-                    self.not_needed.insert(start..start + u64::from(*count), usize::MAX);
-                }
-            }
-        }
-        space.end_page();
-        self.decided_pages += 1;
-        let first = page.first_object;
-        self.undecided_from = first + page.entries.len() as u32;
-        for end in decided.ended {
-            let decision = end.object.checked_sub(first).and_then(|i| decided.decisions.get(i as usize));
-            // An object of an earlier page was open: it ended with the batch that this page filled.
-            let open = decision.is_none_or(|d| matches!(d, Decision::Need | Decision::Resume(_)));
-            self.object_ended(cx, end, open);
-        }
-        let early = std::mem::take(&mut self.early);
-        self.ended(cx, early);
-        Ok(())
-    }
-
-    /// Answers a page, in as many messages as that takes; one without entries by one message all the same.
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "`first` and what is taken from there end with the decisions"
-    )]
-    fn send_decisions(&mut self, cx: &mut Context<'_>, page: u32, decisions: &[Decision]) {
-        let mut first = 0;
-        loop {
-            let mut bytes = 0;
-            let count = decisions[first..].iter().take_while(|d| {
-                let fits = bytes < limits::DECISIONS_BYTES;
-                bytes += match d {
-                    Decision::Need | Decision::Skip => 1,
-                    Decision::Resume(runs) => 3 + runs.len() * 8,
-                    Decision::Fail(error) => 32 + error.name.len() + error.text.len(),
-                };
-                fits
-            });
-            let count = count.count();
-            let part = decisions[first..first + count].to_vec();
-            let first_entry = first as u16;
-            cx.connection.send(&Message::Decision(Decisions {
-                transfer: TRANSFER,
-                page,
-                first_entry,
-                decisions: part,
-            }));
-            first += count;
-            if first == decisions.len() {
-                return;
-            }
-        }
     }
 
     fn written(&mut self, cx: &mut Context<'_>, plan: &ChunkPlan, stored: Stored, verdict: Verdict) {
@@ -551,15 +449,15 @@ impl Receiving {
     fn ended(&mut self, cx: &mut Context<'_>, ended: Vec<Ended>) {
         for end in ended {
             if end.object < self.undecided_from {
-                self.object_ended(cx, end, true);
+                self.object_ended(cx, end, true, true);
             } else {
                 self.early.push(end);
             }
         }
     }
 
-    /// `told`: the object was decided NEED or RESUME, so the sender waits to hear that it ended.
-    fn object_ended(&mut self, cx: &mut Context<'_>, end: Ended, told: bool) {
+    /// `told`: the object was decided NEED or RESUME, so the sender waits to hear that it ended. `tell`: the application is to hear it too.
+    fn object_ended(&mut self, cx: &mut Context<'_>, end: Ended, told: bool, tell: bool) {
         if told {
             self.open_objects = self.open_objects.saturating_sub(1);
             let attributes = self.open_attributes.remove(&end.object).unwrap_or(0);
@@ -573,7 +471,11 @@ impl Receiving {
             self.done.push_back((end.object, status));
         }
         self.some_failed |= end.action == Action::Failed;
-        file_ended(cx.totals, cx.events, end);
+        if tell {
+            file_ended(cx.totals, cx.events, end);
+        } else {
+            cx.totals.file_ended(&end);
+        }
     }
 
     fn tell_done(&mut self, cx: &mut Context<'_>) {

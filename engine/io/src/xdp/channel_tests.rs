@@ -48,8 +48,8 @@ impl Peer {
     }
 
     fn bytes(&self, at: &Descriptor) -> Vec<u8> {
-        // SAFETY: the descriptor lies in the memory.
-        let start = unsafe { self.memory.add(at.address as usize) };
+        // The descriptor lies in the memory.
+        let start = self.memory.wrapping_add(at.address as usize);
         // SAFETY: the memory lives as long as the channel; the frame is the kernel's now.
         let bytes = unsafe { std::slice::from_raw_parts(start, at.len as usize) };
         bytes.to_vec()
@@ -70,8 +70,8 @@ impl Peer {
         }
         for (nth, piece) in pieces.iter().enumerate() {
             let address = self.fill.pop().unwrap() + 256;
-            // SAFETY: the frame lies in the memory.
-            let start = unsafe { self.memory.add(address as usize) };
+            // The frame lies in the memory.
+            let start = self.memory.wrapping_add(address as usize);
             // SAFETY: the frame is the kernel's: it lay in the fill ring; the piece fits behind the headroom.
             let to = unsafe { std::slice::from_raw_parts_mut(start, piece.len()) };
             to.copy_from_slice(piece);

@@ -59,7 +59,7 @@ impl Datagram {
     }
 }
 
-/// What an acceptor heard from an address and sent there.
+/// What an acceptor heard from an address, and sent there, since it last was proven.
 #[derive(Default)]
 struct Talk {
     heard: u64,
@@ -286,9 +286,11 @@ impl<C: Witnessed> End<C> {
                 let proven = |p: PathReport| {
                     is_somebody(to) && p.address.remote == to && p.state != PathState::Unproven
                 };
-                let talk = self.talks.entry(to).or_default();
-                talk.said += train.len() as u64;
-                if self.side == 1 && !connection.path_reports().any(proven) {
+                if connection.path_reports().any(proven) {
+                    self.talks.remove(&to);
+                } else if self.side == 1 {
+                    let talk = self.talks.entry(to).or_default();
+                    talk.said += train.len() as u64;
                     assert!(talk.said <= 3 * talk.heard, "{} bytes to {to} for {}", talk.said, talk.heard);
                 }
                 for bytes in train.chunks(transmit.segment) {

@@ -28,7 +28,7 @@ fn xdp() -> Finding {
     let (available, text) = match doctor::xdp() {
         Ok(()) => (
             true,
-            "AF_XDP: sockets can be opened; --backend xdp uses them, with CAP_NET_ADMIN and CAP_BPF too"
+            "AF_XDP: sockets can be opened; --backend xdp uses them, with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON too"
                 .to_owned(),
         ),
         Err(error) => (false, format!("no AF_XDP: {error}; the backend `udp` is used")),

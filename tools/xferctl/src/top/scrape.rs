@@ -113,6 +113,17 @@ pub(super) mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
+    /// Every text of up to five of the letters that mean something.
+    #[test]
+    fn no_text_makes_it_panic() {
+        let letters = ['{', '}', '"', '\\', '=', ',', ' ', '1', 'ä'];
+        let mut texts = vec![String::new()];
+        for _ in 0..5 {
+            texts = texts.iter().flat_map(|text| letters.map(|letter| format!("{text}{letter}"))).collect();
+            texts.iter().for_each(|text| drop(parse(&format!("a{text}"))));
+        }
+    }
+
     #[test]
     fn samples_are_read_and_others_left_out() {
         let scrape = told(

@@ -181,7 +181,6 @@ impl<C: Witnessed> End<C> {
             && let Some((_, peer, packets)) = sharded.trains.pop_front()
         {
             for bytes in packets {
-                self.talks.entry(peer).or_default().said += bytes.len() as u64;
                 send(Datagram { marked: false, peer, bytes });
             }
         }
