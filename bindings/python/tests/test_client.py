@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import runpy
 
 import pytest
 from conftest import Node
@@ -64,3 +65,18 @@ def test_errors_say_what_and_where(node: Node, tmp_path: pathlib.Path) -> None:
     host = node.link.rpartition(":")[0]
     with xfer.connect(f"{host}:1", timeout=0.2) as client, pytest.raises(xfer.UnreachableError):
         client.ls()
+
+
+def test_the_dataset_goes_on_from_its_state(node: Node) -> None:
+    folder = node.root / "samples"
+    folder.mkdir()
+    for at in range(4):
+        (folder / str(at)).write_bytes(bytes([at]))
+    example = runpy.run_path(str(pathlib.Path(__file__).parent.parent / "examples/dataset.py"))
+    dataset = example["NodeFiles"](node.link, "samples")
+    samples = iter(dataset)
+    assert [next(samples) for _ in range(2)] == [("0", b"\0"), ("1", b"\1")]
+    resumed = example["NodeFiles"](node.link, "samples")
+    resumed.load_state_dict(dataset.state_dict())
+    assert list(resumed) == [("2", b"\2"), ("3", b"\3")]
+    assert len(list(resumed)) == 4
