@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import threading
+from collections.abc import Callable
 
 import pytest
 from conftest import Node, Pair
@@ -37,17 +38,22 @@ def test_an_interrupt_while_nothing_comes(pair: Pair) -> None:
     pending.result()
 
 
-def test_a_fork_is_refused(pair: Pair) -> None:
+@pytest.mark.parametrize("what", [lambda pair: pair.sender.send(b"content"), lambda pair: pair.receiver.next_offer()])
+def test_a_fork_is_refused(pair: Pair, what: Callable[[Pair], object]) -> None:
+    # Another thread waits when it forks: the child has its lock, and not the thread.
+    waiting = threading.Thread(target=lambda: pair.receiver.wait_connected())
+    waiting.start()
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            pair.sender.send(b"content")
+            what(pair)
         except xfer.ForkedError as error:
             code = 0 if "spawn" in str(error) else 2
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    waiting.join()
     pending = pair.sender.submit(b"content")
     assert pair.receiver.recv().data == b"content"
     pending.result()

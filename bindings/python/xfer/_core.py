@@ -161,6 +161,7 @@ class Core:
         """Polls, or lets another thread poll, until `ended()` or until `timeout` seconds have passed; whether it has ended."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not ended():
+            self.running()
             left = _SLICE if deadline is None else min(_SLICE, deadline - time.monotonic())
             if left <= 0:
                 return False
