@@ -22,7 +22,7 @@ pub struct EngineOptions {
     pub size: u32,
     /// Worker threads, at most 8; 0: one a core of the affinity mask.
     pub workers: u32,
-    /// Addresses to receive on, as text: "192.0.2.1:4433", "[::]:0". None for an engine that only connects.
+    /// Addresses to receive on, as text: `192.0.2.1:4433`, `[::]:0`. None for an engine that only connects.
     pub listen: *const *const c_char,
     /// How many.
     pub listen_count: u32,
