@@ -18,6 +18,7 @@ mod lab;
 mod long;
 mod loom;
 mod mutants;
+mod python;
 mod sanitize;
 mod setup;
 mod sim;
@@ -75,6 +76,12 @@ const VERBS: &[Verb] = &[
         usage: "install --prefix P [--client] [--debug]",
         about: "libxfer for C programs: header, libraries, pkg-config, CMake; --client with the client of nodes",
         run: install::run,
+    },
+    Verb {
+        name: "wheel",
+        usage: "wheel [--debug]",
+        about: "the Python package with the library that it carries: one wheel for every Python 3",
+        run: python::run,
     },
     Verb {
         name: "lab",

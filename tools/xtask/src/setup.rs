@@ -39,6 +39,12 @@ pub(crate) const REFERENCE: &[Need] = &[
     Need { probe: Probe::PythonModule("cryptography"), package: "python3-cryptography" },
 ];
 
+/// What makes an environment for the Python package.
+pub(crate) const PYTHON: &[Need] = &[
+    Need { probe: Probe::Program("python3"), package: "python3" },
+    Need { probe: Probe::PythonModule("ensurepip"), package: "python3-venv" },
+];
+
 /// What finds the installed library.
 pub(crate) const INSTALL: &[Need] = &[
     Need { probe: Probe::Program("c++"), package: "g++" },

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use crate::install;
+use crate::python;
 use crate::setup;
 use crate::sim;
 use crate::step::{Doing, Failure, Outcome, Step};
@@ -33,6 +34,9 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     setup::ensure(setup::ABI)?;
     workspace_tests(filter)?;
     client_library(filter)?;
+    if filter.is_none() {
+        python::test()?;
+    }
     network_simulation(filter)?;
     if filter.is_none() {
         install::check()?;

@@ -1,0 +1,330 @@
+"""The same for asyncio: engines and connections whose calls are awaited. The event loop watches the engine's eventfd.
+
+    import asyncio, xfer, xfer.aio
+
+    async def main():
+        secret = xfer.secret()
+        async with xfer.aio.Engine(listen="127.0.0.1:0") as here, xfer.aio.Engine() as there:
+            receiver = here.admit(secret)
+            async with there.connect(here.addresses, secret) as sender:
+                sending = asyncio.create_task(sender.send(b"content" * 1000, "name"))
+                received = await receiver.recv()
+                await sending
+
+    asyncio.run(main())
+
+An engine belongs to the loop that it was opened in, and to that loop's thread. Cancelling a call that moves an object ends its connection,
+since an object cannot be taken back alone; cancelling one that only waits for the next object ends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from types import TracebackType
+from typing import AsyncIterator, Callable, Literal, Sequence, TypeVar, overload
+
+from ._abi import lib
+from ._core import Core, Operation
+from ._errors import BusyError, error
+from ._link import Link, Offered, Options, Path
+from ._memory import Buffer, Readable, Writable
+from ._objects import Addresses, Moved, Progress, Received, copied, ended, opened, outcome, pairs_of, written
+
+#: Seconds between two calls of a progress callback.
+_PROGRESS = 0.1
+#: Seconds that an operation whose wait was ended may take to give its memory back.
+_PATIENCE = 10.0
+
+T = TypeVar("T")
+
+
+class _Loop:
+    """An engine in its event loop: whoever waits is woken when something was told."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.loop = asyncio.get_running_loop()
+        self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
+        self._fd = core.eventfd()
+        self.loop.add_reader(self._fd, self._read)
+
+    def _read(self) -> None:
+        self.core.take(0)
+        self._wake()
+
+    def _wake(self) -> None:
+        for future in [future for future, is_over in self._waiting.items() if is_over()]:
+            del self._waiting[future]
+            if not future.done():
+                future.set_result(None)
+
+    async def until(self, is_over: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Waits until something is so, at most `timeout` seconds; whether it is."""
+        if is_over():
+            return True
+        future = self.loop.create_future()
+        self._waiting[future] = is_over
+        try:
+            await asyncio.wait_for(future, timeout)
+        except asyncio.TimeoutError:
+            return is_over()
+        finally:
+            self._waiting.pop(future, None)
+        return True
+
+    def leave(self) -> None:
+        self.loop.remove_reader(self._fd)
+
+
+class _Connection:
+    """What both directions have."""
+
+    def __init__(self, loop: _Loop, link: Link) -> None:
+        self._loop, self._link = loop, link
+
+    @property
+    def connected(self) -> bool:
+        """The other end was there."""
+        return self._link.connected
+
+    async def wait_connected(self, timeout: float | None = None) -> None:
+        """Waits for the other end. Raises TimeoutError after `timeout` seconds, UnreachableError where no path answered or nobody came."""
+        link = self._link
+        if not await self._loop.until(lambda: link.connected or link.finished, timeout):
+            raise TimeoutError(f"the other end was not there after {timeout} s")
+        if not link.connected:
+            raise ended(link)
+
+    def statistics(self) -> dict[str, int]:
+        """Counters by the names of `xfer_connection_counters` in xfer.h, as of at most 50 ms ago."""
+        return self._link.statistics()
+
+    def paths(self) -> list[Path]:
+        """What is known of each path, as of at most 50 ms ago."""
+        return self._link.paths()
+
+    def cancel(self, why: str = "") -> None:
+        """Ends the connection: what is outstanding fails with InterruptedTransferError, here and there."""
+        self._link.cancel(why)
+
+    async def close(self) -> None:
+        """Ends the connection if it has not, and gives its handle back. May be called again."""
+        self._link.cancel()
+        await self._loop.until(self._link.may_close, _PATIENCE)
+        self._link.close_handle()
+
+    async def _completed(self, operation: Operation, total: int | None, progress: Progress | None) -> Moved:
+        """Waits for an operation; where waiting ends early, the connection is ended so that its memory is free again."""
+        try:
+            before = self._link.statistics()["bytes"] if progress else 0
+            step = None if progress is None else _PROGRESS
+            while not await self._loop.until(lambda: operation.done, step):
+                if progress is not None:
+                    progress(self._link.statistics()["bytes"] - before, total)
+            if progress is not None and operation.error is None:
+                progress(operation.bytes, total)
+        except BaseException:
+            self._link.cancel("the wait for it was ended")
+            await self._loop.until(lambda: operation.done, _PATIENCE)
+            raise
+        return outcome(operation)
+
+
+class Sender(_Connection):
+    """A connection that objects are sent over. Leaving its `async with` block finishes it and waits until all has arrived; an exception ends it."""
+
+    async def __aenter__(self) -> Sender:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                await self.finish()
+        finally:
+            await self.close()
+
+    async def send(self, data: Readable, name: str = "object", *, progress: Progress | None = None) -> Moved:
+        """Sends memory as one object; as `xfer.Sender.send`. Several may be awaited at once."""
+        operation = await self._started(lambda: self._link.send(data, name))
+        total = operation.pinned.length if operation.pinned else None
+        return await self._completed(operation, total, progress)
+
+    async def send_file(
+        self, file: str | os.PathLike[str] | int, name: str | None = None, *, offset: int = 0, length: int | None = None,
+        progress: Progress | None = None,
+    ) -> Moved:  # fmt: skip
+        """Sends a range of a regular file; as `xfer.Sender.send_file`."""
+        with opened(file, os.O_RDONLY) as fd:
+            size = os.fstat(fd).st_size - offset if length is None else length
+            called = name or ("object" if isinstance(file, int) else os.path.basename(os.fspath(file)))
+            operation = await self._started(lambda: self._link.send_file(fd, called, offset, size))
+        return await self._completed(operation, size, progress)
+
+    async def send_stream(self, fd: int, name: str = "object", *, progress: Progress | None = None) -> Moved:
+        """Sends what comes from a pipe or socket until its end. Nothing can follow on this connection."""
+        operation = await self._started(lambda: self._link.send_stream(fd, name))
+        return await self._completed(operation, None, progress)
+
+    async def finish(self) -> None:
+        """Says that no object follows, and waits until all have ended. Raises XferError where the connection failed."""
+        if not self._link.finished:
+            self._link.finish()
+        await self._loop.until(self._link.may_close)
+        if self._link.error is not None:
+            raise self._link.error
+
+    async def _started(self, start: Callable[[], T]) -> T:
+        """Starts something; while too many are outstanding, waits until one of them has ended."""
+        while True:
+            if self._link.finished:
+                raise ended(self._link)
+            try:
+                return start()
+            except BusyError as busy:
+                if busy.status != lib.XFER_ERR_FULL:
+                    raise
+            outstanding = self._link.statistics()["outstanding"]
+            await self._loop.until(lambda: self._link.finished or self._link.statistics()["outstanding"] < outstanding)
+
+
+class Offer:
+    """An object that arrives and waits for an answer; as `xfer.Offer`."""
+
+    def __init__(self, receiver: Receiver, offered: Offered) -> None:
+        self._receiver, self._offered = receiver, offered
+        self.name, self.size, self.whole = offered.name, offered.size, offered.content is not None
+        self.answered = False
+
+    async def recv(self, *, progress: Progress | None = None) -> Received:
+        """Receives it into memory of its own; as `xfer.Offer.recv`."""
+        if self.size is None:
+            raise error(lib.XFER_ERR_ARGUMENT, "an object without a size cannot be received into memory", self.name)
+        data = Buffer(self.size)
+        moved = await self.recv_into(data, progress=progress)
+        return Received(self.name, data, moved.digest)
+
+    async def recv_into(self, data: Writable, *, progress: Progress | None = None) -> Moved:
+        """Receives it into `data`; as `xfer.Offer.recv_into`."""
+        if self._offered.content is not None:
+            moved = copied(self._offered, data)
+            self.answered = True
+            return moved
+        operation = self._receiver._link.accept(self._offered, data)
+        self.answered = True
+        return await self._receiver._completed(operation, self.size, progress)
+
+    async def recv_file(self, file: str | os.PathLike[str] | int, *, offset: int = 0, progress: Progress | None = None) -> Moved:
+        """Receives it into a file, pipe or socket; as `xfer.Offer.recv_file`."""
+        with opened(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as fd:
+            if self._offered.content is not None:
+                moved = written(self._offered, fd, offset)
+                self.answered = True
+                return moved
+            operation = self._receiver._link.accept_file(self._offered, fd, offset)
+        self.answered = True
+        return await self._receiver._completed(operation, self.size, progress)
+
+    def refuse(self, why: str = "refused by the application") -> None:
+        """Refuses it: it fails at the sender. What came with its offer is there already, and only forgotten."""
+        if self._offered.content is None:
+            self._receiver._link.refuse(self._offered, why)
+        self.answered = True
+
+
+class Receiver(_Connection):
+    """A connection that objects arrive on; as `xfer.Receiver`, with `async for`."""
+
+    async def __aenter__(self) -> Receiver:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def __aiter__(self) -> AsyncIterator[Offer]:
+        while (offer := await self.next_offer()) is not None:
+            yield offer
+            if not offer.answered and not self._link.finished:
+                offer.refuse()
+
+    async def next_offer(self) -> Offer | None:
+        """The next object; None when the sender finished. Raises XferError where the connection failed."""
+        link = self._link
+        await self._loop.until(lambda: bool(link.offers) or link.finished)
+        if link.offers:
+            return Offer(self, link.offers.popleft())
+        if link.error is not None:
+            raise link.error
+        return None
+
+    async def recv(self, *, progress: Progress | None = None) -> Received:
+        """Receives the next object into memory of its own. Raises EOFError when the sender finished."""
+        return await (await self._next()).recv(progress=progress)
+
+    async def recv_into(self, data: Writable, *, progress: Progress | None = None) -> Moved:
+        """Receives the next object into `data`. Raises EOFError when the sender finished."""
+        offer = await self._next()
+        try:
+            return await offer.recv_into(data, progress=progress)
+        finally:
+            if not offer.answered:
+                self._link.offers.appendleft(offer._offered)
+
+    async def _next(self) -> Offer:
+        offer = await self.next_offer()
+        if offer is None:
+            raise EOFError("the sender finished")
+        return offer
+
+
+class Engine:
+    """As `xfer.Engine`, in an event loop: open it with `async with`."""
+
+    def __init__(self, listen: str | Sequence[str] = (), *, workers: int = 0, memory_max: int = 0, busy: bool = False) -> None:
+        """Opens it; arguments and errors as of `xfer.Engine`. To be called while the loop runs."""
+        self._core = Core([listen] if isinstance(listen, str) else list(listen), workers, memory_max, busy)
+        self._loop = _Loop(self._core)
+
+    async def __aenter__(self) -> Engine:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    @property
+    def addresses(self) -> list[str]:
+        """Addresses that it receives on, with their ports."""
+        return self._core.addresses()
+
+    def statistics(self) -> dict[str, int]:
+        """Counters by the names of `xfer_engine_counters` in xfer.h."""
+        return self._core.statistics()
+
+    @overload
+    def connect(self, addresses: Addresses, secret: bytes, *, receive: Literal[False] = False, options: Options = ...) -> Sender: ...
+    @overload
+    def connect(self, addresses: Addresses, secret: bytes, *, receive: Literal[True], options: Options = ...) -> Receiver: ...
+    def connect(
+        self, addresses: Addresses, secret: bytes, *, receive: bool = False, options: Options = Options()
+    ) -> Sender | Receiver:
+        """Connects to an end that admits `secret`; as `xfer.Engine.connect`. Does not wait."""
+        link = Link(self._core, secret, not receive, pairs_of(addresses), options)
+        return Receiver(self._loop, link) if receive else Sender(self._loop, link)
+
+    @overload
+    def admit(self, secret: bytes, *, send: Literal[False] = False, options: Options = ...) -> Receiver: ...
+    @overload
+    def admit(self, secret: bytes, *, send: Literal[True], options: Options = ...) -> Sender: ...
+    def admit(self, secret: bytes, *, send: bool = False, options: Options = Options()) -> Sender | Receiver:
+        """Admits one connection that knows `secret`; as `xfer.Engine.admit`. Does not wait."""
+        link = Link(self._core, secret, send, None, options)
+        return Sender(self._loop, link) if send else Receiver(self._loop, link)
+
+    async def close(self) -> None:
+        """Ends what is open and closes it, which takes up to some seconds. May be called again."""
+        self._loop.leave()
+        closing = self._loop.loop.run_in_executor(None, self._core.close)
+        while not closing.done():
+            await asyncio.wait([closing], timeout=0.05)
+            self._loop._wake()
+        closing.result()
