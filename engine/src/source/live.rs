@@ -314,7 +314,17 @@ impl Source for LiveSource {
         true
     }
 
-    fn decided(&self, _: u32, _: &[Decision]) {}
+    /// What the receiver does not want is the application's again.
+    fn decided(&self, first_object: u32, decisions: &[Decision]) {
+        let unwanted = (first_object..)
+            .zip(decisions)
+            .filter(|(_, decision)| !matches!(decision, Decision::Need | Decision::Resume(_)));
+        for (object, _) in unwanted {
+            if self.get(object).is_some() {
+                self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(&object);
+            }
+        }
+    }
 
     fn read(&self, plan: &ChunkPlan, attempt: u8, buffer: &mut [u8]) -> Result<ReadChunk, Error> {
         self.chunk_bytes.store(buffer.len() as u64, Ordering::Relaxed);

@@ -6,6 +6,7 @@ mod pair;
 use pair::{Ends, PATIENCE, connector, listener, noise, start, workers};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use xfer_engine::codec::Compression;
 use xfer_engine::sink::{Action, LiveSink, Place};
 use xfer_engine::source::{LiveContent, LiveObject, LiveSource};
@@ -207,7 +208,9 @@ fn memory_is_received_into_where_it_lies() {
 #[test]
 fn what_is_refused_fails_at_both_ends_and_others_go_on() {
     let live = live(true);
-    live.push("a", LiveContent::Memory(Arc::new(noise(CHUNK, 5))));
+    let memory = Arc::new(noise(CHUNK, 5));
+    let lent = Arc::downgrade(&memory);
+    live.push("a", LiveContent::Memory(memory));
     let object = live.offer().object;
     if live.sink.refuse(object, Error::new(Class::Refused, "not wanted")).unwrap() {
         live.ends.receiver.nudge();
@@ -218,6 +221,11 @@ fn what_is_refused_fails_at_both_ends_and_others_go_on() {
         let error = end.error.expect("refused");
         assert_eq!((end.object, error.class), (object, Class::Refused));
         assert!(error.to_string().contains("not wanted"), "{error}");
+    }
+    let until = Instant::now() + PATIENCE;
+    while lent.strong_count() > 0 {
+        assert!(Instant::now() < until, "the memory is not given back");
+        std::thread::yield_now();
     }
     live.push("b", LiveContent::Memory(Arc::new(noise(2 * CHUNK, 6))));
     live.accept(live.offer().object, Arc::new(Full));
