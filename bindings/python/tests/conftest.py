@@ -47,6 +47,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     root, file = base / "root", base / "link"
     root.mkdir()
     words = [program, "--quiet", "serve", "--root", root, "--listen", "127.0.0.1:0", "--state", base / "state", "--link-file", file]
+    # The tests of fsspec make more calls than a client of a node usually may.
+    words += ["--max-calls-per-client", "1000000"]
     with subprocess.Popen(words) as process:
         try:
             end = time.monotonic() + 30

@@ -267,7 +267,7 @@ def test_a_peer_that_ends_in_the_middle() -> None:
     with xfer.Engine(listen="127.0.0.1:0") as engine:
         receiver = engine.admit(secret)
         words = [sys.executable, "-c", PEER, engine.addresses[0], secret.hex()]
-        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as peer:
+        with subprocess.Popen(words, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as peer:
             assert receiver.recv().data == b"x" * 5000
             assert peer.stdout is not None and peer.stdout.readline() == b"there\n"
             offer = receiver.next_offer()
