@@ -250,6 +250,22 @@ fn what_the_system_says_of_a_path_is_taken() {
     }
 }
 
+/// Whoever copies packets on their way, from an address where nobody answers, takes nothing from the path.
+#[test]
+fn what_goes_to_a_stranger_is_not_in_flight() {
+    let mut now = Time::default();
+    let (mut opener, mut acceptor) = pair();
+    until(&mut now, (&mut opener, &mut acceptor), |opener, _| opener.paths[0].sent.in_flight() == 0);
+    acceptor.paths[0].ping_owed = true;
+    let (_, copied) = sent(&mut acceptor, now).remove(0);
+    assert_eq!(deliver(&mut opener, now, 9, &copied), Ok(()));
+    let before = opener.paths[0].sent.next_number();
+    sent(&mut opener, now);
+    let challenge = opener.paths[0].challenge.expect("a stranger is challenged");
+    assert!(challenge.address == address(9) && opener.paths[0].sent.next_number() > before);
+    assert_eq!(opener.paths[0].sent.in_flight(), 0);
+}
+
 /// A way that once carried large datagrams and now swallows them: what waits goes in small ones.
 #[test]
 fn messages_pass_where_large_datagrams_vanish() {

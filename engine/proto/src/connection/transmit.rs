@@ -203,8 +203,10 @@ impl<C: Crypto> Connection<C> {
         let room = route.most.saturating_sub(HEADER_LEN + TAG_LEN);
         let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
         let mut w = Writer::within(payload, room);
-        let (control, eliciting) = if route.elsewhere {
-            (ControlContent::default(), self.write_path_frames(now, i, challenge_due, &mut w))
+        let (control, in_flight) = if route.elsewhere {
+            // It says nothing about the path whether this arrives: nobody may be there but who copies packets. Challenges go again by themselves.
+            self.write_path_frames(now, i, challenge_due, &mut w);
+            (ControlContent::default(), false)
         } else {
             self.write_frames(now, i, challenge_due, &mut w)
         };
@@ -216,7 +218,7 @@ impl<C: Crypto> Connection<C> {
         if payload.is_empty() {
             return None;
         }
-        let content = Content::Control(control, eliciting);
+        let content = Content::Control(control, in_flight);
         let transmit = self.seal_control(now, i, route.address, content, payload, head);
         self.spoke_to(i, route.address, transmit.len as u64);
         Some(transmit)
