@@ -44,8 +44,12 @@ fn address(host: u8) -> Address {
 }
 
 fn end(side: Side, suite: Suite) -> Connection<Open> {
+    end_with(side, suite, Algorithm::Bbr)
+}
+
+fn end_with(side: Side, suite: Suite, algorithm: Algorithm) -> Connection<Open> {
     let config = Config {
-        algorithm: Algorithm::Bbr,
+        algorithm,
         rate_max: None,
         datagram_max: 1_452,
         peer_buffer: 1 << 20,
@@ -248,6 +252,26 @@ fn what_the_system_says_of_a_path_is_taken() {
         opener.path_failed(now, unknown);
         opener.path_restored(now, unknown);
     }
+}
+
+/// Probes of a path that is dead are lost; congestion control, which starts over when it is back, has not lost them.
+#[test]
+fn a_path_that_comes_back_starts_as_a_new_one() {
+    let mut now = Time::default();
+    let [mut opener, mut acceptor] =
+        [Side::Opener, Side::Acceptor].map(|side| end_with(side, Suite::Aes128Gcm, Algorithm::Cubic));
+    until(&mut now, (&mut opener, &mut acceptor), |opener, _| opener.paths[0].sent.in_flight() == 0);
+    opener.path_failed(now, PathId(0));
+    for _ in 0..2 {
+        now = opener.next_timeout();
+        opener.handle_timeout(now);
+        assert!(!sent(&mut opener, now).is_empty(), "a probe");
+    }
+    let lost = |opener: &Connection<Open>| opener.paths[0].counters.packets_lost;
+    let before = lost(&opener);
+    until(&mut now, (&mut opener, &mut acceptor), |opener, _| lost(opener) >= before + 2);
+    assert_eq!(opener.paths[0].state, PathState::Live);
+    assert!(opener.paths[0].controller.in_startup());
 }
 
 /// Whoever copies packets on their way, from an address where nobody answers, takes nothing from the path.
