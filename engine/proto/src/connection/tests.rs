@@ -254,6 +254,33 @@ fn what_the_system_says_of_a_path_is_taken() {
     }
 }
 
+/// An application that has a few messages a round trip says nothing about its path, also while the pacer holds the next train back.
+#[test]
+fn a_few_messages_a_round_trip_do_not_end_start_up() {
+    let way = Duration::from_millis(25);
+    let mut now = Time::default();
+    let (mut opener, mut acceptor) = pair();
+    opener.send_stream.on_credit(limits::STREAM_WINDOW);
+    let message = Message::Limit { transfer: TransferId(1), now: 0, all: 0 };
+    let mut one = Vec::new();
+    message.encode(&mut one);
+    for _ in 0..20 {
+        (0..500 / one.len()).for_each(|_| opener.send(&message));
+        // As slow as after an outage.
+        opener.paths[0].pacer.set_rate(Some(20_000));
+        let out = sent(&mut opener, now);
+        assert!(opener.paths[0].pacer.next_release(now).is_some() && !opener.send_stream.has_something());
+        now = now + way;
+        out.iter().for_each(|(_, datagram)| assert_eq!(deliver(&mut acceptor, now, 1, datagram), Ok(())));
+        while acceptor.poll_event().is_some() {}
+        now = now + limits::ACK_DELAY_MAX;
+        let back = sent(&mut acceptor, now);
+        now = now + way;
+        back.iter().for_each(|(_, datagram)| assert_eq!(deliver(&mut opener, now, 1, datagram), Ok(())));
+    }
+    assert!(opener.paths[0].controller.in_startup());
+}
+
 /// Probes of a path that is dead are lost; congestion control, which starts over when it is back, has not lost them.
 #[test]
 fn a_path_that_comes_back_starts_as_a_new_one() {
