@@ -333,8 +333,15 @@ impl Plan {
         time + PROVING_NS + held
     }
 
+    /// How long after it met a queue the sender knows of it: an ACK that waited and its way back, behind others.
+    pub(crate) fn news_ns(&self, wire: usize, back: usize) -> u64 {
+        let shape = &self.wires[wire][back];
+        let queue = shape.queue_bytes.unwrap_or(0) * 8 * SECOND / shape.rate_bps.expect("a rate");
+        round_trip(&self.wires[wire]) + queue
+    }
+
     fn time_on(&self, wire: &[Shape; 2]) -> u64 {
-        let rtt_ns = wire.iter().map(|s| s.delay_ns + s.jitter_ns + s.reorder_ns).sum::<u64>() + EXTRA_NS;
+        let rtt_ns = round_trip(wire);
         let rate = wire.iter().filter_map(|s| s.rate_bps).min().expect("a rate") / 8;
         let losses = wire.iter().map(loss).sum::<f64>();
         // A target below what jitter and two packets of its own make keeps LEDBAT at its smallest window, as marks at every queue do.
@@ -355,6 +362,10 @@ impl Plan {
         let growth = if self.algorithm == Algorithm::Ledbat { 2 * (2 * packets).isqrt() } else { 0 };
         SETTLE_NS + (ROUNDS + growth) * rtt_ns + transfers.sum::<u64>()
     }
+}
+
+fn round_trip(wire: &[Shape; 2]) -> u64 {
+    wire.iter().map(|s| s.delay_ns + s.jitter_ns + s.reorder_ns).sum::<u64>() + EXTRA_NS
 }
 
 /// What is lost of one direction, or comes so late that a controller that takes loss for congestion may think so.
