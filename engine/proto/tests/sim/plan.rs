@@ -11,6 +11,14 @@ use crate::clock::{Clock, MS, SECOND};
 use crate::content::{inlined, mix};
 use crate::faults::{Fault, Trouble};
 
+/// What of a transfer's content had to go again, because somebody rejected it, lied or encoded it anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Again {
+    pub(crate) bytes: u64,
+    /// Attempts of the chunk that took the most, the first left out: they come one after the other.
+    pub(crate) attempts: u64,
+}
+
 /// One transfer: its objects and how fast both applications are.
 #[derive(Clone, Debug)]
 pub(crate) struct TransferPlan {
@@ -95,14 +103,6 @@ impl TransferPlan {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.sizes.iter().flatten().sum::<u64>() + self.open.unwrap_or(0)
-    }
-
-    /// Content that may go again because somebody rejects it or lies: what is expected and three standard deviations.
-    fn bytes_again(&self) -> u64 {
-        let often = [self.reject_ppm, self.encode_again_ppm, self.source_lies_ppm, self.memory_lies_ppm]
-            .map(u64::from);
-        let chunks = ((self.bytes() >> self.chunk_log2) + 1) * often.iter().sum::<u64>() / 1_000_000;
-        (chunks + 3 * chunks.isqrt()) << self.chunk_log2
     }
 
     /// Stored bytes of an attempt of a chunk.
@@ -268,7 +268,8 @@ impl Plan {
         kept.iter().for_each(|(_, trouble)| trouble.put(&mut plan));
         plan.troubles = kept;
         plan.faults.sort_by_key(|(at, _)| *at);
-        plan.end_ns = plan.last_fault() + plan.time_enough() + END_NS;
+        // As much again as is planned, at most.
+        plan.end_ns = plan.last_fault() + 2 * plan.time_enough([Again::default(); 2]) + END_NS;
         plan
     }
 
@@ -319,10 +320,11 @@ impl Plan {
         self.faults.iter().map(end).max().unwrap_or(0)
     }
 
-    /// How long after the last fault, with both ends there, all must be here: on the wire that serves it worst.
-    pub(crate) fn time_enough(&self) -> u64 {
+    /// How long after the last fault, with both ends there, all must be here, on the wire that serves it worst, when this much of each
+    /// transfer went again.
+    pub(crate) fn time_enough(&self, again: [Again; 2]) -> u64 {
         let whole = self.wires.iter().zip(&self.cut).filter(|(_, cut)| !**cut);
-        let time = whole.map(|(wire, _)| self.time_on(wire)).max().expect("a wire");
+        let time = whole.map(|(wire, _)| self.time_on(wire, again)).max().expect("a wire");
         if !self.cut.contains(&true) {
             return time;
         }
@@ -340,7 +342,7 @@ impl Plan {
         round_trip(&self.wires[wire]) + queue
     }
 
-    fn time_on(&self, wire: &[Shape; 2]) -> u64 {
+    fn time_on(&self, wire: &[Shape; 2], again: [Again; 2]) -> u64 {
         let rtt_ns = round_trip(wire);
         let rate = wire.iter().filter_map(|s| s.rate_bps).min().expect("a rate") / 8;
         let losses = wire.iter().map(loss).sum::<f64>();
@@ -353,9 +355,10 @@ impl Plan {
         let rate = if self.algorithm == Algorithm::Bbr { rate / 2 } else { (rate / 2).min(lossy) };
         // Headers and what goes again count too.
         let rate = rate.min(self.rate_max.map_or(u64::MAX, |cap| cap / 4 * 3));
-        let transfers = self.transfers.iter().flatten().map(|t| {
-            let rounds = (t.bytes() >> t.chunk_log2) / t.buffers.min(t.held_max) as u64 + 8;
-            (t.bytes() + t.bytes_again()) * SECOND / rate + rounds * (t.read_ns + t.store_ns + rtt_ns)
+        let transfers = self.transfers.iter().zip(again).filter_map(|(t, again)| Some((t.as_ref()?, again)));
+        let transfers = transfers.map(|(t, again)| {
+            let rounds = (t.bytes() >> t.chunk_log2) / t.buffers.min(t.held_max) as u64 + 8 + again.attempts;
+            (t.bytes() + again.bytes) * SECOND / rate + rounds * (t.read_ns + t.store_ns + rtt_ns)
         });
         // LEDBAT grows by a packet a round trip at most.
         let packets = self.transfers.iter().flatten().map(|t| t.bytes() / 1_200).sum::<u64>();

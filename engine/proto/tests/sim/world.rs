@@ -205,7 +205,9 @@ impl<C: Witnessed> World<C> {
     pub(crate) fn lateness(&self) -> Option<(u64, u64)> {
         let [opener, acceptor] = &self.ends;
         let since = self.plan.last_fault().max(opener.established_ns).max(acceptor.established_ns);
-        self.runs_through().then(|| (opener.closed_ns.saturating_sub(since), self.plan.time_enough()))
+        let again = [opener, acceptor].map(|end| end.sender.as_ref().map(|s| s.again).unwrap_or_default());
+        let late = opener.closed_ns.saturating_sub(since);
+        self.runs_through().then(|| (late, self.plan.time_enough(again)))
     }
 
     /// Whether the ends agree on congestion marks: what one tells of the other got, and it does not keep them to itself, as long as the
