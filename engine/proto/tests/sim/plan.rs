@@ -161,6 +161,12 @@ fn random_size(rng: &mut Rng) -> u64 {
 const EXTRA_NS: u64 = 60 * MS;
 /// Window in packets of a controller that takes loss for congestion, times the root of the loss.
 const LOSSY_WINDOW: f64 = 1.0;
+/// BBR's smallest window.
+const BBR_PACKETS_MIN: f64 = 4.0;
+/// Trains are 100 us long where that is more than a packet.
+const TRAINS_A_SECOND: u64 = 10_000;
+/// The largest packet that the wires take, as they count it.
+const PACKET_ON_WIRE: u64 = 1_472 + 38;
 /// Until a path that was dead is known to live.
 const SETTLE_NS: u64 = SECOND / 2;
 /// Round trips of a search for the rate, and of messages that are lost.
@@ -345,25 +351,42 @@ impl Plan {
     fn time_on(&self, wire: &[Shape; 2], again: [Again; 2]) -> u64 {
         let rtt_ns = round_trip(wire);
         let rate = wire.iter().filter_map(|s| s.rate_bps).min().expect("a rate") / 8;
-        let losses = wire.iter().map(loss).sum::<f64>();
-        // A target below what jitter and two packets of its own make keeps LEDBAT at its smallest window, as marks at every queue do.
-        let noise = wire.iter().map(|s| s.jitter_ns).max().unwrap_or(0) + 2 * 1_500 * SECOND / rate;
-        let small = self.algorithm == Algorithm::Ledbat && noise * 4 > rtt_ns - EXTRA_NS;
-        let small = small || wire.iter().any(|s| s.mark_bytes.is_some());
-        let window = if small { 2.0 } else { (LOSSY_WINDOW / losses.sqrt()).clamp(2.0, 1e9) };
-        let lossy = (window * 1_200.0 * SECOND as f64 / rtt_ns as f64) as u64;
-        let rate = if self.algorithm == Algorithm::Bbr { rate / 2 } else { (rate / 2).min(lossy) };
+        let window = self.window_packets(wire, rtt_ns, rate);
+        let bounded = window.map_or(u64::MAX, |w| (w * 1_200.0 * SECOND as f64 / rtt_ns as f64) as u64);
         // Headers and what goes again count too.
-        let rate = rate.min(self.rate_max.map_or(u64::MAX, |cap| cap / 4 * 3));
+        let rate = (rate / 2).min(bounded).min(self.rate_max.map_or(u64::MAX, |cap| cap / 4 * 3));
         let transfers = self.transfers.iter().zip(again).filter_map(|(t, again)| Some((t.as_ref()?, again)));
         let transfers = transfers.map(|(t, again)| {
             let rounds = (t.bytes() >> t.chunk_log2) / t.buffers.min(t.held_max) as u64 + 8 + again.attempts;
             (t.bytes() + again.bytes) * SECOND / rate + rounds * (t.read_ns + t.store_ns + rtt_ns)
         });
-        // LEDBAT grows by a packet a round trip at most.
         let packets = self.transfers.iter().flatten().map(|t| t.bytes() / 1_200).sum::<u64>();
-        let growth = if self.algorithm == Algorithm::Ledbat { 2 * (2 * packets).isqrt() } else { 0 };
+        let growth = match self.algorithm {
+            // A packet a round trip at most.
+            Algorithm::Ledbat => 2 * (2 * packets).isqrt(),
+            // After a loss, where the application pauses before the curve rises, as Reno does: 0.53 of a packet a round trip.
+            Algorithm::Cubic => (4 * packets).isqrt(),
+            _ => 0,
+        };
         SETTLE_NS + (ROUNDS + growth) * rtt_ns + transfers.sum::<u64>()
+    }
+
+    /// What the wire leaves of the window; `None` where that is no bound.
+    fn window_packets(&self, wire: &[Shape; 2], rtt_ns: u64, rate: u64) -> Option<f64> {
+        if self.algorithm == Algorithm::Bbr {
+            // A train, the packets that a probe adds and the one on the wire make such a queue by themselves: then every probe, and every
+            // window that comes at once, is marked.
+            let own = rate / TRAINS_A_SECOND + 3 * PACKET_ON_WIRE;
+            let carrying = wire.iter().zip(&self.transfers).filter(|(_, transfer)| transfer.is_some());
+            let marks = carrying.filter_map(|(shape, _)| shape.mark_bytes).any(|mark| mark < own);
+            return marks.then_some(BBR_PACKETS_MIN);
+        }
+        // A target below what jitter and two packets of its own make keeps LEDBAT at its smallest window, as marks at every queue do.
+        let noise = wire.iter().map(|s| s.jitter_ns).max().unwrap_or(0) + 2 * 1_500 * SECOND / rate;
+        let small = self.algorithm == Algorithm::Ledbat && noise * 4 > rtt_ns - EXTRA_NS;
+        let losses = wire.iter().map(loss).sum::<f64>();
+        let small = small || wire.iter().any(|s| s.mark_bytes.is_some());
+        Some(if small { 2.0 } else { (LOSSY_WINDOW / losses.sqrt()).clamp(2.0, 1e9) })
     }
 }
 
