@@ -147,6 +147,8 @@ pub(crate) struct Path<C: Crypto> {
     pub(crate) counters: PathCounters,
     algorithm: Algorithm,
     seed: u64,
+    /// When congestion control began, or started over: the fate of what was sent before is none of its business.
+    controlled_since: Time,
     last_progress: Time,
     /// When something left on it that is to be acknowledged.
     pub(crate) last_eliciting: Time,
@@ -207,6 +209,7 @@ impl<C: Crypto> Path<C> {
             counters: PathCounters::default(),
             algorithm: start.algorithm,
             seed: start.seed,
+            controlled_since: now,
             last_progress: now,
             last_eliciting: now,
             last_probe: now,
@@ -359,7 +362,6 @@ impl<C: Crypto> Path<C> {
         }
         if news.spurious_bytes > 0 {
             self.reorder_eighths = (self.reorder_eighths * 2).min(limits::REORDER_EIGHTHS_MAX);
-            self.controller.on_spurious_loss(now, news.spurious_bytes);
         }
         // An ACK that was overtaken counts fewer.
         let marks = ce_count.wrapping_sub(self.peer_ce);
@@ -368,7 +370,11 @@ impl<C: Crypto> Path<C> {
             self.peer_ce = ce_count;
             self.counters.marks_told += u64::from(marks);
         }
-        let Some((newest_sent_time, snapshot)) = news.newest else { return };
+        let newest = news.newest.filter(|(sent, _)| *sent >= self.controlled_since);
+        let Some((newest_sent_time, snapshot)) = newest else { return };
+        if news.spurious_bytes > 0 {
+            self.controller.on_spurious_loss(now, news.spurious_bytes);
+        }
         // Differences of the two clocks count, not the clocks: the first one seen is the origin, shifted so that later ones stay positive.
         let lag = arrival_stamp.wrapping_sub(newest_sent_time.as_stamp());
         let origin = *self.first_lag.get_or_insert(lag.wrapping_sub(1 << 31));
@@ -390,7 +396,7 @@ impl<C: Crypto> Path<C> {
 
     /// Takes a loss.
     pub(crate) fn on_lost(&mut self, now: Time, lost: &Lost) {
-        if lost.bytes > 0 {
+        if lost.bytes > 0 && lost.newest >= self.controlled_since {
             self.controller.on_loss(now, lost.bytes, self.sent.in_flight(), lost.newest);
             self.pacer.set_rate(self.controller.pacing_rate());
         }
@@ -440,6 +446,7 @@ impl<C: Crypto> Path<C> {
             mix(self.seed ^ now.as_nanos()),
         );
         self.pacer = Pacer::new(self.controller.pacing_rate());
+        self.controlled_since = now;
         self.go_on(now);
     }
 

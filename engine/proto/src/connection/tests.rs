@@ -44,8 +44,12 @@ fn address(host: u8) -> Address {
 }
 
 fn end(side: Side, suite: Suite) -> Connection<Open> {
+    end_with(side, suite, Algorithm::Bbr)
+}
+
+fn end_with(side: Side, suite: Suite, algorithm: Algorithm) -> Connection<Open> {
     let config = Config {
-        algorithm: Algorithm::Bbr,
+        algorithm,
         rate_max: None,
         datagram_max: 1_452,
         peer_buffer: 1 << 20,
@@ -248,6 +252,69 @@ fn what_the_system_says_of_a_path_is_taken() {
         opener.path_failed(now, unknown);
         opener.path_restored(now, unknown);
     }
+}
+
+/// An application that has a few messages a round trip says nothing about its path, also while the pacer holds the next train back.
+#[test]
+fn a_few_messages_a_round_trip_do_not_end_start_up() {
+    let way = Duration::from_millis(25);
+    let mut now = Time::default();
+    let (mut opener, mut acceptor) = pair();
+    opener.send_stream.on_credit(limits::STREAM_WINDOW);
+    let message = Message::Limit { transfer: TransferId(1), now: 0, all: 0 };
+    let mut one = Vec::new();
+    message.encode(&mut one);
+    for _ in 0..20 {
+        (0..500 / one.len()).for_each(|_| opener.send(&message));
+        // As slow as after an outage.
+        opener.paths[0].pacer.set_rate(Some(20_000));
+        let out = sent(&mut opener, now);
+        assert!(opener.paths[0].pacer.next_release(now).is_some() && !opener.send_stream.has_something());
+        now = now + way;
+        out.iter().for_each(|(_, datagram)| assert_eq!(deliver(&mut acceptor, now, 1, datagram), Ok(())));
+        while acceptor.poll_event().is_some() {}
+        now = now + limits::ACK_DELAY_MAX;
+        let back = sent(&mut acceptor, now);
+        now = now + way;
+        back.iter().for_each(|(_, datagram)| assert_eq!(deliver(&mut opener, now, 1, datagram), Ok(())));
+    }
+    assert!(opener.paths[0].controller.in_startup());
+}
+
+/// Probes of a path that is dead are lost; congestion control, which starts over when it is back, has not lost them.
+#[test]
+fn a_path_that_comes_back_starts_as_a_new_one() {
+    let mut now = Time::default();
+    let [mut opener, mut acceptor] =
+        [Side::Opener, Side::Acceptor].map(|side| end_with(side, Suite::Aes128Gcm, Algorithm::Cubic));
+    until(&mut now, (&mut opener, &mut acceptor), |opener, _| opener.paths[0].sent.in_flight() == 0);
+    opener.path_failed(now, PathId(0));
+    for _ in 0..2 {
+        now = opener.next_timeout();
+        opener.handle_timeout(now);
+        assert!(!sent(&mut opener, now).is_empty(), "a probe");
+    }
+    let lost = |opener: &Connection<Open>| opener.paths[0].counters.packets_lost;
+    let before = lost(&opener);
+    until(&mut now, (&mut opener, &mut acceptor), |opener, _| lost(opener) >= before + 2);
+    assert_eq!(opener.paths[0].state, PathState::Live);
+    assert!(opener.paths[0].controller.in_startup());
+}
+
+/// Whoever copies packets on their way, from an address where nobody answers, takes nothing from the path.
+#[test]
+fn what_goes_to_a_stranger_is_not_in_flight() {
+    let mut now = Time::default();
+    let (mut opener, mut acceptor) = pair();
+    until(&mut now, (&mut opener, &mut acceptor), |opener, _| opener.paths[0].sent.in_flight() == 0);
+    acceptor.paths[0].ping_owed = true;
+    let (_, copied) = sent(&mut acceptor, now).remove(0);
+    assert_eq!(deliver(&mut opener, now, 9, &copied), Ok(()));
+    let before = opener.paths[0].sent.next_number();
+    sent(&mut opener, now);
+    let challenge = opener.paths[0].challenge.expect("a stranger is challenged");
+    assert!(challenge.address == address(9) && opener.paths[0].sent.next_number() > before);
+    assert_eq!(opener.paths[0].sent.in_flight(), 0);
 }
 
 /// A way that once carried large datagrams and now swallows them: what waits goes in small ones.

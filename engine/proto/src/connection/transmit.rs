@@ -109,6 +109,7 @@ impl<C: Crypto> Connection<C> {
             budget = budget.min(cap.budget(now, u64::from(self.paths[i].mtu.current())));
         }
         if budget == 0 || self.paths[i].state != PathState::Live || !self.may_take_turn(now, i) {
+            self.note_idle(i);
             return None;
         }
         let Some(at) = self.current_lease(i).or_else(|| self.lease_tail(i)) else {
@@ -153,6 +154,18 @@ impl<C: Crypto> Connection<C> {
             cap.on_sent(now, plan.len() as u64);
         }
         Some(plan)
+    }
+
+    /// What a path that has nothing to send delivers says nothing about it, also while its pacer holds the next train back: a few messages
+    /// a round trip would end start-up else, at their own rate.
+    fn note_idle(&mut self, i: usize) {
+        if self.has_content(i) || (self.carries_shared(i) && self.send_stream.has_something()) {
+            return;
+        }
+        if self.paths[i].window_open() {
+            let in_flight = self.paths[i].sent.in_flight();
+            self.paths[i].controller.app_limited(in_flight);
+        }
     }
 
     /// Whether path `i` is not too far ahead of another that would send too. Where the ends are what limits, a path that is asked second, or
@@ -203,8 +216,10 @@ impl<C: Crypto> Connection<C> {
         let room = route.most.saturating_sub(HEADER_LEN + TAG_LEN);
         let (head, payload) = frame.split_at_mut(limits::DATAGRAM_MAX / 2);
         let mut w = Writer::within(payload, room);
-        let (control, eliciting) = if route.elsewhere {
-            (ControlContent::default(), self.write_path_frames(now, i, challenge_due, &mut w))
+        let (control, in_flight) = if route.elsewhere {
+            // It says nothing about the path whether this arrives: nobody may be there but who copies packets. Challenges go again by themselves.
+            self.write_path_frames(now, i, challenge_due, &mut w);
+            (ControlContent::default(), false)
         } else {
             self.write_frames(now, i, challenge_due, &mut w)
         };
@@ -216,7 +231,7 @@ impl<C: Crypto> Connection<C> {
         if payload.is_empty() {
             return None;
         }
-        let content = Content::Control(control, eliciting);
+        let content = Content::Control(control, in_flight);
         let transmit = self.seal_control(now, i, route.address, content, payload, head);
         self.spoke_to(i, route.address, transmit.len as u64);
         Some(transmit)

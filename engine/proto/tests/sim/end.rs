@@ -40,6 +40,8 @@ const TRAIN: usize = 64;
 const NAMES: [&str; 2] = ["opener", "acceptor"];
 /// Trains that a worker sends before it looks at its socket again.
 const TRAINS: usize = 16;
+/// Marks on a path that the peer is to hear of.
+const MARKS_MANY: u64 = 50;
 /// Rounds of timeout and drain after which an end that still wants to be called at once is caught in a loop.
 const ROUNDS_MAX: u32 = 4;
 
@@ -129,6 +131,8 @@ pub(crate) struct End<C: Witnessed> {
     talks: HashMap<SocketAddr, Talk>,
     /// Highest number that was accepted on each path.
     highest: HashMap<PathId, u64>,
+    /// When it had seen [`MARKS_MANY`] marks on a path.
+    pub(crate) marked_ns: HashMap<PathId, u64>,
     /// Content packets that were accepted.
     accepted: HashSet<(PathId, u64)>,
     sent: Sent,
@@ -205,6 +209,7 @@ impl<C: Witnessed> End<C> {
             meter: Meter::default(),
             talks: HashMap::new(),
             highest: HashMap::new(),
+            marked_ns: HashMap::new(),
             accepted: HashSet::new(),
             sent: Sent::default(),
             secrets: None,
@@ -303,6 +308,7 @@ impl<C: Witnessed> End<C> {
             }
             assert!(round < ROUNDS_MAX, "{}: asks to be called at once, again and again", self.name());
         }
+        self.note_marks(at);
         self.check();
         self.wake_at = if again { Some(at + 20_000) } else { self.sleep_until(at) };
     }
@@ -365,6 +371,13 @@ impl<C: Witnessed> End<C> {
         let others = apps.chain(shard).chain(paths).chain(early).filter(|_| alive);
         let next = others.chain(timer).min()?;
         Some(next.max(at) + self.latency())
+    }
+
+    fn note_marks(&mut self, at: u64) {
+        let reports = self.connection.iter().flat_map(|c| c.path_reports());
+        for path in reports.filter(|path| path.counters.marks_received >= MARKS_MANY) {
+            self.marked_ns.entry(path.id).or_insert(at);
+        }
     }
 
     fn check(&self) {

@@ -11,6 +11,14 @@ use crate::clock::{Clock, MS, SECOND};
 use crate::content::{inlined, mix};
 use crate::faults::{Fault, Trouble};
 
+/// What of a transfer's content had to go again, because somebody rejected it, lied or encoded it anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Again {
+    pub(crate) bytes: u64,
+    /// Attempts of the chunk that took the most, the first left out: they come one after the other.
+    pub(crate) attempts: u64,
+}
+
 /// One transfer: its objects and how fast both applications are.
 #[derive(Clone, Debug)]
 pub(crate) struct TransferPlan {
@@ -97,14 +105,6 @@ impl TransferPlan {
         self.sizes.iter().flatten().sum::<u64>() + self.open.unwrap_or(0)
     }
 
-    /// Content that may go again because somebody rejects it or lies: what is expected and three standard deviations.
-    fn bytes_again(&self) -> u64 {
-        let often = [self.reject_ppm, self.encode_again_ppm, self.source_lies_ppm, self.memory_lies_ppm]
-            .map(u64::from);
-        let chunks = ((self.bytes() >> self.chunk_log2) + 1) * often.iter().sum::<u64>() / 1_000_000;
-        (chunks + 3 * chunks.isqrt()) << self.chunk_log2
-    }
-
     /// Stored bytes of an attempt of a chunk.
     pub(crate) fn stored_len(&self, seed: u64, chunk: u32, attempt: u8, plain: u32) -> u32 {
         let random = mix(seed ^ mix(u64::from(chunk) << 8 | u64::from(attempt)));
@@ -161,6 +161,12 @@ fn random_size(rng: &mut Rng) -> u64 {
 const EXTRA_NS: u64 = 60 * MS;
 /// Window in packets of a controller that takes loss for congestion, times the root of the loss.
 const LOSSY_WINDOW: f64 = 1.0;
+/// BBR's smallest window.
+const BBR_PACKETS_MIN: f64 = 4.0;
+/// Trains are 100 us long where that is more than a packet.
+const TRAINS_A_SECOND: u64 = 10_000;
+/// The largest packet that the wires take, as they count it.
+const PACKET_ON_WIRE: u64 = 1_472 + 38;
 /// Until a path that was dead is known to live.
 const SETTLE_NS: u64 = SECOND / 2;
 /// Round trips of a search for the rate, and of messages that are lost.
@@ -268,7 +274,8 @@ impl Plan {
         kept.iter().for_each(|(_, trouble)| trouble.put(&mut plan));
         plan.troubles = kept;
         plan.faults.sort_by_key(|(at, _)| *at);
-        plan.end_ns = plan.last_fault() + plan.time_enough() + END_NS;
+        // As much again as is planned, at most.
+        plan.end_ns = plan.last_fault() + 2 * plan.time_enough([Again::default(); 2]) + END_NS;
         plan
     }
 
@@ -319,10 +326,11 @@ impl Plan {
         self.faults.iter().map(end).max().unwrap_or(0)
     }
 
-    /// How long after the last fault, with both ends there, all must be here: on the wire that serves it worst.
-    pub(crate) fn time_enough(&self) -> u64 {
+    /// How long after the last fault, with both ends there, all must be here, on the wire that serves it worst, when this much of each
+    /// transfer went again.
+    pub(crate) fn time_enough(&self, again: [Again; 2]) -> u64 {
         let whole = self.wires.iter().zip(&self.cut).filter(|(_, cut)| !**cut);
-        let time = whole.map(|(wire, _)| self.time_on(wire)).max().expect("a wire");
+        let time = whole.map(|(wire, _)| self.time_on(wire, again)).max().expect("a wire");
         if !self.cut.contains(&true) {
             return time;
         }
@@ -333,28 +341,57 @@ impl Plan {
         time + PROVING_NS + held
     }
 
-    fn time_on(&self, wire: &[Shape; 2]) -> u64 {
-        let rtt_ns = wire.iter().map(|s| s.delay_ns + s.jitter_ns + s.reorder_ns).sum::<u64>() + EXTRA_NS;
+    /// How long after it met a queue the sender knows of it: an ACK that waited and its way back, behind others.
+    pub(crate) fn news_ns(&self, wire: usize, back: usize) -> u64 {
+        let shape = &self.wires[wire][back];
+        let queue = shape.queue_bytes.unwrap_or(0) * 8 * SECOND / shape.rate_bps.expect("a rate");
+        round_trip(&self.wires[wire]) + queue
+    }
+
+    fn time_on(&self, wire: &[Shape; 2], again: [Again; 2]) -> u64 {
+        let rtt_ns = round_trip(wire);
         let rate = wire.iter().filter_map(|s| s.rate_bps).min().expect("a rate") / 8;
-        let losses = wire.iter().map(loss).sum::<f64>();
+        let window = self.window_packets(wire, rtt_ns, rate);
+        let bounded = window.map_or(u64::MAX, |w| (w * 1_200.0 * SECOND as f64 / rtt_ns as f64) as u64);
+        // Headers and what goes again count too.
+        let rate = (rate / 2).min(bounded).min(self.rate_max.map_or(u64::MAX, |cap| cap / 4 * 3));
+        let transfers = self.transfers.iter().zip(again).filter_map(|(t, again)| Some((t.as_ref()?, again)));
+        let transfers = transfers.map(|(t, again)| {
+            let rounds = (t.bytes() >> t.chunk_log2) / t.buffers.min(t.held_max) as u64 + 8 + again.attempts;
+            (t.bytes() + again.bytes) * SECOND / rate + rounds * (t.read_ns + t.store_ns + rtt_ns)
+        });
+        let packets = self.transfers.iter().flatten().map(|t| t.bytes() / 1_200).sum::<u64>();
+        let growth = match self.algorithm {
+            // A packet a round trip at most.
+            Algorithm::Ledbat => 2 * (2 * packets).isqrt(),
+            // After a loss, where the application pauses before the curve rises, as Reno does: 0.53 of a packet a round trip.
+            Algorithm::Cubic => (4 * packets).isqrt(),
+            _ => 0,
+        };
+        SETTLE_NS + (ROUNDS + growth) * rtt_ns + transfers.sum::<u64>()
+    }
+
+    /// What the wire leaves of the window; `None` where that is no bound.
+    fn window_packets(&self, wire: &[Shape; 2], rtt_ns: u64, rate: u64) -> Option<f64> {
+        if self.algorithm == Algorithm::Bbr {
+            // A train, the packets that a probe adds and the one on the wire make such a queue by themselves: then every probe, and every
+            // window that comes at once, is marked.
+            let own = rate / TRAINS_A_SECOND + 3 * PACKET_ON_WIRE;
+            let carrying = wire.iter().zip(&self.transfers).filter(|(_, transfer)| transfer.is_some());
+            let marks = carrying.filter_map(|(shape, _)| shape.mark_bytes).any(|mark| mark < own);
+            return marks.then_some(BBR_PACKETS_MIN);
+        }
         // A target below what jitter and two packets of its own make keeps LEDBAT at its smallest window, as marks at every queue do.
         let noise = wire.iter().map(|s| s.jitter_ns).max().unwrap_or(0) + 2 * 1_500 * SECOND / rate;
         let small = self.algorithm == Algorithm::Ledbat && noise * 4 > rtt_ns - EXTRA_NS;
+        let losses = wire.iter().map(loss).sum::<f64>();
         let small = small || wire.iter().any(|s| s.mark_bytes.is_some());
-        let window = if small { 2.0 } else { (LOSSY_WINDOW / losses.sqrt()).clamp(2.0, 1e9) };
-        let lossy = (window * 1_200.0 * SECOND as f64 / rtt_ns as f64) as u64;
-        let rate = if self.algorithm == Algorithm::Bbr { rate / 2 } else { (rate / 2).min(lossy) };
-        // Headers and what goes again count too.
-        let rate = rate.min(self.rate_max.map_or(u64::MAX, |cap| cap / 4 * 3));
-        let transfers = self.transfers.iter().flatten().map(|t| {
-            let rounds = (t.bytes() >> t.chunk_log2) / t.buffers.min(t.held_max) as u64 + 8;
-            (t.bytes() + t.bytes_again()) * SECOND / rate + rounds * (t.read_ns + t.store_ns + rtt_ns)
-        });
-        // LEDBAT grows by a packet a round trip at most.
-        let packets = self.transfers.iter().flatten().map(|t| t.bytes() / 1_200).sum::<u64>();
-        let growth = if self.algorithm == Algorithm::Ledbat { 2 * (2 * packets).isqrt() } else { 0 };
-        SETTLE_NS + (ROUNDS + growth) * rtt_ns + transfers.sum::<u64>()
+        Some(if small { 2.0 } else { (LOSSY_WINDOW / losses.sqrt()).clamp(2.0, 1e9) })
     }
+}
+
+fn round_trip(wire: &[Shape; 2]) -> u64 {
+    wire.iter().map(|s| s.delay_ns + s.jitter_ns + s.reorder_ns).sum::<u64>() + EXTRA_NS
 }
 
 /// What is lost of one direction, or comes so late that a controller that takes loss for congestion may think so.

@@ -9,7 +9,7 @@ use xfer_proto::space::{Placed, Space};
 use xfer_proto::wire::{Chunk, Codec, Decisions, DoneStatus, Entry, ErrorBody, Message, Page, TransferId};
 
 use crate::content::{Source, digest, lie, stored};
-use crate::plan::TransferPlan;
+use crate::plan::{Again, TransferPlan};
 
 /// Bytes of messages that the application lets wait.
 const BACKLOG_MAX: usize = 256 << 10;
@@ -35,6 +35,7 @@ pub(crate) struct Sender {
     /// An object ended with an error, says the receiver.
     some_failed: bool,
     pub(crate) accepted: u32,
+    pub(crate) again: Again,
     pub(crate) complete: bool,
 }
 
@@ -58,6 +59,7 @@ impl Sender {
             open: None,
             some_failed: false,
             accepted: 0,
+            again: Again::default(),
             complete: false,
         }
     }
@@ -248,6 +250,10 @@ impl Sender {
         let stored_len = if is_open { plain } else { compressed };
         let codec = if stored_len == plain { Codec::Plain } else { Codec::Lz4 };
         outgoing.offer(chunk, attempt, stored_len);
+        if attempt > 0 {
+            self.again.bytes += u64::from(stored_len);
+            self.again.attempts = self.again.attempts.max(u64::from(attempt));
+        }
         let mut bytes = stored(self.seed, self.id, chunk, attempt, stored_len);
         if codec == Codec::Plain {
             blank(&mut bytes, &self.space, chunk, &self.withdrawn);
