@@ -4,7 +4,7 @@ use crate::completion::{NOTHING, Told, set_digest};
 use crate::connection::{name, unsupported};
 use crate::engine::Engine;
 use crate::input;
-use crate::status::{Failure, Outcome, XFER_ERR_BUSY, XFER_ERR_FULL};
+use crate::status::{Detail, Failure, Outcome, XFER_ERR_BUSY, XFER_ERR_FULL};
 use crate::structs::*;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -30,7 +30,7 @@ pub(crate) struct Client {
     outstanding: Arc<AtomicUsize>,
     /// Set for what was submitted before a cancellation.
     cancel: Mutex<Arc<AtomicBool>>,
-    detail: Mutex<String>,
+    detail: Detail,
 }
 
 /// An operation, with its texts copied.
@@ -58,10 +58,7 @@ impl Client {
         engine.running()?;
         let link = Link::parse(input::text(options.link, "link")?.as_bytes());
         let link = link.map_err(|error| Failure::argument(error.to_string()))?;
-        let patience = match options.timeout_ms {
-            0 => PATIENCE,
-            ms => Duration::from_millis(u64::from(ms)),
-        };
+        let patience = input::duration(options.timeout_ms, PATIENCE);
         let (tasks, queue) = sync_channel(OPERATIONS_MAX);
         let outstanding = Arc::new(AtomicUsize::new(0));
         let runner = Runner { engine: engine.clone(), link, patience, client: None };
@@ -76,13 +73,13 @@ impl Client {
             thread: Mutex::new(Some(thread)),
             outstanding,
             cancel: Mutex::default(),
-            detail: Mutex::default(),
+            detail: Detail::default(),
         }))
     }
 
     /// Takes one operation.
     pub(crate) fn submit(&self, operation: &Operation) -> Outcome<()> {
-        self.take(operation).inspect_err(|failure| self.keep(failure.text.clone()))
+        self.take(operation).inspect_err(|failure| self.detail.keep(failure.text.clone()))
     }
 
     fn take(&self, operation: &Operation) -> Outcome<()> {
@@ -144,12 +141,8 @@ impl Client {
         self.engine.children.fetch_sub(1, Ordering::AcqRel);
     }
 
-    pub(crate) fn keep(&self, text: String) {
-        *self.detail.lock().unwrap_or_else(PoisonError::into_inner) = text;
-    }
-
-    pub(crate) fn detail(&self) -> String {
-        self.detail.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn detail(&self) -> &Detail {
+        &self.detail
     }
 }
 

@@ -1,7 +1,7 @@
 //! In the place of the client of nodes where the library is built without it.
 
 use crate::engine::Engine;
-use crate::status::{Failure, Outcome, XFER_ERR_UNSUPPORTED};
+use crate::status::{Detail, Failure, Outcome, XFER_ERR_UNSUPPORTED};
 use crate::structs::{ClientOptions, Operation};
 use std::sync::Arc;
 
@@ -29,11 +29,7 @@ impl Client {
         match *self {}
     }
 
-    pub(crate) fn keep(&self, _: String) {
-        match *self {}
-    }
-
-    pub(crate) fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> &Detail {
         match *self {}
     }
 }

@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::input;
 use crate::receiving::Receiving;
 use crate::sending::Sending;
-use crate::status::{Failure, Outcome, XFER_ERR_BUSY, XFER_ERR_UNSUPPORTED};
+use crate::status::{Detail, Failure, Outcome, XFER_ERR_BUSY, XFER_ERR_UNSUPPORTED};
 use crate::structs::*;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -40,7 +40,7 @@ pub(crate) struct Connection {
     user: u64,
     transfer: Transfer,
     half: Half,
-    detail: Mutex<String>,
+    detail: Detail,
     taking: Mutex<Taking>,
     /// Completions wait in `taking` for room.
     has_ready: AtomicBool,
@@ -93,10 +93,7 @@ impl Connection {
     /// Admits the secret.
     pub(crate) fn admit(engine: &Arc<Engine>, options: &ConnectionOptions) -> Outcome<Arc<Connection>> {
         let parts = Parts::of(engine, options)?;
-        let lifetime = match options.timeout_ms {
-            0 => ADMIT_LIFETIME,
-            ms => Duration::from_millis(u64::from(ms)),
-        };
+        let lifetime = input::duration(options.timeout_ms, ADMIT_LIFETIME);
         let sends = parts.ticket.direction == Direction::OpenerReceives;
         let (half, role) = parts.half(engine, options, sends);
         let Parts { ticket, config, .. } = parts;
@@ -108,10 +105,7 @@ impl Connection {
     pub(crate) fn connect(engine: &Arc<Engine>, options: &ConnectionOptions) -> Outcome<Arc<Connection>> {
         let parts = Parts::of(engine, options)?;
         let paths = pairs(options)?;
-        let timeout = match options.timeout_ms {
-            0 => CONNECT_TIMEOUT,
-            ms => Duration::from_millis(u64::from(ms)),
-        };
+        let timeout = input::duration(options.timeout_ms, CONNECT_TIMEOUT);
         let sends = parts.ticket.direction == Direction::OpenerSends;
         let (half, role) = parts.half(engine, options, sends);
         let Parts { ticket, config, .. } = parts;
@@ -128,7 +122,7 @@ impl Connection {
             user,
             transfer,
             half,
-            detail: Mutex::default(),
+            detail: Detail::default(),
             taking: Mutex::default(),
             has_ready: AtomicBool::new(false),
             over: AtomicBool::new(false),
@@ -163,12 +157,8 @@ impl Connection {
         self.engine.children.fetch_sub(1, Ordering::AcqRel);
     }
 
-    pub(crate) fn keep(&self, text: String) {
-        *self.detail.lock().unwrap_or_else(PoisonError::into_inner) = text;
-    }
-
-    pub(crate) fn detail(&self) -> String {
-        self.detail.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn detail(&self) -> &Detail {
+        &self.detail
     }
 
     /// Takes one operation. The worker is to be told by [`Connection::nudge`], once for many.

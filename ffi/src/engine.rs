@@ -4,7 +4,7 @@ use crate::completion::{Out, ToldQueue};
 use crate::connection::Connection;
 use crate::input;
 use crate::memory::Ranges;
-use crate::status::{Failure, Outcome, XFER_ERR_BUSY, XFER_ERR_FORKED};
+use crate::status::{Detail, Failure, Outcome, XFER_ERR_BUSY, XFER_ERR_FORKED};
 use crate::structs::{
     Completion, EngineOptions, EngineStatistics, XFER_ENGINE_BUSY, XFER_ENGINE_PLAIN_SOCKETS,
 };
@@ -29,7 +29,7 @@ pub(crate) struct Engine {
     /// Open handles of connections, clients and memory.
     pub(crate) children: AtomicUsize,
     poller: Mutex<Poller>,
-    detail: Mutex<String>,
+    detail: Detail,
     process: u32,
 }
 
@@ -62,7 +62,7 @@ impl Engine {
             counters: Arc::default(),
             children: AtomicUsize::new(0),
             poller: Mutex::default(),
-            detail: Mutex::default(),
+            detail: Detail::default(),
             process: std::process::id(),
         })
     }
@@ -75,12 +75,8 @@ impl Engine {
         Ok(&self.engine)
     }
 
-    pub(crate) fn keep(&self, text: String) {
-        *self.detail.lock().unwrap_or_else(PoisonError::into_inner) = text;
-    }
-
-    pub(crate) fn detail(&self) -> String {
-        self.detail.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn detail(&self) -> &Detail {
+        &self.detail
     }
 
     pub(crate) fn address(&self, index: usize) -> Option<&SocketAddr> {

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::engine::Engine;
-use crate::handles::{self, Handle};
+use crate::handles;
 use crate::input;
 use crate::memory::Memory;
 use crate::status::{Failure, Outcome, XFER_ERR_BUSY, guard, text_of};
@@ -23,13 +23,9 @@ const BATCH_MAX: u32 = 1 << 20;
 fn nowhere(_: String) {}
 
 /// Runs `body` on a live handle of one kind, which keeps the detail of a failure.
-fn on<T: handles::Kind>(
-    number: usize,
-    keep: fn(&T, String),
-    body: impl FnOnce(&Arc<T>) -> Outcome<c_int>,
-) -> c_int {
+fn on<T: handles::Kind>(number: usize, body: impl FnOnce(&Arc<T>) -> Outcome<c_int>) -> c_int {
     match handles::get::<T>(number) {
-        Ok(handle) => guard(|text| keep(&handle, text), || body(&handle)),
+        Ok(handle) => guard(|text| handle.keep(text), || body(&handle)),
         Err(failure) => failure.status,
     }
 }
@@ -65,13 +61,9 @@ pub extern "C" fn xfer_strerror(status: c_int) -> *const c_char {
 #[unsafe(no_mangle)]
 pub extern "C" fn xfer_detail(handle: *const c_void, text: *mut c_char, size: usize) -> c_int {
     guard(nowhere, || {
-        let detail = match handles::any(handle.addr()) {
-            Some(Handle::Engine(engine)) => engine.detail(),
-            Some(Handle::Connection(connection)) => connection.detail(),
-            Some(Handle::Memory(memory)) => memory.engine.detail(),
-            Some(Handle::Client(client)) => client.detail(),
-            None => return Err(Failure::new(crate::status::XFER_ERR_HANDLE, "")),
-        };
+        let handle = handles::any(handle.addr());
+        let handle = handle.ok_or_else(|| Failure::new(crate::status::XFER_ERR_HANDLE, ""))?;
+        let detail = handle.detail().text();
         if text.is_null() || size == 0 {
             return Err(Failure::argument("no room"));
         }
@@ -128,7 +120,7 @@ pub extern "C" fn xfer_engine_open(options: *const EngineOptions, engine: *mut *
 /// clients or registered memory are open, XFER_ERR_FORKED: nothing is done.
 #[unsafe(no_mangle)]
 pub extern "C" fn xfer_engine_close(engine: *mut EngineHandle) -> c_int {
-    on(engine.addr(), Engine::keep, |known| {
+    on::<Engine>(engine.addr(), |known| {
         known.running()?;
         known.check_childless()?;
         handles::leave::<Engine>(engine.addr())?;
@@ -146,7 +138,7 @@ pub extern "C" fn xfer_engine_address(
     text: *mut c_char,
     size: usize,
 ) -> c_int {
-    on(engine.addr(), Engine::keep, |engine| {
+    on::<Engine>(engine.addr(), |engine| {
         let address = engine.address(index as usize);
         let shown = address.ok_or_else(|| Failure::argument("no such address"))?.to_string();
         if text.is_null() || size <= shown.len() {
@@ -165,7 +157,7 @@ pub extern "C" fn xfer_engine_statistics(
     engine: *mut EngineHandle,
     statistics: *mut EngineStatistics,
 ) -> c_int {
-    on(engine.addr(), Engine::keep, |engine| input::fill(statistics, &engine.statistics()).map(|()| 0))
+    on::<Engine>(engine.addr(), |engine| input::fill(statistics, &engine.statistics()).map(|()| 0))
 }
 
 /// The engine's eventfd, at least 0: readable while xfer_poll() has something, for epoll, libuv, asyncio. It stays the engine's: do not read, write or close it;
@@ -174,7 +166,7 @@ pub extern "C" fn xfer_engine_statistics(
 /// Threads: any. Errors: XFER_ERR_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn xfer_engine_eventfd(engine: *mut EngineHandle) -> c_int {
-    on(engine.addr(), Engine::keep, |engine| Ok(engine.descriptor()))
+    on::<Engine>(engine.addr(), |engine| Ok(engine.descriptor()))
 }
 
 /// Takes up to `capacity` completions into `completions` and returns how many. Waits for the first until `timeout_ns` nanoseconds have passed; 0: does not
@@ -189,7 +181,7 @@ pub extern "C" fn xfer_poll(
     capacity: u32,
     timeout_ns: i64,
 ) -> c_int {
-    on(engine.addr(), Engine::keep, |engine| {
+    on::<Engine>(engine.addr(), |engine| {
         let capacity = capacity.min(BATCH_MAX) as usize;
         let room = input::array_mut(completions, capacity)?;
         Ok(engine.poll(room, timeout_ns)? as c_int)
@@ -203,7 +195,7 @@ pub extern "C" fn xfer_poll(
 /// (also of the operation's connection), XFER_ERR_ARGUMENT, XFER_ERR_UNSUPPORTED, XFER_ERR_FULL, XFER_ERR_BUSY for memory in use, XFER_ERR_ENDED, XFER_ERR_FORKED.
 #[unsafe(no_mangle)]
 pub extern "C" fn xfer_submit(engine: *mut EngineHandle, operations: *const Operation, count: u32) -> c_int {
-    on(engine.addr(), Engine::keep, |engine| submit(engine, operations, count.min(BATCH_MAX)))
+    on::<Engine>(engine.addr(), |engine| submit(engine, operations, count.min(BATCH_MAX)))
 }
 
 fn submit(engine: &Arc<Engine>, operations: *const Operation, count: u32) -> Outcome<c_int> {
@@ -230,7 +222,7 @@ fn submit(engine: &Arc<Engine>, operations: *const Operation, count: u32) -> Out
     match failed {
         Some(failure) if taken == 0 => Err(failure),
         Some(failure) => {
-            engine.keep(failure.text);
+            engine.detail().keep(failure.text);
             Ok(taken as c_int)
         }
         None => Ok(taken as c_int),
@@ -258,7 +250,7 @@ fn submit_one(
         *last = Some((number, connection));
     }
     let Some((_, connection)) = last else { return Ok(()) };
-    connection.submit(operation).inspect_err(|failure| connection.keep(failure.text.clone()))
+    connection.submit(operation).inspect_err(|failure| connection.detail().keep(failure.text.clone()))
 }
 
 /// Admits one connection with the secret in `options`, on the addresses that the engine receives on. `*connection` is the caller's to close. Its first completion is
@@ -271,7 +263,7 @@ pub extern "C" fn xfer_admit(
     options: *const ConnectionOptions,
     connection: *mut *mut ConnectionHandle,
 ) -> c_int {
-    on(engine.addr(), Engine::keep, |engine| open(engine, options, connection, Connection::admit))
+    on::<Engine>(engine.addr(), |engine| open(engine, options, connection, Connection::admit))
 }
 
 /// Connects with the secret in `options`. As xfer_admit(); its XFER_EVENT_FINISHED has XFER_ERR_TEMPORARY when no path answers in time, which is also what a wrong
@@ -282,7 +274,7 @@ pub extern "C" fn xfer_connect(
     options: *const ConnectionOptions,
     connection: *mut *mut ConnectionHandle,
 ) -> c_int {
-    on(engine.addr(), Engine::keep, |engine| open(engine, options, connection, Connection::connect))
+    on::<Engine>(engine.addr(), |engine| open(engine, options, connection, Connection::connect))
 }
 
 fn open(
@@ -305,7 +297,7 @@ fn open(
 /// Threads: any. Errors: XFER_ERR_HANDLE, XFER_ERR_BUSY before its last completion: nothing is done.
 #[unsafe(no_mangle)]
 pub extern "C" fn xfer_connection_close(connection: *mut ConnectionHandle) -> c_int {
-    on(connection.addr(), Connection::keep, |known| {
+    on::<Connection>(connection.addr(), |known| {
         known.check_over()?;
         handles::leave::<Connection>(connection.addr())?.left();
         Ok(0)
@@ -320,7 +312,7 @@ pub extern "C" fn xfer_connection_statistics(
     connection: *mut ConnectionHandle,
     statistics: *mut ConnectionStatistics,
 ) -> c_int {
-    on(connection.addr(), Connection::keep, |known| input::fill(statistics, &known.statistics()).map(|()| 0))
+    on::<Connection>(connection.addr(), |known| input::fill(statistics, &known.statistics()).map(|()| 0))
 }
 
 /// Writes what is known of each path, up to `capacity` elements of `size` bytes (`sizeof(xfer_path_report)`), as of at most 50 ms ago, and returns how many paths there are.
@@ -333,7 +325,7 @@ pub extern "C" fn xfer_connection_paths(
     size: usize,
     capacity: u32,
 ) -> c_int {
-    on(connection.addr(), Connection::keep, |known| {
+    on::<Connection>(connection.addr(), |known| {
         let known = known.paths();
         input::put_array(paths, size, capacity as usize, &known)?;
         Ok(known.len() as c_int)
@@ -350,7 +342,7 @@ pub extern "C" fn xfer_memory_register(
     options: *const MemoryOptions,
     memory: *mut *mut MemoryHandle,
 ) -> c_int {
-    on(engine.addr(), Engine::keep, |engine| {
+    on::<Engine>(engine.addr(), |engine| {
         engine.running()?;
         let options = input::take(options)?;
         let (start, len) = (options.data.expose_provenance(), usize::try_from(options.len).unwrap_or(0));
@@ -373,18 +365,14 @@ pub extern "C" fn xfer_memory_register(
 /// Threads: any. Errors: XFER_ERR_HANDLE, XFER_ERR_BUSY while an operation uses part of it: nothing is done.
 #[unsafe(no_mangle)]
 pub extern "C" fn xfer_memory_unregister(memory: *mut MemoryHandle) -> c_int {
-    on(
-        memory.addr(),
-        |known: &Memory, text| known.engine.keep(text),
-        |known| {
-            if known.is_used() {
-                return Err(Failure::new(XFER_ERR_BUSY, "an operation uses the memory"));
-            }
-            let known = handles::leave::<Memory>(memory.addr())?;
-            known.engine.children.fetch_sub(1, Ordering::AcqRel);
-            Ok(0)
-        },
-    )
+    on::<Memory>(memory.addr(), |known| {
+        if known.is_used() {
+            return Err(Failure::new(XFER_ERR_BUSY, "an operation uses the memory"));
+        }
+        let known = handles::leave::<Memory>(memory.addr())?;
+        known.engine.children.fetch_sub(1, Ordering::AcqRel);
+        Ok(0)
+    })
 }
 
 /// Opens a client of a node. It connects with its first operation, and anew when the connection was lost. `*client` is the caller's to close. Operations of a client are done one after the other;
@@ -397,7 +385,7 @@ pub extern "C" fn xfer_client_open(
     options: *const ClientOptions,
     client: *mut *mut ClientHandle,
 ) -> c_int {
-    on(engine.addr(), Engine::keep, |engine| {
+    on::<Engine>(engine.addr(), |engine| {
         let options = input::take(options)?;
         input::check_room(client)?;
         let opened = Client::open(engine, &options)?;
@@ -413,7 +401,7 @@ pub extern "C" fn xfer_client_open(
 /// Threads: any. Errors: XFER_ERR_HANDLE, XFER_ERR_BUSY while an operation has no XFER_EVENT_DONE yet: nothing is done.
 #[unsafe(no_mangle)]
 pub extern "C" fn xfer_client_close(client: *mut ClientHandle) -> c_int {
-    on(client.addr(), Client::keep, |known| {
+    on::<Client>(client.addr(), |known| {
         known.close()?;
         handles::leave::<Client>(client.addr())?.left();
         Ok(0)

@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::connection::Connection;
 use crate::engine::Engine;
 use crate::memory::Memory;
-use crate::status::{Failure, Outcome, XFER_ERR_HANDLE};
+use crate::status::{Detail, Failure, Outcome, XFER_ERR_HANDLE};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What a handle stands for.
@@ -20,9 +20,24 @@ pub(crate) enum Handle {
     Client(Arc<Client>),
 }
 
+impl Handle {
+    /// Why the last call that failed on it did.
+    pub(crate) fn detail(&self) -> &Detail {
+        match self {
+            Handle::Engine(engine) => engine.detail(),
+            Handle::Connection(connection) => connection.detail(),
+            Handle::Memory(memory) => memory.detail(),
+            Handle::Client(client) => client.detail(),
+        }
+    }
+}
+
 /// A kind of handle.
 pub(crate) trait Kind: Sized {
     fn of(handle: &Handle) -> Option<&Arc<Self>>;
+
+    /// Keeps why a call failed on it.
+    fn keep(&self, text: String);
 }
 
 macro_rules! kinds {
@@ -33,6 +48,10 @@ macro_rules! kinds {
                     Handle::$kind(value) => Some(value),
                     _ => None,
                 }
+            }
+
+            fn keep(&self, text: String) {
+                self.detail().keep(text);
             }
         }
         impl From<Arc<$kind>> for Handle {

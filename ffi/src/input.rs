@@ -8,6 +8,7 @@ use crate::structs::{
 use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
 use std::slice;
+use std::time::Duration;
 
 /// Bytes of a struct that this library cannot know are looked at up to here.
 const STRUCT_BYTES_MAX: usize = 4_096;
@@ -174,6 +175,14 @@ pub(crate) fn text<'a>(from: *const c_char, what: &str) -> Outcome<&'a str> {
     text.ok().filter(|text| text.len() < TEXT_BYTES_MAX).ok_or_else(|| {
         Failure::argument(format!("the {what} is no text of less than {TEXT_BYTES_MAX} bytes in UTF-8"))
     })
+}
+
+/// A time of options in milliseconds; 0 leaves it to the library.
+pub(crate) fn duration(ms: u32, otherwise: Duration) -> Duration {
+    match ms {
+        0 => otherwise,
+        ms => Duration::from_millis(u64::from(ms)),
+    }
 }
 
 /// Writes a text and its NUL, cut to what fits. Nothing where there is no room for the NUL.

@@ -1,7 +1,7 @@
 //! Memory of the application: what is registered, what is in use, and bytes that are sent from where they lie.
 
 use crate::engine::Engine;
-use crate::status::{Failure, Outcome, XFER_ERR_BUSY};
+use crate::status::{Detail, Failure, Outcome, XFER_ERR_BUSY};
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,6 +19,11 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(engine: Arc<Engine>, start: usize, len: usize) -> Self {
         Memory { engine, start, len, uses: Arc::default() }
+    }
+
+    /// Its engine's: memory has none of its own.
+    pub(crate) fn detail(&self) -> &Detail {
+        self.engine.detail()
     }
 
     /// Whether an operation uses part of it.

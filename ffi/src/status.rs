@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 use xfer_engine::Error;
 
 /// It worked.
@@ -69,6 +70,21 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Failure::new(status_of(&error), error.to_string())
+    }
+}
+
+/// The text of the last call that failed on a handle.
+#[derive(Default)]
+pub(crate) struct Detail(Mutex<String>);
+
+impl Detail {
+    pub(crate) fn keep(&self, text: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    /// Empty where none failed.
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

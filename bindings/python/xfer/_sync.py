@@ -6,27 +6,23 @@ import os
 import time
 from collections import deque
 from types import TracebackType
-from typing import Callable, Iterable, Iterator, Literal, Sequence, TypeVar, overload
+from typing import Callable, Iterable, Iterator, Sequence, TypeVar
 
 from ._core import Core, Operation
-from ._errors import BusyError, check, error
-from ._link import Link, Offered, Options, Path
-from ._memory import Buffer, Readable, Writable
-from ._objects import Addresses, Moved, Progress, Received, copied, ended, opened, outcome, pairs_of, written
+from ._errors import BusyError, check
+from ._link import Link
+from ._memory import Readable, Writable
+from ._objects import (
+    PATIENCE, PROGRESS, ConnectionBase, EngineBase, Moved, OfferBase, Progress, Received, ended, opened, outcome, part_of,
+)  # fmt: skip
 from ._abi import ffi, lib
 
 T = TypeVar("T")
 
-
-#: Seconds between two calls of a progress callback.
-_PROGRESS = 0.1
 #: Seconds after which it is tried again whether a full connection takes more.
 _FULL = 0.01
 #: Objects that `Sender.send_many` submits with one call.
 _BATCH = 256
-#: Seconds that an operation whose wait was ended may take to give its memory back.
-_PATIENCE = 10.0
-
 
 
 class Pending:
@@ -52,16 +48,8 @@ class Pending:
         return outcome(self._operation)
 
 
-class _Connection:
+class _Connection(ConnectionBase):
     """What both directions have."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    @property
-    def connected(self) -> bool:
-        """The other end was there."""
-        return self._link.connected
 
     def wait_connected(self, timeout: float | None = None) -> None:
         """Waits for the other end.
@@ -76,29 +64,17 @@ class _Connection:
         if not link.connected:
             raise ended(link)
 
-    def statistics(self) -> dict[str, int]:
-        """Counters by the names of `xfer_connection_counters` in xfer.h, as of at most 50 ms ago."""
-        return self._link.statistics()
-
-    def paths(self) -> list[Path]:
-        """What is known of each path, as of at most 50 ms ago."""
-        return self._link.paths()
-
     def news(self) -> list[tuple[str, str]]:
         """What happened on the way since the last call, as pairs: "path up", "path down" or "warning", and a text."""
         told = list(self._link.news)
         self._link.news.clear()
         return told
 
-    def cancel(self, why: str = "") -> None:
-        """Ends the connection: what is outstanding fails with InterruptedTransferError, here and there."""
-        self._link.cancel(why)
-
     def close(self) -> None:
         """Ends the connection if it has not, and gives its handle back. May be called again."""
         link = self._link
         link.cancel()
-        link.core.wait(link.may_close, _PATIENCE)
+        link.core.wait(link.may_close, PATIENCE)
         link.close_handle()
 
     def _completed(self, operation: Operation, total: int | None, progress: Progress | None, timeout: float | None) -> Moved:
@@ -108,7 +84,7 @@ class _Connection:
             self._watched(operation, total, progress, timeout)
         except BaseException:
             link.cancel("the wait for it was ended")
-            link.core.wait(lambda: operation.done, _PATIENCE)
+            link.core.wait(lambda: operation.done, PATIENCE)
             raise
         return outcome(operation)
 
@@ -117,7 +93,7 @@ class _Connection:
         before = self._link.statistics()["bytes"] if progress else 0
         while True:
             left = None if deadline is None else max(deadline - time.monotonic(), 0)
-            step = left if progress is None else min(_PROGRESS, _PROGRESS if left is None else left)
+            step = left if progress is None else min(PROGRESS, PROGRESS if left is None else left)
             if core.wait(lambda: operation.done, step):
                 break
             if deadline is not None and time.monotonic() >= deadline:
@@ -202,8 +178,7 @@ class Sender(_Connection):
     ) -> Moved:  # fmt: skip
         """Sends `length` bytes (None: all) of a regular file, by path or descriptor, from `offset` on. Errors as `send`, and OSError of the file."""
         with opened(file, os.O_RDONLY) as fd:
-            size = os.fstat(fd).st_size - offset if length is None else length
-            called = name or ("object" if isinstance(file, int) else os.path.basename(os.fspath(file)))
+            called, size = part_of(file, fd, name, offset, length)
             operation = self._started(lambda: self._link.send_file(fd, called, offset, size))
         return self._completed(operation, size, progress, timeout)
 
@@ -240,7 +215,7 @@ class Sender(_Connection):
             link.core.step(_FULL)
 
 
-class Offer:
+class Offer(OfferBase["Receiver"]):
     """An object that arrives and waits for an answer: receive it, or refuse it. Those behind it wait too.
 
     Attributes:
@@ -249,16 +224,9 @@ class Offer:
         whole: its content, up to 1 KiB, is here already.
     """
 
-    def __init__(self, receiver: Receiver, offered: Offered) -> None:
-        self._receiver, self._offered = receiver, offered
-        self.name, self.size, self.whole = offered.name, offered.size, offered.content is not None
-        self.answered = False
-
     def recv(self, *, progress: Progress | None = None, timeout: float | None = None) -> Received:
         """Receives it into memory of its own; what has no size is received by `recv_file` only. Errors as `recv_into`."""
-        if self.size is None:
-            raise error(lib.XFER_ERR_ARGUMENT, "an object without a size cannot be received into memory", self.name)
-        data = Buffer(self.size)
+        data = self._room()
         moved = self.recv_into(data, progress=progress, timeout=timeout)
         return Received(self.name, data, moved.digest)
 
@@ -273,33 +241,15 @@ class Offer:
             ArgumentError: the memory is read-only, too small, not contiguous or in use. The offer still waits then.
             DigestError, UnreachableError, InterruptedTransferError: it is not all there, and nobody said that it is.
         """
-        link = self._receiver._link
-        if self._offered.content is not None:
-            moved = copied(self._offered, data)
-            self.answered = True
-            return moved
-        operation = link.accept(self._offered, data)
-        self.answered = True
-        return self._receiver._completed(operation, self.size, progress, timeout)
+        begun = self._into(data)
+        return begun if isinstance(begun, Moved) else self._receiver._completed(begun, self.size, progress, timeout)
 
     def recv_file(
         self, file: str | os.PathLike[str] | int, *, offset: int = 0, progress: Progress | None = None, timeout: float | None = None
     ) -> Moved:
         """Receives it into a file, by path (made, or cut to nothing) or descriptor, from `offset` on; into a pipe or socket in order."""
-        with opened(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as fd:
-            if self._offered.content is not None:
-                moved = written(self._offered, fd, offset)
-                self.answered = True
-                return moved
-            operation = self._receiver._link.accept_file(self._offered, fd, offset)
-        self.answered = True
-        return self._receiver._completed(operation, self.size, progress, timeout)
-
-    def refuse(self, why: str = "refused by the application") -> None:
-        """Refuses it: it fails at the sender. What came with its offer is there already, and only forgotten."""
-        if self._offered.content is None:
-            self._receiver._link.refuse(self._offered, why)
-        self.answered = True
+        begun = self._into_file(file, offset)
+        return begun if isinstance(begun, Moved) else self._receiver._completed(begun, self.size, progress, timeout)
 
 
 class Receiver(_Connection):
@@ -356,7 +306,7 @@ class Receiver(_Connection):
         return offer
 
 
-class Engine:
+class Engine(EngineBase[Sender, Receiver]):
     """Threads, sockets and one completion queue. A process may have many. Leaving its `with` block closes it and what it has open.
 
     Any thread may use it. It does not live through a fork: in the child each call raises ForkedError.
@@ -374,7 +324,7 @@ class Engine:
         Raises:
             ArgumentError, XferError: an address is none, or cannot be bound.
         """
-        self._core = Core([listen] if isinstance(listen, str) else list(listen), workers, memory_max, busy)
+        super().__init__(listen, workers, memory_max, busy)
 
     def __enter__(self) -> Engine:
         return self
@@ -382,38 +332,11 @@ class Engine:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    @property
-    def addresses(self) -> list[str]:
-        """Addresses that it receives on, with their ports."""
-        return self._core.addresses()
+    def _sender(self, link: Link) -> Sender:
+        return Sender(link)
 
-    def statistics(self) -> dict[str, int]:
-        """Counters by the names of `xfer_engine_counters` in xfer.h."""
-        return self._core.statistics()
-
-    @overload
-    def connect(self, addresses: Addresses, secret: bytes, *, receive: Literal[False] = False, options: Options = ...) -> Sender: ...
-    @overload
-    def connect(self, addresses: Addresses, secret: bytes, *, receive: Literal[True], options: Options = ...) -> Receiver: ...
-    def connect(
-        self, addresses: Addresses, secret: bytes, *, receive: bool = False, options: Options = Options()
-    ) -> Sender | Receiver:
-        """Connects to an end that admits `secret` (32 bytes, for one connection), to send or with `receive` to receive. Does not wait.
-
-        Raises:
-            ArgumentError: an address, the secret or an option is wrong. That nobody answers is raised by the first call that waits.
-        """
-        link = Link(self._core, secret, not receive, pairs_of(addresses), options)
-        return Receiver(link) if receive else Sender(link)
-
-    @overload
-    def admit(self, secret: bytes, *, send: Literal[False] = False, options: Options = ...) -> Receiver: ...
-    @overload
-    def admit(self, secret: bytes, *, send: Literal[True], options: Options = ...) -> Sender: ...
-    def admit(self, secret: bytes, *, send: bool = False, options: Options = Options()) -> Sender | Receiver:
-        """Admits one connection that knows `secret` (32 bytes), to receive or with `send` to send. Does not wait. Errors as `connect`."""
-        link = Link(self._core, secret, send, None, options)
-        return Sender(link) if send else Receiver(link)
+    def _receiver(self, link: Link) -> Receiver:
+        return Receiver(link)
 
     def poll(self, timeout: float = 0) -> None:
         """Takes what has happened, waiting at most `timeout` seconds: for `Pending.done` in a loop of one's own."""

@@ -22,19 +22,16 @@ from __future__ import annotations
 import asyncio
 import os
 from types import TracebackType
-from typing import AsyncIterator, Callable, Literal, Sequence, TypeVar, overload
+from typing import AsyncIterator, Callable, Sequence, TypeVar
 
 from ._abi import lib
 from ._core import Core, Operation
-from ._errors import BusyError, error
-from ._link import Link, Offered, Options, Path
-from ._memory import Buffer, Readable, Writable
-from ._objects import Addresses, Moved, Progress, Received, copied, ended, opened, outcome, pairs_of, written
-
-#: Seconds between two calls of a progress callback.
-_PROGRESS = 0.1
-#: Seconds that an operation whose wait was ended may take to give its memory back.
-_PATIENCE = 10.0
+from ._errors import BusyError
+from ._link import Link
+from ._memory import Readable, Writable
+from ._objects import (
+    PATIENCE, PROGRESS, ConnectionBase, EngineBase, Moved, OfferBase, Progress, Received, ended, opened, outcome, part_of,
+)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -77,16 +74,12 @@ class _Loop:
         self.loop.remove_reader(self._fd)
 
 
-class _Connection:
+class _Connection(ConnectionBase):
     """What both directions have."""
 
     def __init__(self, loop: _Loop, link: Link) -> None:
-        self._loop, self._link = loop, link
-
-    @property
-    def connected(self) -> bool:
-        """The other end was there."""
-        return self._link.connected
+        super().__init__(link)
+        self._loop = loop
 
     async def wait_connected(self, timeout: float | None = None) -> None:
         """Waits for the other end. Raises TimeoutError after `timeout` seconds, UnreachableError where no path answered or nobody came."""
@@ -96,29 +89,17 @@ class _Connection:
         if not link.connected:
             raise ended(link)
 
-    def statistics(self) -> dict[str, int]:
-        """Counters by the names of `xfer_connection_counters` in xfer.h, as of at most 50 ms ago."""
-        return self._link.statistics()
-
-    def paths(self) -> list[Path]:
-        """What is known of each path, as of at most 50 ms ago."""
-        return self._link.paths()
-
-    def cancel(self, why: str = "") -> None:
-        """Ends the connection: what is outstanding fails with InterruptedTransferError, here and there."""
-        self._link.cancel(why)
-
     async def close(self) -> None:
         """Ends the connection if it has not, and gives its handle back. May be called again."""
         self._link.cancel()
-        await self._loop.until(self._link.may_close, _PATIENCE)
+        await self._loop.until(self._link.may_close, PATIENCE)
         self._link.close_handle()
 
     async def _completed(self, operation: Operation, total: int | None, progress: Progress | None) -> Moved:
         """Waits for an operation; where waiting ends early, the connection is ended so that its memory is free again."""
         try:
             before = self._link.statistics()["bytes"] if progress else 0
-            step = None if progress is None else _PROGRESS
+            step = None if progress is None else PROGRESS
             while not await self._loop.until(lambda: operation.done, step):
                 if progress is not None:
                     progress(self._link.statistics()["bytes"] - before, total)
@@ -126,7 +107,7 @@ class _Connection:
                 progress(operation.bytes, total)
         except BaseException:
             self._link.cancel("the wait for it was ended")
-            await self._loop.until(lambda: operation.done, _PATIENCE)
+            await self._loop.until(lambda: operation.done, PATIENCE)
             raise
         return outcome(operation)
 
@@ -156,8 +137,7 @@ class Sender(_Connection):
     ) -> Moved:  # fmt: skip
         """Sends a range of a regular file; as `xfer.Sender.send_file`."""
         with opened(file, os.O_RDONLY) as fd:
-            size = os.fstat(fd).st_size - offset if length is None else length
-            called = name or ("object" if isinstance(file, int) else os.path.basename(os.fspath(file)))
+            called, size = part_of(file, fd, name, offset, length)
             operation = await self._started(lambda: self._link.send_file(fd, called, offset, size))
         return await self._completed(operation, size, progress)
 
@@ -188,48 +168,24 @@ class Sender(_Connection):
             await self._loop.until(lambda: self._link.finished or self._link.statistics()["outstanding"] < outstanding)
 
 
-class Offer:
+class Offer(OfferBase["Receiver"]):
     """An object that arrives and waits for an answer; as `xfer.Offer`."""
-
-    def __init__(self, receiver: Receiver, offered: Offered) -> None:
-        self._receiver, self._offered = receiver, offered
-        self.name, self.size, self.whole = offered.name, offered.size, offered.content is not None
-        self.answered = False
 
     async def recv(self, *, progress: Progress | None = None) -> Received:
         """Receives it into memory of its own; as `xfer.Offer.recv`."""
-        if self.size is None:
-            raise error(lib.XFER_ERR_ARGUMENT, "an object without a size cannot be received into memory", self.name)
-        data = Buffer(self.size)
+        data = self._room()
         moved = await self.recv_into(data, progress=progress)
         return Received(self.name, data, moved.digest)
 
     async def recv_into(self, data: Writable, *, progress: Progress | None = None) -> Moved:
         """Receives it into `data`; as `xfer.Offer.recv_into`."""
-        if self._offered.content is not None:
-            moved = copied(self._offered, data)
-            self.answered = True
-            return moved
-        operation = self._receiver._link.accept(self._offered, data)
-        self.answered = True
-        return await self._receiver._completed(operation, self.size, progress)
+        begun = self._into(data)
+        return begun if isinstance(begun, Moved) else await self._receiver._completed(begun, self.size, progress)
 
     async def recv_file(self, file: str | os.PathLike[str] | int, *, offset: int = 0, progress: Progress | None = None) -> Moved:
         """Receives it into a file, pipe or socket; as `xfer.Offer.recv_file`."""
-        with opened(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as fd:
-            if self._offered.content is not None:
-                moved = written(self._offered, fd, offset)
-                self.answered = True
-                return moved
-            operation = self._receiver._link.accept_file(self._offered, fd, offset)
-        self.answered = True
-        return await self._receiver._completed(operation, self.size, progress)
-
-    def refuse(self, why: str = "refused by the application") -> None:
-        """Refuses it: it fails at the sender. What came with its offer is there already, and only forgotten."""
-        if self._offered.content is None:
-            self._receiver._link.refuse(self._offered, why)
-        self.answered = True
+        begun = self._into_file(file, offset)
+        return begun if isinstance(begun, Moved) else await self._receiver._completed(begun, self.size, progress)
 
 
 class Receiver(_Connection):
@@ -277,12 +233,12 @@ class Receiver(_Connection):
         return offer
 
 
-class Engine:
+class Engine(EngineBase[Sender, Receiver]):
     """As `xfer.Engine`, in an event loop: open it with `async with`."""
 
     def __init__(self, listen: str | Sequence[str] = (), *, workers: int = 0, memory_max: int = 0, busy: bool = False) -> None:
         """Opens it; arguments and errors as of `xfer.Engine`. To be called while the loop runs."""
-        self._core = Core([listen] if isinstance(listen, str) else list(listen), workers, memory_max, busy)
+        super().__init__(listen, workers, memory_max, busy)
         self._loop = _Loop(self._core)
 
     async def __aenter__(self) -> Engine:
@@ -291,34 +247,11 @@ class Engine:
     async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
-    @property
-    def addresses(self) -> list[str]:
-        """Addresses that it receives on, with their ports."""
-        return self._core.addresses()
+    def _sender(self, link: Link) -> Sender:
+        return Sender(self._loop, link)
 
-    def statistics(self) -> dict[str, int]:
-        """Counters by the names of `xfer_engine_counters` in xfer.h."""
-        return self._core.statistics()
-
-    @overload
-    def connect(self, addresses: Addresses, secret: bytes, *, receive: Literal[False] = False, options: Options = ...) -> Sender: ...
-    @overload
-    def connect(self, addresses: Addresses, secret: bytes, *, receive: Literal[True], options: Options = ...) -> Receiver: ...
-    def connect(
-        self, addresses: Addresses, secret: bytes, *, receive: bool = False, options: Options = Options()
-    ) -> Sender | Receiver:
-        """Connects to an end that admits `secret`; as `xfer.Engine.connect`. Does not wait."""
-        link = Link(self._core, secret, not receive, pairs_of(addresses), options)
-        return Receiver(self._loop, link) if receive else Sender(self._loop, link)
-
-    @overload
-    def admit(self, secret: bytes, *, send: Literal[False] = False, options: Options = ...) -> Receiver: ...
-    @overload
-    def admit(self, secret: bytes, *, send: Literal[True], options: Options = ...) -> Sender: ...
-    def admit(self, secret: bytes, *, send: bool = False, options: Options = Options()) -> Sender | Receiver:
-        """Admits one connection that knows `secret`; as `xfer.Engine.admit`. Does not wait."""
-        link = Link(self._core, secret, send, None, options)
-        return Sender(self._loop, link) if send else Receiver(self._loop, link)
+    def _receiver(self, link: Link) -> Receiver:
+        return Receiver(self._loop, link)
 
     async def close(self) -> None:
         """Ends what is open and closes it, which takes up to some seconds. May be called again."""

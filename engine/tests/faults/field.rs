@@ -190,14 +190,15 @@ impl Field {
         assert_eq!(partials(self.to.path()), Vec::<PathBuf>::new(), "{case}");
     }
 
-    /// No descriptor is open on anything of the field. An I/O thread may still be letting go of the last one.
+    /// No descriptor is open on anything of the field, though the engines live on. A transfer that ended early leaves its last jobs to I/O
+    /// threads; only the end of these would tell that they are done, and would close what leaks as well. So this looks until it is so.
     #[track_caller]
     pub(crate) fn leaks_nothing(&self, case: &str) {
         let mut open = Vec::new();
         let end = std::time::Instant::now() + PATIENCE;
         while std::time::Instant::now() < end {
             open = descriptors(&[self.from.path(), self.to.path()]);
-            // The one that this field has.
+            // `root` alone.
             if open.len() == 1 {
                 return;
             }

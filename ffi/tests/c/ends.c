@@ -53,17 +53,9 @@ static void cancel(int canceller)
     struct pair pair = open_pair(0, 0);
     uint8_t *from = malloc(64 * LEN), *to = malloc(64 * LEN);
     noise(from, 64 * LEN);
-    for (int i = 0; i < 2; i++) {
-        xfer_operation send = operation(&pair, 1, XFER_OP_SEND);
-        send.data = from;
-        send.len = 64 * LEN;
-        EXPECT(submit(&pair, 1, send), 1);
-    }
-    xfer_operation accept = operation(&pair, 0, XFER_OP_ACCEPT);
-    accept.object = next(&pair, 0, XFER_EVENT_OFFERED).object;
-    accept.data = to;
-    accept.len = 64 * LEN;
-    EXPECT(submit(&pair, 0, accept), 1);
+    for (int i = 0; i < 2; i++)
+        EXPECT(submit(&pair, 1, on_memory(&pair, 1, XFER_OP_SEND, from, 64 * LEN)), 1);
+    EXPECT(submit(&pair, 0, accept_next(&pair, to, 64 * LEN)), 1);
     xfer_operation stop = operation(&pair, canceller, XFER_OP_CANCEL);
     stop.name = "enough";
     stop.name_len = 6;
@@ -89,8 +81,7 @@ static void cancel(int canceller)
         free(end == 0 ? to : from);
     }
     close_connections(&pair);
-    for (int end = 0; end < 2; end++)
-        EXPECT(xfer_engine_close(pair.engines[end]), XFER_OK);
+    close_engines(&pair);
 }
 
 /* Memory that changes while it is sent fails its digest, and is not delivered. The connection is slow, so that each chunk waits between its digest
@@ -101,15 +92,8 @@ static void changing(void)
     struct pair pair = open_pair(0, 0);
     pair_rate_max = 0;
     static uint8_t from[2 * LEN], to[2 * LEN];
-    xfer_operation send = operation(&pair, 1, XFER_OP_SEND);
-    send.data = from;
-    send.len = 2 * LEN;
-    EXPECT(submit(&pair, 1, send), 1);
-    xfer_operation accept = operation(&pair, 0, XFER_OP_ACCEPT);
-    accept.object = next(&pair, 0, XFER_EVENT_OFFERED).object;
-    accept.data = to;
-    accept.len = 2 * LEN;
-    EXPECT(submit(&pair, 0, accept), 1);
+    EXPECT(submit(&pair, 1, on_memory(&pair, 1, XFER_OP_SEND, from, 2 * LEN)), 1);
+    EXPECT(submit(&pair, 0, accept_next(&pair, to, 2 * LEN)), 1);
     int status = 1;
     while (status == 1) {
         xfer_completion completion;
@@ -153,10 +137,7 @@ static void vanished(void)
     EXPECT(xfer_connect(pair.engines[1], &options, &pair.connections[1]), XFER_OK);
     next(&pair, 1, XFER_EVENT_CONNECTED);
     static uint8_t bytes[LEN];
-    xfer_operation send = operation(&pair, 1, XFER_OP_SEND);
-    send.data = bytes;
-    send.len = LEN;
-    EXPECT(submit(&pair, 1, send), 1);
+    EXPECT(submit(&pair, 1, on_memory(&pair, 1, XFER_OP_SEND, bytes, LEN)), 1);
     EXPECT(kill(child, SIGKILL), 0);
     EXPECT(waitpid(child, NULL, 0), child);
     EXPECT(next(&pair, 1, XFER_EVENT_SENT).status, XFER_ERR_TEMPORARY);

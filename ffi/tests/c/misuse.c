@@ -161,14 +161,8 @@ static void operations(void)
     EXPECT(strstr(detail, "object 0") != NULL, 1);
 
     /* Too little memory, and an object that was answered. */
-    op = operation(&pair, 1, XFER_OP_SEND);
-    op.data = bytes;
-    op.len = LEN;
-    EXPECT(submit(&pair, 1, op), 1);
-    op = operation(&pair, 0, XFER_OP_ACCEPT);
-    op.object = next(&pair, 0, XFER_EVENT_OFFERED).object;
-    op.data = to;
-    op.len = LEN - 1;
+    EXPECT(submit(&pair, 1, on_memory(&pair, 1, XFER_OP_SEND, bytes, LEN)), 1);
+    op = accept_next(&pair, to, LEN - 1);
     EXPECT(submit(&pair, 0, op), XFER_ERR_ARGUMENT);
     op.len = LEN;
     EXPECT(submit(&pair, 0, op), 1);
@@ -197,8 +191,7 @@ static void operations(void)
     EXPECT(submit(&pair, 1, op), XFER_ERR_ENDED);
     close_connections(&pair);
     EXPECT(submit(&pair, 1, op), XFER_ERR_HANDLE);
-    for (int end = 0; end < 2; end++)
-        EXPECT(xfer_engine_close(pair.engines[end]), XFER_OK);
+    close_engines(&pair);
 }
 
 /* Memory that a connection receives a stream into is nobody else's until the stream ends. */
@@ -221,14 +214,8 @@ static void overlapping(void)
     EXPECT(submit(&streaming, 0, op), 1);
 
     connect_pair(&other, 0, 0);
-    op = operation(&other, 1, XFER_OP_SEND);
-    op.data = bytes;
-    op.len = LEN;
-    EXPECT(submit(&other, 1, op), 1);
-    op = operation(&other, 0, XFER_OP_ACCEPT);
-    op.object = next(&other, 0, XFER_EVENT_OFFERED).object;
-    op.data = to + LEN - 1;
-    op.len = LEN;
+    EXPECT(submit(&other, 1, on_memory(&other, 1, XFER_OP_SEND, bytes, LEN)), 1);
+    op = accept_next(&other, to + LEN - 1, LEN);
     EXPECT(submit(&other, 0, op), XFER_ERR_BUSY);
     op.kind = XFER_OP_REFUSE;
     EXPECT(submit(&other, 0, op), 1);
@@ -246,8 +233,7 @@ static void overlapping(void)
     for (int end = 0; end < 2; end++)
         EXPECT(next(&streaming, end, XFER_EVENT_FINISHED).status, XFER_OK);
     close_connections(&streaming);
-    for (int end = 0; end < 2; end++)
-        EXPECT(xfer_engine_close(streaming.engines[end]), XFER_OK);
+    close_engines(&streaming);
 }
 
 static void *polls(void *engine)

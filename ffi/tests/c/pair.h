@@ -93,6 +93,15 @@ static inline xfer_operation operation(struct pair *pair, int end, uint32_t kind
     return operation;
 }
 
+/* An operation on memory. */
+static inline xfer_operation on_memory(struct pair *pair, int end, uint32_t kind, void *data, uint64_t len)
+{
+    xfer_operation made = operation(pair, end, kind);
+    made.data = data;
+    made.len = len;
+    return made;
+}
+
 static inline int submit(struct pair *pair, int end, xfer_operation operation)
 {
     return xfer_submit(pair->engines[end], &operation, 1);
@@ -116,10 +125,24 @@ static inline xfer_completion next_at(const char *file, int line, struct pair *p
 
 #define next(pair, end, kind) next_at(__FILE__, __LINE__, pair, end, kind)
 
+/* The operation that receives the next object into memory. */
+static inline xfer_operation accept_next(struct pair *pair, void *to, uint64_t len)
+{
+    xfer_operation accept = on_memory(pair, 0, XFER_OP_ACCEPT, to, len);
+    accept.object = next(pair, 0, XFER_EVENT_OFFERED).object;
+    return accept;
+}
+
 static inline void close_connections(struct pair *pair)
 {
     for (int end = 0; end < 2; end++)
         EXPECT(xfer_connection_close(pair->connections[end]), XFER_OK);
+}
+
+static inline void close_engines(struct pair *pair)
+{
+    for (int end = 0; end < 2; end++)
+        EXPECT(xfer_engine_close(pair->engines[end]), XFER_OK);
 }
 
 /* Ends both connections well, and closes all. */
@@ -129,8 +152,7 @@ static inline void finish_pair(struct pair *pair)
     for (int end = 0; end < 2; end++)
         EXPECT(next(pair, end, XFER_EVENT_FINISHED).status, XFER_OK);
     close_connections(pair);
-    for (int end = 0; end < 2; end++)
-        EXPECT(xfer_engine_close(pair->engines[end]), XFER_OK);
+    close_engines(pair);
 }
 
 #endif

@@ -12,6 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use crate::folder;
 use crate::setup;
 use crate::sim;
 use crate::step::{Doing, Failure, Outcome, Step, output};
@@ -40,10 +41,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let reasons = Reasons::load(workspace::root())?;
     let dir = workspace::target_dir()?.join("coverage");
     // What an earlier run left would count.
-    if dir.exists() {
-        fs::remove_dir_all(&dir).doing(format_args!("remove {}", dir.display()))?;
-    }
-    fs::create_dir_all(&dir).doing(format_args!("make {}", dir.display()))?;
+    folder::empty(&dir)?;
     run_tests(&dir)?;
     let lines = collect(&dir)?;
     judge(&lines, &reasons)

@@ -2,12 +2,10 @@
 //!
 //! One version of one compiler, called from one folder, makes the same bytes everywhere, so that a difference is a change of the sources.
 
-use std::fs;
-use std::path::Path;
-
+use crate::folder;
 use crate::generate;
 use crate::setup;
-use crate::step::{Doing, Failure, Outcome, Step};
+use crate::step::{Failure, Outcome, Step};
 use crate::workspace;
 
 /// The crate of the programs.
@@ -50,7 +48,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 pub(crate) fn write_objects() -> Outcome {
     setup::ensure(setup::EBPF)?;
     let root = workspace::root();
-    empty(&root.join(OBJECTS))?;
+    folder::empty(&root.join(OBJECTS))?;
     for program in PROGRAMS {
         let (source, object) = (format!("programs/{program}.c"), format!("objects/{program}.o"));
         Step::new(format!("compile {source}"), setup::CLANG)
@@ -67,16 +65,10 @@ pub(crate) fn write_objects() -> Outcome {
     Ok(())
 }
 
-fn empty(folder: &Path) -> Outcome {
-    if folder.exists() {
-        fs::remove_dir_all(folder).doing(format_args!("empty {}", folder.display()))?;
-    }
-    fs::create_dir_all(folder).doing(format_args!("make {}", folder.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn every_source_is_compiled() {

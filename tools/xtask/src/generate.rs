@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::ebpf;
+use crate::folder;
 use crate::step::{Doing, Failure, Outcome, Step};
 use crate::workspace;
 
@@ -135,9 +136,7 @@ fn no_std_lock() -> Outcome {
 /// The tool writes its own pages; one of a command that is gone goes too.
 fn manual() -> Outcome {
     let dir = workspace::root().join(MANUAL);
-    if dir.exists() {
-        fs::remove_dir_all(&dir).doing(format_args!("empty {}", dir.display()))?;
-    }
+    folder::remove(&dir)?;
     let words = ["run", "--quiet", "--locked", "--package", "xferctl", "--", "man", MANUAL];
     Step::cargo("manual pages", words).run()
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::folder;
 use crate::setup;
 use crate::step::{Doing, Failure, Outcome, Step};
 use crate::workspace;
@@ -129,9 +130,7 @@ fn exported(map: &str) -> Vec<&str> {
 pub(crate) fn check() -> Outcome {
     setup::ensure(setup::INSTALL)?;
     let home = workspace::target_dir()?.join("install-check");
-    if home.exists() {
-        fs::remove_dir_all(&home).doing(format_args!("empty {}", home.display()))?;
-    }
+    folder::remove(&home)?;
     let prefix = home.join("first");
     install(&Wanted { prefix: prefix.clone(), client: false, profile: "dev" })?;
     let moved = home.join("moved");

@@ -10,6 +10,7 @@ mod coverage;
 mod demo;
 mod ebpf;
 mod faults;
+mod folder;
 mod fuzz;
 mod generate;
 mod install;

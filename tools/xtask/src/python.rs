@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::folder;
 use crate::setup;
 use crate::step::{Doing, Failure, Outcome, Step};
 use crate::workspace;
@@ -91,9 +92,7 @@ fn build(places: &Places, profile: &str) -> Outcome<PathBuf> {
         .args(["declarations.py"])
         .args([&workspace::root().join("include/xfer.h"), &declarations])
         .run()?;
-    if places.wheels.exists() {
-        fs::remove_dir_all(&places.wheels).doing(format_args!("empty {}", places.wheels.display()))?;
-    }
+    folder::remove(&places.wheels)?;
     places
         .program("wheel", "maturin")
         .args(["build", "--profile", profile, "--interpreter"])
