@@ -43,7 +43,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ),
     ("xferctl-ls", &[("All of a tree, for a program", "xferctl ls -r --json n1:/set")]),
     ("xferctl-stat", &[("With the digest of the content", "xferctl stat --digest n1:/big")]),
-    ("xferctl-cat", &[("The last page of a file's head", "xferctl cat --offset 4KiB --length 4KiB n1:/big")]),
+    ("xferctl-cat", &[("The second 4 KiB of a file", "xferctl cat --offset 4KiB --length 4KiB n1:/big")]),
     ("xferctl-hash", &[("Compare both ends", "xferctl hash ./big n1:/big")]),
     ("xferctl-node-add", &[("Keep the link out of the list of processes", "xferctl node add n1 @link.txt")]),
     (
