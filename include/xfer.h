@@ -182,6 +182,12 @@
 // Ends what was submitted to the client so far, with XFER_ERR_INTERRUPTED. Has no completion of its own.
 #define XFER_OP_CLIENT_CANCEL 20
 
+// Reads up to `len` bytes of the file `name` on the node, from `offset` on, into the memory in `data`, which is the engine's until the completion. The file's end
+// cuts the range; one that begins behind it has 0 bytes. The XFER_EVENT_DONE has in `bytes` how many came, in `object` the bytes of the whole file and in
+// `mtime_ns` when it had been modified, by which ranges of one state of a file are told. A file that changes meanwhile is XFER_ERR_DIGEST. These are
+// read many at once, and end in any order, whatever else the client does; up to 8 MiB each in one round trip.
+#define XFER_OP_CLIENT_READ 21
+
 // Directories with all that is in them.
 #define XFER_OP_FLAG_RECURSIVE 1
 
@@ -336,7 +342,7 @@ typedef struct xfer_completion {
   uint32_t kind;
   // XFER_OK, or what it failed by.
   int32_t status;
-  // The object's number on the connection, from 0 on.
+  // The object's number on the connection, from 0 on. XFER_OP_CLIENT_READ: bytes of the whole file.
   uint64_t object;
   // Content bytes: of an object that ended, those that moved; of one that is offered, its size, or XFER_SIZE_OPEN.
   uint64_t bytes;
@@ -352,7 +358,7 @@ typedef struct xfer_completion {
   const char *text;
   // XFER_COMPLETION_DIGEST: BLAKE3 of the object.
   uint8_t digest[32];
-  // XFER_EVENT_ENTRY: modification time, nanoseconds since 1970.
+  // XFER_EVENT_ENTRY, XFER_OP_CLIENT_READ: modification time, nanoseconds since 1970.
   int64_t mtime_ns;
   // XFER_EVENT_ENTRY: permissions, 12 bits.
   uint32_t mode;
@@ -387,7 +393,7 @@ typedef struct xfer_operation {
   uint64_t len;
   // Registered memory to send from or receive into.
   struct xfer_memory *memory;
-  // Where to begin: in registered memory, or in a file.
+  // Where to begin: in registered memory, or in a file, here or on the node.
   uint64_t offset;
   // A file descriptor. It is duplicated: the application may close its own once xfer_submit() has returned.
   int32_t fd;
@@ -637,8 +643,8 @@ int xfer_memory_register(struct xfer_engine *engine,
 // Threads: any. Errors: XFER_ERR_HANDLE, XFER_ERR_BUSY while an operation uses part of it: nothing is done.
 int xfer_memory_unregister(struct xfer_memory *memory);
 
-// Opens a client of a node. It connects with its first operation, and anew when the connection was lost. `*client` is the caller's to close. Operations of a client are done one after the other;
-// their completions come through xfer_poll() of the engine.
+// Opens a client of a node. It connects with its first operation, and anew when the connection was lost. `*client` is the caller's to close. Operations of a client are done one after the other, but
+// XFER_OP_CLIENT_READ, of which many are done at once; their completions come through xfer_poll() of the engine.
 //
 // Threads: any. Errors: XFER_ERR_HANDLE, XFER_ERR_ARGUMENT for a link that is none, XFER_ERR_UNSUPPORTED where the library was built without the client.
 int xfer_client_open(struct xfer_engine *engine,

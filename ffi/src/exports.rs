@@ -235,7 +235,7 @@ fn submit_one(
     operation: &Operation,
     last: &mut Option<(usize, Arc<Connection>)>,
 ) -> Outcome<()> {
-    if (XFER_OP_CLIENT_LIST..=XFER_OP_CLIENT_CANCEL).contains(&operation.kind) {
+    if (XFER_OP_CLIENT_LIST..=XFER_OP_CLIENT_READ).contains(&operation.kind) {
         return handles::get::<Client>(operation.client.addr())?.submit(operation);
     }
     let number = operation.connection.addr();
@@ -375,8 +375,8 @@ pub extern "C" fn xfer_memory_unregister(memory: *mut MemoryHandle) -> c_int {
     })
 }
 
-/// Opens a client of a node. It connects with its first operation, and anew when the connection was lost. `*client` is the caller's to close. Operations of a client are done one after the other;
-/// their completions come through xfer_poll() of the engine.
+/// Opens a client of a node. It connects with its first operation, and anew when the connection was lost. `*client` is the caller's to close. Operations of a client are done one after the other, but
+/// XFER_OP_CLIENT_READ, of which many are done at once; their completions come through xfer_poll() of the engine.
 ///
 /// Threads: any. Errors: XFER_ERR_HANDLE, XFER_ERR_ARGUMENT for a link that is none, XFER_ERR_UNSUPPORTED where the library was built without the client.
 #[unsafe(no_mangle)]

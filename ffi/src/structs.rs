@@ -141,7 +141,7 @@ pub struct Operation {
     pub len: u64,
     /// Registered memory to send from or receive into.
     pub memory: *mut MemoryHandle,
-    /// Where to begin: in registered memory, or in a file.
+    /// Where to begin: in registered memory, or in a file, here or on the node.
     pub offset: u64,
     /// A file descriptor. It is duplicated: the application may close its own once xfer_submit() has returned.
     pub fd: i32,
@@ -180,6 +180,12 @@ pub const XFER_OP_CLIENT_PUT: u32 = 19;
 /// Ends what was submitted to the client so far, with XFER_ERR_INTERRUPTED. Has no completion of its own.
 pub const XFER_OP_CLIENT_CANCEL: u32 = 20;
 
+/// Reads up to `len` bytes of the file `name` on the node, from `offset` on, into the memory in `data`, which is the engine's until the completion. The file's end
+/// cuts the range; one that begins behind it has 0 bytes. The XFER_EVENT_DONE has in `bytes` how many came, in `object` the bytes of the whole file and in
+/// `mtime_ns` when it had been modified, by which ranges of one state of a file are told. A file that changes meanwhile is XFER_ERR_DIGEST. These are
+/// read many at once, and end in any order, whatever else the client does; up to 8 MiB each in one round trip.
+pub const XFER_OP_CLIENT_READ: u32 = 21;
+
 /// Directories with all that is in them.
 pub const XFER_OP_FLAG_RECURSIVE: u32 = 1;
 
@@ -202,7 +208,7 @@ pub struct Completion {
     pub kind: u32,
     /// XFER_OK, or what it failed by.
     pub status: i32,
-    /// The object's number on the connection, from 0 on.
+    /// The object's number on the connection, from 0 on. XFER_OP_CLIENT_READ: bytes of the whole file.
     pub object: u64,
     /// Content bytes: of an object that ended, those that moved; of one that is offered, its size, or XFER_SIZE_OPEN.
     pub bytes: u64,
@@ -218,7 +224,7 @@ pub struct Completion {
     pub text: *const c_char,
     /// XFER_COMPLETION_DIGEST: BLAKE3 of the object.
     pub digest: [u8; 32],
-    /// XFER_EVENT_ENTRY: modification time, nanoseconds since 1970.
+    /// XFER_EVENT_ENTRY, XFER_OP_CLIENT_READ: modification time, nanoseconds since 1970.
     pub mtime_ns: i64,
     /// XFER_EVENT_ENTRY: permissions, 12 bits.
     pub mode: u32,

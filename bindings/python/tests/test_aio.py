@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import pathlib
 from collections.abc import Awaitable, Callable
 
 import pytest
+from conftest import Node
 
 import xfer
 import xfer.aio
@@ -83,3 +85,35 @@ def test_cancelling_a_wait_ends_nothing() -> None:
         await sending
 
     in_loop(test)
+
+
+def test_a_client_reads_and_copies(node: Node, tmp_path: pathlib.Path) -> None:
+    content = bytes(range(256)) * 10_000
+    local = tmp_path / "local"
+    local.write_bytes(content)
+
+    async def run() -> None:
+        async with xfer.aio.connect(node.link) as client:
+            assert await client.put(local, "awaited") == len(content)
+            assert (await client.stat("awaited")).size == len(content)
+            assert "awaited" in [entry.path for entry in await client.ls()]
+            parts = await asyncio.gather(*(client.cat("awaited", at, at + 50) for at in range(300)))
+            assert list(parts) == [content[at : at + 50] for at in range(300)]
+            assert await client.cat("awaited") == content
+            assert await client.cat("awaited", -7) == content[-7:]
+            found = await client.cat_ranges([("awaited", at, at + 3) for at in range(5_000)] + [("none", 0, 1)])
+            assert found[:-1] == [content[at : at + 3] for at in range(5_000)]
+            assert isinstance(found[-1], xfer.NotFoundError)
+            with pytest.raises(xfer.NotFoundError):
+                await client.cat("none")
+            reading = asyncio.create_task(client.cat("awaited", 0, 2_000_000))
+            await asyncio.sleep(0)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            assert await client.cat("awaited", 0, 9) == content[:9]
+            assert await client.get("awaited", tmp_path / "back") == len(content)
+        with pytest.raises(xfer.ClosedError):
+            await client.cat("awaited")
+
+    asyncio.run(run(), debug=True)

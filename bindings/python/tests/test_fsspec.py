@@ -72,6 +72,32 @@ def test_ranges_and_listings(node: Node) -> None:
         fs.info("ranges/none")
 
 
+def test_many_ranges_and_blocks(node: Node) -> None:
+    fs = fsspec.filesystem("xfer", link=node.link)
+    content = bytes(range(256)) * 5_000
+    fs.pipe_file("blocks", content)
+    found = fs.cat_ranges(["blocks"] * 4 + ["none"], [0, 10, None, -4, 0], [5, 12, 3, None, 1])
+    assert found[:4] == [content[:5], content[10:12], content[:3], content[-4:]]
+    assert isinstance(found[4], FileNotFoundError)
+    assert fs.cat_ranges(["blocks", "blocks"], 1, 3) == [content[1:3]] * 2
+    with pytest.raises(FileNotFoundError):
+        fs.cat_ranges(["none"], [0], [1], on_error="raise")
+    for cache_type in ("none", "readahead", "bytes"):
+        with fs.open("blocks", block_size=1 << 16, cache_type=cache_type) as file:
+            file.seek(-5, 2)
+            assert file.read() == content[-5:]
+            file.seek(70_000)
+            assert file.read(70_000) == content[70_000:140_000]
+    (node.root / "to-blocks").symlink_to("blocks")
+    with fs.open("to-blocks") as file:
+        assert file.read() == content
+        (node.root / "blocks").write_bytes(b"changed")
+        file.cache = fsspec.caching.BaseCache(1, file._fetch_range, file.size)
+        file.seek(0)
+        with pytest.raises(OSError, match="changed"):
+            file.read(3)
+
+
 def test_it_is_pickled(node: Node, tmp_path: pathlib.Path) -> None:
     fs = fsspec.filesystem("xfer", link=node.link)
     fs.pipe_file("pickled", b"content")

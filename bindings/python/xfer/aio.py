@@ -13,6 +13,9 @@
 
     asyncio.run(main())
 
+    async with xfer.aio.connect(link) as client:
+        first, second = await asyncio.gather(client.cat("a", 0, 100), client.cat("b", -100))
+
 An engine belongs to the loop that it was opened in, and to that loop's thread. Cancelling a call that moves an object ends its connection,
 since an object cannot be taken back alone; cancelling one that only waits for the next object ends nothing.
 """
@@ -22,16 +25,18 @@ from __future__ import annotations
 import asyncio
 import os
 from types import TracebackType
-from typing import AsyncIterator, Callable, Sequence, TypeVar
+from typing import AsyncIterator, Callable, Iterable, Sequence, TypeVar
 
 from ._abi import lib
 from ._core import Core, Operation
-from ._errors import BusyError
+from ._errors import BusyError, XferError
 from ._link import Link
 from ._memory import Readable, Writable
 from ._objects import (
     PATIENCE, PROGRESS, ConnectionBase, EngineBase, Moved, OfferBase, Progress, Received, ended, opened, outcome, part_of,
 )  # fmt: skip
+from ._ranges import Range, plain, rooms, steps_of
+from .client import Entry, Handle, Listing, Reading
 
 T = TypeVar("T")
 
@@ -70,8 +75,14 @@ class _Loop:
             self._waiting.pop(future, None)
         return True
 
-    def leave(self) -> None:
+    async def close(self) -> None:
+        """Closes the engine, and wakes those who wait."""
         self.loop.remove_reader(self._fd)
+        closing = self.loop.run_in_executor(None, self.core.close)
+        while not closing.done():
+            await asyncio.wait([closing], timeout=0.05)
+            self._wake()
+        closing.result()
 
 
 class _Connection(ConnectionBase):
@@ -255,9 +266,93 @@ class Engine(EngineBase[Sender, Receiver]):
 
     async def close(self) -> None:
         """Ends what is open and closes it, which takes up to some seconds. May be called again."""
-        self._loop.leave()
-        closing = self._loop.loop.run_in_executor(None, self._core.close)
-        while not closing.done():
-            await asyncio.wait([closing], timeout=0.05)
-            self._loop._wake()
-        closing.result()
+        await self._loop.close()
+
+
+class Client:
+    """As `xfer.Client`, in an event loop: open it with `async with`. Calls may be awaited at once; ranges are read at once, the rest is done one
+    after the other. Cancelling `ls`, `stat`, `get` or `put` ends all that the client does."""
+
+    def __init__(self, link: str, *, timeout: float = 10) -> None:
+        """Opens it; arguments and errors as of `xfer.Client`. To be called while the loop runs."""
+        self._handle = Handle(link, timeout)
+        self._loop = _Loop(self._handle.core)
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def ls(self, path: str = "", *, recursive: bool = False) -> list[Entry]:
+        """What is in a directory; as `xfer.Client.ls`."""
+        return await self._listed(lib.XFER_OP_CLIENT_LIST, path, recursive)
+
+    async def stat(self, path: str) -> Entry:
+        """Describes a file or directory; as `xfer.Client.stat`."""
+        return (await self._listed(lib.XFER_OP_CLIENT_STAT, path, False))[0]
+
+    async def get(self, path: str, local: str | os.PathLike[str], *, recursive: bool = False) -> int:
+        """Copies from the node to a local path; as `xfer.Client.get`."""
+        operation = Operation(path)
+        await self._completed(lib.XFER_OP_CLIENT_GET, path, os.fspath(local), recursive, operation)
+        return operation.bytes
+
+    async def put(self, local: str | os.PathLike[str], path: str, *, recursive: bool = False) -> int:
+        """Copies from a local path to the node; as `xfer.Client.put`."""
+        operation = Operation(path)
+        await self._completed(lib.XFER_OP_CLIENT_PUT, path, os.fspath(local), recursive, operation)
+        return operation.bytes
+
+    async def cat(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+        """Content of a file, or a range of it; as `xfer.Client.cat`. Cancelling it ends nothing else."""
+        steps = steps_of(path, start, end)
+        try:
+            offset, length = next(steps)
+            while True:
+                room = bytearray(length)
+                part = await self._reading(path, offset, room)
+                await self._loop.until(lambda: part.done)
+                if part.error is not None:
+                    raise plain(part.error)
+                offset, length = steps.send((bytes(memoryview(room)[: part.bytes]), part.version))
+        except StopIteration as done:
+            return bytes(done.value)
+
+    async def cat_ranges(self, ranges: Iterable[Range]) -> list[bytes | XferError]:
+        """Many ranges at once; as `xfer.Client.cat_ranges`. Cancelling it ends nothing else."""
+        pending = [(room, await self._reading(path, start, room)) for path, start, room in rooms(ranges)]
+        await self._loop.until(lambda: all(operation.done for _, operation in pending))
+        return [operation.error or bytes(memoryview(room)[: operation.bytes]) for room, operation in pending]
+
+    async def close(self) -> None:
+        """Ends what it does and closes it. May be called again."""
+        await self._loop.close()
+
+    async def _reading(self, path: str, offset: int, room: bytearray) -> Reading:
+        while True:
+            operation = self._handle.try_read(path, offset, room)
+            if isinstance(operation, Reading):
+                return operation
+            await self._loop.until(operation)
+
+    async def _listed(self, kind: int, path: str, recursive: bool) -> list[Entry]:
+        listing = Listing(path)
+        await self._completed(kind, path, None, recursive, listing)
+        return listing.entries
+
+    async def _completed(self, kind: int, path: str, local: str | None, recursive: bool, operation: Operation) -> None:
+        self._handle.start(kind, path, local, recursive, operation)
+        try:
+            await self._loop.until(lambda: operation.done)
+        except BaseException:
+            self._handle.cancel()
+            await self._loop.until(lambda: operation.done, PATIENCE)
+            raise
+        if operation.error is not None:
+            raise operation.error
+
+
+def connect(link: str, *, timeout: float = 10) -> Client:
+    """A client of the node with that link; see `Client`."""
+    return Client(link, timeout=timeout)

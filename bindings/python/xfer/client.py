@@ -1,7 +1,7 @@
 """A client of an xfer node: files and directories by the node's link.
 
-The library copies whole files. A range is read from a copy that is fetched once and kept while size and modification time on the node stay
-as they were: for ranges of one file that is one transfer, and for one small range of a large file it is a large one.
+A range of up to 8 MiB takes one round trip, and many may be asked for at once; a longer one comes over every network interface. Each is verified
+by its digest, and none mixes two states of a file: if it changes meanwhile, that is a `DigestError`.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ import os
 import shutil
 import tempfile
 import threading
-from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from ._core import Core, Operation
-from ._errors import check, error, forked
+from ._errors import BusyError, XferError, check, error, forked
 from ._abi import ffi, lib
+from ._ranges import Ahead, Range, Steps, Version, plain, rooms, steps_of
 
 #: Seconds that closing waits for what it cancelled.
 _PATIENCE = 10.0
-#: Copies of files that are kept for reading ranges.
-_COPIES_MAX = 16
+#: Operations after which those that have ended are forgotten.
+_SWEEP = 64
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Entry:
     mode: int
 
 
-class _Listing(Operation):
+class Listing(Operation):
     """An operation that tells entries first."""
 
     __slots__ = ("entries", "_seen")
@@ -65,7 +66,26 @@ class _Listing(Operation):
         return False
 
 
-class _Handle:
+class Reading(Operation):
+    """A range that is read into memory. Once it has ended, `version` is size and modification time of the whole file."""
+
+    __slots__ = ("memory", "version")
+
+    def __init__(self, path: str, memory: Any) -> None:
+        super().__init__(path)
+        self.memory = memory
+        self.version = (0, 0)
+
+    def tell(self, completion: Any) -> bool:
+        self.version = completion.object, completion.mtime_ns
+        return super().tell(completion)
+
+    def end(self) -> None:
+        self.memory = None
+        super().end()
+
+
+class Handle:
     """The library's client with the engine that it uses."""
 
     def __init__(self, link: str, timeout: float) -> None:
@@ -73,6 +93,7 @@ class _Handle:
         self._out = ffi.new("xfer_client **")
         self._lock = threading.Lock()
         self._outstanding: set[Operation] = set()
+        self._sweep = _SWEEP
         text = ffi.new("char[]", link.encode())
         options = ffi.new("xfer_client_options *")
         options.size, options.link, options.timeout_ms = ffi.sizeof("xfer_client_options"), text, int(timeout * 1000)
@@ -84,22 +105,51 @@ class _Handle:
         self.core.adopt(self)
 
     def start(self, kind: int, path: str, local: str | None, recursive: bool, operation: Operation) -> None:
+        """Starts an operation with a local path, which is copied at once."""
+        data = ffi.from_buffer(os.fsencode(local)) if local is not None else ffi.NULL
+        flags = lib.XFER_OP_FLAG_RECURSIVE if recursive else 0
+        self._submit(kind, path, data, 0 if local is None else len(data), 0, flags, operation)
+
+    def read(self, path: str, offset: int, memory: Any) -> Reading:
+        """Starts to read a range into memory, which is the library's until that has ended; waits where too many are under way."""
+        while True:
+            operation = self.try_read(path, offset, memory)
+            if isinstance(operation, Reading):
+                return operation
+            self.core.wait(operation)
+
+    def try_read(self, path: str, offset: int, memory: Any) -> Reading | Callable[[], bool]:
+        """As `read`; where too many are under way, what is true when there may be room."""
+        operation = Reading(path, ffi.from_buffer(memory, require_writable=True))
+        length = len(operation.memory)
+        try:
+            self._submit(lib.XFER_OP_CLIENT_READ, path, operation.memory if length else ffi.NULL, length, offset, 0, operation)
+        except BusyError as busy:
+            if busy.status != lib.XFER_ERR_FULL:
+                raise
+            waiting = self._unended()
+            return lambda: not waiting or any(other.done for other in waiting)
+        return operation
+
+    def _submit(self, kind: int, path: str, data: Any, length: int, offset: int, flags: int, operation: Operation) -> None:
         name = ffi.from_buffer(path.encode(errors="surrogateescape"))
-        data = ffi.from_buffer(os.fsencode(local)) if local is not None else None
         array = ffi.new("xfer_operation[]", 1)
         to = array[0]
         to.size, to.kind, to.client = ffi.sizeof("xfer_operation"), kind, self._out[0]
         to.name, to.name_len = name, len(name)
-        if data is not None:
-            to.data, to.len = data, len(data)
-        to.flags = lib.XFER_OP_FLAG_RECURSIVE if recursive else 0
+        to.data, to.len, to.offset, to.flags = ffi.cast("void *", data), length, offset, flags
         to.user = user = self.core.enter(operation)
-        self._outstanding = {other for other in self._outstanding if not other.done} | {operation}
+        with self._lock:
+            if len(self._outstanding) >= self._sweep:
+                self._outstanding = {other for other in self._outstanding if not other.done}
+                self._sweep = _SWEEP + 2 * len(self._outstanding)
+            self._outstanding.add(operation)
         try:
             self.core.submit(array, 1, self._out[0])
         except OSError:
             self.core.leave(user)
-            self._outstanding.discard(operation)
+            with self._lock:
+                self._outstanding.discard(operation)
             raise
 
     def cancel(self) -> None:
@@ -108,21 +158,17 @@ class _Handle:
         self.core.submit(array, 1, self._out[0])
 
     def may_close(self) -> bool:
-        return all(operation.done for operation in self._outstanding)
+        return not self._unended()
+
+    def _unended(self) -> list[Operation]:
+        with self._lock:
+            return [operation for operation in self._outstanding if not operation.done]
 
     def close_handle(self) -> None:
         if self._out[0]:
             check(lib.xfer_client_close(self._out[0]), self._out[0])
             self._out[0] = ffi.NULL
             self.core.release(self)
-
-
-@dataclass
-class _Copy:
-    """A whole file of the node, here."""
-
-    version: tuple[int, int]
-    file: io.FileIO
 
 
 class Client:
@@ -139,10 +185,8 @@ class Client:
             UnsupportedError: the library was built without the client.
         """
         self._link, self._timeout = link, timeout
-        self._handle: _Handle | None = _Handle(link, timeout)
+        self._handle: Handle | None = Handle(link, timeout)
         self._process = os.getpid()
-        self._copies: OrderedDict[str, _Copy] = OrderedDict()
-        self._fetching = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self._link, self._timeout)
@@ -185,16 +229,25 @@ class Client:
         return self._completed(lib.XFER_OP_CLIENT_PUT, path, os.fspath(local), recursive, operation).bytes
 
     def cat(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
-        """Content of a file, or its bytes from `start` up to `end`, which count from the end where they are negative. Errors as `get`.
+        """Content of a file, or its bytes from `start` up to `end`, which count from the end where they are negative; the file's end cuts
+        the range. Up to 8 MiB take one round trip, or two with numbers that are negative.
 
-        The whole file is fetched for it, once while it stays as it is.
+        Raises:
+            NotFoundError, UnreachableError, DeniedError. RefusedError: the path leads out of what the node serves.
+            IsADirectoryError. DigestError: the file changed meanwhile.
         """
-        with self._fetched(path) as file:
-            start, end, _ = slice(start, end).indices(os.fstat(file.fileno()).st_size)
-            return _read(file.fileno(), start, max(end - start, 0))
+        return self._stepped(path, steps_of(path, start, end))
+
+    def cat_ranges(self, ranges: Iterable[Range]) -> list[bytes | XferError]:
+        """Many ranges at once, each a path, its first byte and the byte behind its last, neither of them negative: their contents in that
+        order, and the error in the place of one that failed. All of them together take a few round trips."""
+        handle = self._running()
+        pending = [(room, handle.read(path, start, room)) for path, start, room in rooms(ranges)]
+        self._awaited([operation for _, operation in pending])
+        return [operation.error or bytes(memoryview(room)[: operation.bytes]) for room, operation in pending]
 
     def open(self, path: str, mode: str = "rb") -> File:
-        """A file of the node: "rb" reads a copy that is fetched at once, "wb" writes one that is put when it is closed. Errors as `get`."""
+        """A file of the node: "rb" reads it range by range, ahead where it is read on and on, "wb" writes one that is put when it is closed. Errors as `get`."""
         if mode not in ("rb", "wb"):
             raise error(lib.XFER_ERR_ARGUMENT, f"mode {mode!r} is neither 'rb' nor 'wb'", path)
         return File(self, path, mode)
@@ -204,79 +257,84 @@ class Client:
         handle, self._handle = self._handle, None
         if handle is not None and os.getpid() == self._process:
             handle.core.close()
-        while self._copies:
-            self._copies.popitem()[1].file.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_copies"):
+        if hasattr(self, "_process"):
             self.close()
 
     def _listed(self, kind: int, path: str, recursive: bool) -> list[Entry]:
-        listing = _Listing(path)
+        listing = Listing(path)
         self._completed(kind, path, None, recursive, listing)
         return listing.entries
 
     def _completed(self, kind: int, path: str, local: str | None, recursive: bool, operation: Operation) -> Operation:
-        handle = self._running()
-        handle.start(kind, path, local, recursive, operation)
-        try:
-            handle.core.wait(lambda: operation.done)
-        except BaseException:
-            handle.cancel()
-            handle.core.wait(lambda: operation.done, _PATIENCE)
-            raise
+        self._running().start(kind, path, local, recursive, operation)
+        self._awaited([operation])
         if operation.error is not None:
             raise operation.error
         return operation
 
-    def _running(self) -> _Handle:
+    def _awaited(self, operations: Sequence[Operation]) -> None:
+        handle = self._running()
+
+        def ended() -> bool:
+            return all(operation.done for operation in operations)
+
+        try:
+            handle.core.wait(ended)
+        except BaseException:
+            handle.cancel()
+            handle.core.wait(ended, _PATIENCE)
+            raise
+
+    def _read_into(self, path: str, offset: int, memory: Any) -> Reading:
+        """Reads a range into memory, all of it unless the file ends."""
+        operation = self._running().read(path, offset, memory)
+        self._awaited([operation])
+        if operation.error is not None:
+            raise plain(operation.error)
+        return operation
+
+    def _stepped(self, path: str, steps: Steps) -> bytes:
+        """Makes the reads that steps ask for."""
+        try:
+            offset, length = next(steps)
+            while True:
+                offset, length = steps.send(self._part(path, offset, length))
+        except StopIteration as done:
+            return bytes(done.value)
+
+    def _part(self, path: str, offset: int, length: int) -> tuple[bytes, Version]:
+        """Reads a range: its content, and the state of the file."""
+        room = bytearray(length)
+        part = self._read_into(path, offset, room)
+        return bytes(memoryview(room)[: part.bytes]), part.version
+
+    def _running(self) -> Handle:
         if os.getpid() != self._process:
             raise forked()
         if self._handle is None:
             raise error(lib.XFER_ERR_HANDLE, "the client is closed")
         return self._handle
 
-    def _fetched(self, path: str) -> io.FileIO:
-        """A copy of the file, as it is on the node now. Its name is gone already."""
-        with self._fetching:
-            entry = self.stat(path)
-            if entry.kind == "directory":
-                raise IsADirectoryError(21, "is a directory on the node", path)
-            version = entry.size, entry.mtime_ns
-            kept = self._copies.get(path)
-            if kept is None or kept.version != version:
-                kept = _Copy(version, self._fetch(path))
-                replaced = self._copies.pop(path, None)
-                if replaced is not None:
-                    replaced.file.close()
-                self._copies[path] = kept
-                if len(self._copies) > _COPIES_MAX:
-                    self._copies.popitem(last=False)[1].file.close()
-            self._copies.move_to_end(path)
-            return io.FileIO(os.dup(kept.file.fileno()), "rb")
-
-    def _fetch(self, path: str) -> io.FileIO:
-        with tempfile.TemporaryDirectory(prefix="xfer-") as folder:
-            local = os.path.join(folder, "object")
-            self.get(path, local)
-            return io.FileIO(local, "rb")
-
 
 class File(io.RawIOBase):
-    """A file of a node. What is written is on the node once it is closed without an exception; it is not there before."""
+    """A file of a node. What is read is one state of it: when it changes on the node, reading raises a `DigestError`. What is written is on the
+    node once it is closed without an exception; it is not there before."""
 
     def __init__(self, client: Client, path: str, mode: str) -> None:
         self._client, self.name, self.mode = client, path, mode
         self._folder: str | None = None
+        self._ahead: Ahead | None = None
         self._at = 0
         if mode == "rb":
-            self._file = client._fetched(path)
+            self._ahead = Ahead(path, self._read)
         else:
             self._folder = tempfile.mkdtemp(prefix="xfer-")
             self._file = io.FileIO(os.path.join(self._folder, "object"), "w+b")
 
     def readable(self) -> bool:
-        return self._folder is None
+        return self._ahead is not None
 
     def writable(self) -> bool:
         return self._folder is not None
@@ -285,13 +343,18 @@ class File(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Reads into `buffer`, and returns how many bytes; 0 at the end."""
-        if not self.readable():
+        """Fills `buffer` unless the file ends, and returns how many bytes."""
+        if self._ahead is None:
             raise io.UnsupportedOperation("not readable")
-        view = memoryview(buffer).cast("B")
-        got = os.preadv(self._file.fileno(), [view], self._at)
+        got = self._ahead.read_into(memoryview(buffer).cast("B"), self._at)
         self._at += got
         return got
+
+    def readall(self) -> bytes:
+        """What is left of the file."""
+        room = bytearray(max(self._size() - self._at, 0))
+        got = self.readinto(room)
+        return bytes(memoryview(room)[:got])
 
     def write(self, data: Any) -> int:
         """Writes to the copy that is put when this is closed."""
@@ -303,7 +366,7 @@ class File(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Moves to `offset` from the start, from here or from the end."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: os.fstat(self._file.fileno()).st_size}[whence]
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size()}[whence]
         if base + offset < 0:
             raise ValueError(f"{base + offset} lies before the start")
         self._at = base + offset
@@ -313,11 +376,18 @@ class File(io.RawIOBase):
         """Where it is, from the start."""
         return self._at
 
+    def _read(self, at: int, view: memoryview) -> tuple[int, Version]:
+        part = self._client._read_into(self.name, at, view)
+        return part.bytes, part.version
+
+    def _size(self) -> int:
+        return self._ahead.size if self._ahead is not None else os.fstat(self._file.fileno()).st_size
+
     def discard(self) -> None:
         """Closes it without putting what was written."""
         folder, self._folder = self._folder, None
-        self._file.close()
         if folder is not None:
+            self._file.close()
             shutil.rmtree(folder, ignore_errors=True)
         super().close()
 
@@ -333,17 +403,6 @@ class File(io.RawIOBase):
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.close() if kind is None else self.discard()
-
-
-def _read(fd: int, offset: int, length: int) -> bytes:
-    parts = []
-    while length > 0:
-        part = os.pread(fd, length, offset)
-        if not part:
-            break
-        parts.append(part)
-        offset, length = offset + len(part), length - len(part)
-    return b"".join(parts)
 
 
 def _reopened(link: str, timeout: float) -> Client:

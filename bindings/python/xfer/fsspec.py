@@ -3,7 +3,8 @@
     fsspec.open("xfer://TOKEN.FINGERPRINT@HOST:PORT/dir/file.csv")      # the node's link, and a path
     fsspec.filesystem("xfer", link="xfer://...").ls("dir")
 
-A node gives no way to remove, rename or append. Ranges are read from a copy of the whole file; see `xfer.client`.
+A node gives no way to remove, rename or append. An open file reads ahead as fsspec is told to (`block_size`, `cache_type`); a range that is named by
+`cat_file` or `cat_ranges` is read as it is.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import re
 import tempfile
 from typing import Any
 
-from fsspec.spec import AbstractFileSystem
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
+from ._ranges import same
 from .client import Client, Entry, File
 
 #: A link with what follows: token and fingerprint of 32 bytes each, in base64, and addresses.
@@ -85,8 +87,30 @@ class XferFileSystem(AbstractFileSystem):  # type: ignore[misc]
             self.mkdir(path)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
-        """Content of a file, or a range of it; the whole file is fetched once."""
+        """Content of a file, or a range of it; as `xfer.Client.cat`."""
         return self.client.cat(self._strip_protocol(path), start, end)
+
+    def cat_ranges(
+        self, paths: list[str], starts: Any, ends: Any, max_gap: int | None = None, on_error: str = "return", **_: Any
+    ) -> list[Any]:
+        """Many ranges at once; as `xfer.Client.cat_ranges`. With `on_error` "return" an exception stands in the place of what failed."""
+        starts, ends = ([at] * len(paths) if at is None or isinstance(at, int) else list(at) for at in (starts, ends))
+        if not len(paths) == len(starts) == len(ends):
+            raise ValueError("as many paths, starts and ends")
+        ranges = [(self._strip_protocol(path), start or 0, end) for path, start, end in zip(paths, starts, ends)]
+        at_once = [at for at, (_, start, end) in enumerate(ranges) if start >= 0 and end is not None and end >= 0]
+        found: list[Any] = [None] * len(ranges)
+        for at, content in zip(at_once, self.client.cat_ranges(ranges[at] for at in at_once)):
+            found[at] = content
+        for at in set(range(len(ranges))).difference(at_once):
+            try:
+                found[at] = self.client.cat(*ranges[at])
+            except OSError as failed:
+                found[at] = failed
+        failures = [one for one in found if isinstance(one, OSError)]
+        if failures and on_error != "return":
+            raise failures[0]
+        return found
 
     def get_file(self, rpath: str, lpath: Any, callback: Any = None, outfile: Any = None, **_: Any) -> None:
         """Copies a file to a local path, or makes the directory there that it is."""
@@ -139,20 +163,37 @@ class XferFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def _rm(self, path: str) -> None:
         raise NotImplementedError("a node gives no way to remove files")
 
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> File:
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
         path = self._strip_protocol(path)
+        if mode == "rb":
+            return XferFile(self, path, **options)
         if mode == "xb":
             if self.exists(path):
                 raise FileExistsError(17, "is there already", path)
             mode = "wb"
         if mode == "wb":
             self._make_parent(path)
-        return self.client.open(path, mode)
+        return File(self.client, path, mode)
 
     def _make_parent(self, path: str) -> None:
         parent = self._parent(path)
         if parent:
             self.makedirs(parent, exist_ok=True)
+
+
+class XferFile(AbstractBufferedFile):  # type: ignore[misc]
+    """A file that is read, ahead as fsspec is told to. It is one state of the file: when that changes on the node, reading raises a `DigestError`."""
+
+    def __init__(self, fs: XferFileSystem, path: str, **options: Any) -> None:
+        """Opens it: one round trip, which tells its size; `options` are those of fsspec."""
+        _, self._version = fs.client._part(path, 0, 0)
+        super().__init__(fs, path, "rb", **{**options, "size": self._version[0]})
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        client: Client = self.fs.client
+        content, version = client._part(self.path, start, max(end - start, 0))
+        same(self.path, self._version, version)
+        return content
 
 
 def _info(name: str, entry: Entry) -> dict[str, Any]:

@@ -238,11 +238,14 @@ impl Listed {
                 out.copy_from_slice(bytes.ok_or_else(changed)?);
                 Ok(())
             }
-            Content::File { file, start, .. } => {
-                file.read_exact_at(out, start + piece.object_offset).map_err(|error| match error.kind() {
+            Content::File { file, start, identity: known, .. } => {
+                let at = start.checked_add(piece.object_offset).ok_or_else(changed)?;
+                file.read_exact_at(out, at).map_err(|error| match error.kind() {
                     io::ErrorKind::UnexpectedEof => changed().at(piece.object_offset),
                     _ => failed(&error, piece),
-                })
+                })?;
+                // After each chunk, not only at the end: what the receiver took is of one state then.
+                if *known == identity(file).ok() { Ok(()) } else { Err(changed().at(piece.object_offset)) }
             }
             Content::Stream(_) => Err(changed()),
         }
@@ -433,6 +436,27 @@ mod tests {
         source.finish();
         let Now::Ready(Ok(listing)) = source.list_now(6) else { panic!("the last page") };
         assert!(listing.last && listing.entries.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_changed_is_withdrawn_with_the_next_chunk_that_is_read() {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &[7; 300]).unwrap();
+        let source = LiveSource::new(1, Compression::None, true);
+        let content = LiveContent::File(file.try_clone().unwrap(), 100, 200);
+        assert!(source.push(LiveObject::new(b"f", content, true).unwrap()).is_ok());
+        assert!(matches!(source.list_now(0), Now::Ready(Ok(_))));
+        let read = |object_offset| {
+            let piece = Piece { object: 0, object_offset, chunk_offset: 0, len: 100, object_size: 200 };
+            let plan = ChunkPlan { chunk: 0, plain_len: 100, pieces: vec![piece] };
+            source.read(&plan, 0, &mut [0; 128]).unwrap().withdrawn
+        };
+        assert!(read(0).is_empty());
+        file.write_all_at(&[8], 0).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        let withdrawn = read(100);
+        assert_eq!((withdrawn.len(), withdrawn[0].0, withdrawn[0].1.class), (1, 0, Class::Digest));
+        assert_eq!(read(0).len(), 1, "it stays withdrawn");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Synchronous: the control connection is driven only while a call waits for its answer.
 
 use crate::connect::{self, Connected};
-use crate::limits::{CALL_TIMEOUT, GIVE_BACK_TIMEOUT, MESSAGE_LEN_MAX};
+use crate::limits::{CALL_TIMEOUT, CONNECTION_WINDOW, GIVE_BACK_TIMEOUT, MESSAGE_LEN_MAX, STREAM_WINDOW};
 use crate::link::Link;
 use crate::location::Remote;
 use crate::pb::{
@@ -166,6 +166,11 @@ impl Client {
         &self.channel
     }
 
+    /// Drives what makes calls to its end. Several threads may do so at once.
+    pub(crate) fn drive<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
     /// Drives one call to its answer.
     pub(crate) fn call<T>(
         &self,
@@ -174,11 +179,13 @@ impl Client {
         self.runtime.block_on(call).map(Response::into_inner).map_err(|s| self.failed(&s))
     }
 
-    fn files(&self) -> FileServiceClient<Channel> {
+    /// Stub of the file service.
+    pub(crate) fn files(&self) -> FileServiceClient<Channel> {
         FileServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_LEN_MAX)
     }
 
-    fn transfers(&self) -> TransferServiceClient<Channel> {
+    /// Stub of the transfer service.
+    pub(crate) fn transfers(&self) -> TransferServiceClient<Channel> {
         TransferServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_LEN_MAX)
     }
 
@@ -291,12 +298,15 @@ impl Client {
 
     /// Gives a ticket back that will not be used, so that the node holds nothing for it. Not heard of, it expires by itself.
     pub(crate) fn give_back(&self, name: &str, reason: &str) {
+        self.runtime.block_on(self.give_back_later(name, reason));
+    }
+
+    /// As [`Self::give_back`], for those who do not block.
+    pub(crate) async fn give_back_later(&self, name: &str, reason: &str) {
         let message = pb::CancelTransferRequest { name: name.to_owned(), reason: reason.to_owned() };
-        let call = async {
-            let mut transfers = self.transfers();
-            tokio::time::timeout(GIVE_BACK_TIMEOUT, transfers.cancel_transfer(self.short(message))).await
-        };
-        match self.runtime.block_on(call) {
+        let mut transfers = self.transfers();
+        let call = transfers.cancel_transfer(self.short(message));
+        match tokio::time::timeout(GIVE_BACK_TIMEOUT, call).await {
             Ok(Ok(_)) => {}
             Ok(Err(status)) => tracing::debug!(%status, "the ticket was not given back"),
             Err(_) => tracing::debug!("the ticket was not given back in time"),
@@ -329,7 +339,11 @@ async fn open(link: &Link, patience: Duration) -> Result<(Channel, SocketAddr, D
             Ok::<_, Error>(TokioIo::new(stream))
         }
     });
-    let channel = Endpoint::from_static("http://node").connect_with_connector(connector).await;
+    let channel = Endpoint::from_static("http://node")
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .connect_with_connector(connector)
+        .await;
     let channel =
         channel.map_err(|e| Error::new(Class::Temporary, "open the control connection").because(e))?;
     Ok((channel, remote, rtt))

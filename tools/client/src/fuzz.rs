@@ -2,6 +2,7 @@
 
 use crate::book::Book;
 use crate::client::Entry;
+use crate::ranges::{FileRange, Gathering};
 use crate::{cache, offer, pb, status, transfer};
 use prost::Message;
 use std::path::Path;
@@ -27,7 +28,10 @@ pub fn answer(kind: u8, bytes: &[u8]) {
             listed.entries.into_iter().for_each(|entry| drop(Entry::from(entry)));
         }
         2 => drop(decoded::<pb::Entry>(bytes).map(Entry::from)),
-        3 => drop(decoded::<pb::HashResponse>(bytes)),
+        3 => {
+            drop(decoded::<pb::HashResponse>(bytes));
+            part(bytes);
+        }
         4 => ticket(bytes),
         5 => drop(decoded::<pb::Transfer>(bytes)),
         _ => drop(decoded::<pb::Bench>(bytes)),
@@ -38,6 +42,15 @@ fn decoded<M: Message + Default + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> 
     let message = M::decode(bytes).ok()?;
     assert_eq!(M::decode(&message.encode_to_vec()[..]).as_ref(), Ok(&message));
     Some(message)
+}
+
+/// The first part of a range that was asked for.
+fn part(bytes: &[u8]) {
+    let Some(part) = decoded::<pb::ReadResponse>(bytes) else { return };
+    let ranges = [FileRange { path: b"f".to_vec(), offset: 1, len: 64 }];
+    if let Ok(Some((_, Ok(read)))) = Gathering::new(&ranges, "n").part(part) {
+        assert!(read.content.len() <= 64 && read.digest == *blake3::hash(&read.content).as_bytes());
+    }
 }
 
 /// The answer to a request for a transfer, up to the places that a download would write.

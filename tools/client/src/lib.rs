@@ -22,6 +22,7 @@ pub mod link;
 pub mod location;
 mod offer;
 pub mod paths;
+pub mod ranges;
 pub mod retry;
 mod status;
 mod tls;
@@ -35,6 +36,7 @@ pub use client::{Client, Entry, Hashed, Kind, Listed};
 pub use copy::{CopyEvent, CopyOptions, CopyRequest, Summary, copy};
 pub use link::{HostPort, Link};
 pub use location::{Location, Remote};
+pub use ranges::{Access, FileRange, RangeQueue, ReadRange};
 pub use values::*;
 
 /// Messages and stubs of the services in `tools/node/proto`.

@@ -24,6 +24,27 @@ pub const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of one message of a node.
 pub const MESSAGE_LEN_MAX: usize = 4 << 20;
 
+/// A range of up to so many bytes is read by a control call: longer ones gain more by all paths than they lose by round trips.
+pub const RANGE_CALL_LEN_MAX: u64 = 8 << 20;
+/// Bytes of all ranges of one call: as many as a node answers a call with.
+pub const RANGES_CALL_LEN_MAX: u64 = 8 << 20;
+/// Ranges of one call.
+pub const RANGES_PER_CALL_MAX: usize = 1_024;
+/// Calls for ranges that are under way at once; what comes meanwhile shares the next one.
+pub const RANGE_CALLS_MAX: usize = 8;
+/// Ranges that are downloaded at once.
+pub const RANGE_FETCHES_MAX: usize = 2;
+/// Ranges that wait for a call.
+pub const RANGES_WAITING_MAX: usize = 4_096;
+/// How often a call for ranges is made again because the connection was lost: a node closes one over which nothing comes.
+pub const RANGE_RETRIES_MAX: u32 = 1;
+/// The first wait before a call that the node had no place for is made again; each is twice the one before.
+pub const RANGE_CROWDED_WAIT: Duration = Duration::from_millis(20);
+/// Bytes of an answer that a node may send before it hears that they were read, of one call ...
+pub const STREAM_WINDOW: u32 = 16 << 20;
+/// ... and of all calls of a connection.
+pub const CONNECTION_WINDOW: u32 = 64 << 20;
+
 /// Content of files up to this many bytes travels in the manifest.
 pub const INLINE_LEN_MAX: usize = 1_024;
 /// Paths of one transfer.
@@ -81,4 +102,8 @@ pub const BENCH_WAIT: Duration = Duration::from_secs(5);
 /// Bytes of a message whose way is timed: what a manifest's entry holds.
 pub const BENCH_MESSAGE_BYTES: usize = 1_024;
 
+const _: () = assert!(RANGE_CALL_LEN_MAX <= RANGES_CALL_LEN_MAX);
+// No call waits for room in the window.
+const _: () = assert!(RANGES_CALL_LEN_MAX < STREAM_WINDOW as u64);
+const _: () = assert!(RANGES_CALL_LEN_MAX * RANGE_CALLS_MAX as u64 <= CONNECTION_WINDOW as u64);
 const _: () = assert!(BENCH_TIME_MAX.as_millis() <= u32::MAX as u128);

@@ -19,7 +19,8 @@ fn details(status: &Status) -> Option<pb::ErrorInfo> {
     pb::ErrorInfo::decode(&any.value[..]).ok()
 }
 
-fn from_info(info: &pb::ErrorInfo) -> Error {
+/// The error that a node describes.
+pub(crate) fn from_info(info: &pb::ErrorInfo) -> Error {
     let class = u8::try_from(info.exit_code).map_or(Class::Other, Class::from_exit_code);
     let message = if info.message.is_empty() { "the node says that the call failed" } else { &info.message };
     let mut error = Error::new(class, message);

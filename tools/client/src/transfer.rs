@@ -289,6 +289,7 @@ pub(crate) fn create_request(
                 .collect(),
             only: options.files_from.clone(),
             compression: compression(options.compression).into(),
+            range: None,
         }),
     };
     Ok(pb::CreateTransferRequest {

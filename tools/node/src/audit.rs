@@ -1,5 +1,5 @@
-//! The audit: a JSON line for each transfer that ended or was refused, with both ends, names, digest and result. `xferctl-serve(1)` describes
-//! the fields, which stay.
+//! The audit: a JSON line for each transfer that ended or was refused and each call that read ranges, with both ends, names, digest and
+//! result. `xferctl-serve(1)` describes the fields, which stay.
 //!
 //! Lines are appended, each with one write, and name the hash of the line before: a line that is missing or changed later shows. A file
 //! that was moved away or removed is made anew for the next line, so that whatever rotates logs needs no signal.
@@ -9,6 +9,7 @@ use crate::limits::{
     AUDIT_LINE_LEN_MAX, AUDIT_NAMES_MAX, AUDIT_REFUSALS_EVERY, AUDIT_REFUSALS_MAX, STRANGER_LINES_EVERY,
     STRANGER_LINES_MAX,
 };
+use crate::ranges::Answered;
 use crate::registry::Record;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
@@ -75,6 +76,28 @@ impl Audit {
         }
         let Some(left_out) = self.refusals.admit(Instant::now()) else { return };
         let line = Line { left_out, error: Some(Failure::new(error)), ..self.line("refused", asked) };
+        self.write(&line);
+    }
+
+    /// A call read ranges of files.
+    pub(crate) fn read(&self, asked: &Asked<'_>, answered: &Answered) {
+        if self.out.is_none() {
+            return;
+        }
+        let result = match answered {
+            Answered { failed: 0, .. } => "done",
+            Answered { ranges: 0, .. } => "failed",
+            _ => "partial",
+        };
+        let line = Line {
+            files: answered.ranges,
+            failed: answered.failed,
+            bytes: answered.bytes,
+            digest: answered.digest.map(|digest| blake3::Hash::from_bytes(digest).to_hex().to_string()),
+            verified: Some(true),
+            error: answered.error.as_ref().map(Failure::new),
+            ..self.line(result, asked)
+        };
         self.write(&line);
     }
 

@@ -1,11 +1,13 @@
 //! The file service: lists, describes and hashes what is beneath the roots.
 
+use crate::audit::{Asked, Audit};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BATCHES_AHEAD, HASH_PATHS_MAX};
+use crate::listen::Peer;
 use crate::pb::{self, file_service_server::FileService};
 use crate::roots::{self, OpenRoots, RemotePath};
 use crate::spawn::Counted;
 use crate::tree::{self, Told};
-use crate::{spawn, status};
+use crate::{ranges, spawn, status};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
@@ -16,6 +18,7 @@ use xfer_engine::{Class, Error};
 /// The service.
 pub(crate) struct Files {
     pub(crate) roots: Arc<OpenRoots>,
+    pub(crate) audit: Arc<Audit>,
 }
 
 type Answers<T> = ReceiverStream<Result<T, Status>>;
@@ -24,6 +27,7 @@ type Answers<T> = ReceiverStream<Result<T, Status>>;
 impl FileService for Files {
     type ListStream = Answers<pb::ListResponse>;
     type HashStream = Answers<pb::HashResponse>;
+    type ReadStream = Answers<pb::ReadResponse>;
 
     async fn list(&self, request: Request<pb::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
         let (roots, counted, request) = (self.roots.clone(), Counted::of(&request), request.into_inner());
@@ -55,6 +59,20 @@ impl FileService for Files {
                     break;
                 }
             }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn read(&self, request: Request<pb::ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        let (roots, audit, peer) = (self.roots.clone(), self.audit.clone(), Peer::of(&request));
+        let (counted, request) = (Counted::of(&request), request.into_inner());
+        ranges::check(&request).map_err(|error| status::of(&error))?;
+        let (sender, receiver) = tokio::sync::mpsc::channel(BATCHES_AHEAD);
+        counted.answering(move || {
+            let mut tell = |part| spawn::tell(&sender, Ok(part));
+            let answered = ranges::answer(&roots, &request.ranges, &mut tell);
+            let names: Vec<_> = request.ranges.into_iter().map(|range| range.path).collect();
+            audit.read(&Asked { peer, upload: false, bench: false, names: &names }, &answered);
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }

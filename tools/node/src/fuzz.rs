@@ -34,7 +34,7 @@ use tonic::service::Routes;
 use xfer_engine::Error;
 
 /// Every method of the node's services; `cargo xtask tidy` compares them with the protobuf files.
-pub const METHODS: [&str; 10] = [
+pub const METHODS: [&str; 11] = [
     "/xfer.v1.FileService/List",
     "/xfer.v1.FileService/Stat",
     "/xfer.v1.FileService/Hash",
@@ -45,6 +45,7 @@ pub const METHODS: [&str; 10] = [
     "/xfer.v1.TransferService/CancelTransfer",
     "/xfer.v1.BenchService/CreateBench",
     "/xfer.v1.BenchService/GetBench",
+    "/xfer.v1.FileService/Read",
 ];
 
 /// Frames of one answer that are waited for.
@@ -78,7 +79,7 @@ impl Services {
         let audit = Audit::open(None, String::new()).expect("nothing is opened");
         let shared =
             Arc::new(Shared { roots, policy, registry, audit: Arc::new(audit), engine: RwLock::new(None) });
-        let files = FileServiceServer::new(Files { roots: self.roots.clone() });
+        let files = FileServiceServer::new(Files { roots: self.roots.clone(), audit: shared.audit.clone() });
         let bench = BenchServiceServer::new(Bench::new(shared.clone(), true));
         let tickets = TransferServiceServer::new(Tickets { shared: shared.clone() });
         let mut routes = Routes::new(files.max_decoding_message_size(REQUEST_LEN_MAX))

@@ -1,7 +1,7 @@
 //! A node: serves roots over gRPC control and engine data.
 //!
-//! In: calls over TLS with the link's token. Out: listings, digests, and tickets whose content moves through the engine. No content
-//! passes through here.
+//! In: calls over TLS with the link's token. Out: listings, digests, small ranges of files, and tickets whose content moves through the
+//! engine.
 
 #![forbid(unsafe_code)]
 // No peer makes an end panic: what may is refused by name, and each exception says why it cannot.
@@ -34,6 +34,7 @@ mod listen;
 mod metrics;
 mod node;
 mod policy;
+mod ranges;
 mod registry;
 mod roots;
 mod spawn;

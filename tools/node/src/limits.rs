@@ -82,6 +82,12 @@ pub const BATCH_BYTES_MAX: usize = 256 << 10;
 pub const BATCHES_AHEAD: usize = 4;
 /// Files of one hash call.
 pub const HASH_PATHS_MAX: usize = 10_000;
+/// Ranges of one call.
+pub const READ_RANGES_MAX: usize = 1_024;
+/// Content bytes of all ranges that one call reads.
+pub const READ_CALL_LEN_MAX: u64 = 8 << 20;
+/// Bytes that are read and sent at once of a range.
+pub const READ_PART_LEN: usize = 256 << 10;
 
 /// Bytes of a remote path.
 pub const PATH_LEN_MAX: usize = 4_095;
@@ -144,6 +150,10 @@ pub const IDENTITY_LEN_MAX: u64 = 64 << 10;
 const _: () = assert!(4 * TRANSFERS_PER_CLIENT_MAX <= TRANSFERS_RUNNING_MAX);
 const _: () = assert!(TRANSFERS_RUNNING_MAX <= xfer_engine::limits::TRANSFERS_MAX);
 const _: () = assert!(CONNECTIONS_PER_CLIENT_MAX < CONNECTIONS_MAX && CALLS_PER_CLIENT_MAX < CALLS_MAX);
+// What waits of a range counts like a batch of a listing.
+const _: () = assert!(READ_PART_LEN <= BATCH_BYTES_MAX && READ_PART_LEN as u64 <= READ_CALL_LEN_MAX);
+// The content of a small download comes in one part.
+const _: () = assert!(INLINE_LEN_MAX <= READ_PART_LEN);
 // One client that reads no answers does not take all threads.
 const _: () = assert!(2 * CALLS_PER_CLIENT_MAX <= BLOCKING_THREADS);
 const _: () = assert!(REQUEST_CHARGE_MAX < REQUESTS_PER_CLIENT_LEN_MAX);

@@ -15,7 +15,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -37,6 +37,14 @@ static CROWDS: Sparing = Sparing::new(STRANGER_LINES_MAX, STRANGER_LINES_EVERY);
 /// Who is at the other end of a connection, and what it proved.
 #[derive(Clone)]
 pub(crate) struct Peer(pub(crate) SocketAddr, Arc<Guest>);
+
+impl Peer {
+    /// Who a request comes from.
+    pub(crate) fn of<T>(request: &Request<T>) -> SocketAddr {
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        peer.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+    }
+}
 
 /// A stream whose handshake succeeded.
 pub(crate) struct Connection {

@@ -279,7 +279,7 @@ async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(broken)?;
-    let files = FileServiceServer::new(Files { roots: shared.roots.clone() });
+    let files = FileServiceServer::new(Files { roots: shared.roots.clone(), audit: shared.audit.clone() });
     let bench = BenchServiceServer::new(Bench::new(shared.clone(), benches));
     let tickets = TransferServiceServer::new(Tickets { shared });
     let (health, health_server) = tonic_health::server::health_reporter();

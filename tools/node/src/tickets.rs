@@ -13,7 +13,7 @@ use crate::registry::{Conflict, New, Record, Registry, State};
 use crate::roots::OpenRoots;
 use crate::spawn::Counted;
 use crate::{follow, status, transfer};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -49,8 +49,7 @@ impl TransferService for Tickets {
         &self,
         request: Request<pb::CreateTransferRequest>,
     ) -> Result<Response<pb::CreateTransferResponse>, Status> {
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-        let peer = peer.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        let peer = Peer::of(&request);
         let (shared, counted, request) = (self.shared.clone(), Counted::of(&request), request.into_inner());
         counted.blocking(move || shared.create(&request, peer)).await.map(Response::new)
     }
@@ -134,6 +133,7 @@ struct Prepared {
     new: New,
     sources: Vec<pb::SourceInfo>,
     renamed: bool,
+    range: Option<pb::SentRange>,
 }
 
 impl Shared {
@@ -167,10 +167,10 @@ impl Shared {
             self.replace(&request.replaces)?;
         }
         let prepared = self.prepare(request, &terms, peer)?;
-        let record = self.register(prepared.new)?;
-        let answer = self.admit(&record, &terms, prepared.role).inspect_err(|e| record.fail(e.clone()))?;
-        let (sources, renamed) = (prepared.sources, prepared.renamed);
-        let answer = pb::CreateTransferResponse { sources, renamed, ..answer };
+        let Prepared { role, new, sources, renamed, range } = prepared;
+        let record = self.register(new)?;
+        let answer = self.admit(&record, &terms, role).inspect_err(|e| record.fail(e.clone()))?;
+        let answer = pb::CreateTransferResponse { sources, renamed, range, ..answer };
         self.registry.remember(request, answer.clone(), Instant::now() + TICKET_LIFETIME);
         Ok(answer)
     }
@@ -190,16 +190,17 @@ impl Shared {
                 let one_file = transfer::is_one_file(&upload.sources);
                 let renamed = end.renamed;
                 let new = New { peer, upload: true, paths, targets, bench: false, one_file, renamed };
-                Ok(Prepared { role: Role::Receive(end.sink), new, sources: Vec::new(), renamed: end.renamed })
+                let role = Role::Receive(end.sink);
+                Ok(Prepared { role, new, sources: Vec::new(), renamed: end.renamed, range: None })
             }
             Some(What::Download(download)) => {
                 self.policy.download(download)?;
-                let (source, sources) = transfer::source(&self.roots, download, terms)?;
+                let (source, sources, range) = transfer::source(&self.roots, download, terms)?;
                 let paths = download.sources.clone();
                 let one_file = transfer::is_one_file(&sources);
                 let targets = Vec::new();
                 let new = New { peer, upload: false, paths, targets, bench: false, one_file, renamed: false };
-                Ok(Prepared { role: Role::Send(source), new, sources, renamed: false })
+                Ok(Prepared { role: Role::Send(source), new, sources, renamed: false, range })
             }
             None => Err(Error::new(Class::Usage, "neither upload nor download")),
         }
@@ -269,6 +270,7 @@ impl Shared {
             sources: Vec::new(),
             version: 1,
             renamed: false,
+            range: None,
         })
     }
 }

@@ -4,7 +4,7 @@ use crate::limits::INLINE_LEN_MAX;
 use crate::pb;
 use crate::policy::Terms;
 use crate::roots::{OpenRoots, Place, RemotePath, Served};
-use crate::tree;
+use crate::{ranges, tree};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use xfer_engine::codec::Compression;
@@ -105,6 +105,9 @@ fn durability(durability: pb::Durability) -> Durability {
     }
 }
 
+/// The source of a download, what each named source is, and what is sent of it where that is a range.
+type DownloadEnd = (Arc<dyn Source>, Vec<pb::SourceInfo>, Option<pb::SentRange>);
+
 /// The source for a download, and what each named source is.
 ///
 /// # Errors
@@ -113,7 +116,12 @@ pub(crate) fn source(
     roots: &OpenRoots,
     download: &pb::Download,
     terms: &Terms,
-) -> Result<(Arc<dyn Source>, Vec<pb::SourceInfo>), Error> {
+) -> Result<DownloadEnd, Error> {
+    if let Some(range) = &download.range {
+        let compression = compression(download.compression());
+        let (source, info, told) = ranges::source(roots, download, range, compression, terms)?;
+        return Ok((source, vec![info], Some(told)));
+    }
     let mut items = Vec::new();
     let mut infos = Vec::new();
     let mut found = 0;
@@ -155,7 +163,7 @@ pub(crate) fn source(
         want_digests: terms.want_digests,
         cache: None,
     };
-    Ok((Arc::new(FileSource::new(spec)?), infos))
+    Ok((Arc::new(FileSource::new(spec)?), infos, None))
 }
 
 fn compression(compression: pb::Compression) -> Compression {

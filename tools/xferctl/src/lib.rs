@@ -7,6 +7,7 @@
 
 mod args;
 mod bench;
+mod cat;
 mod complain;
 mod copy;
 mod doctor;
@@ -69,6 +70,7 @@ fn run(cli: args::Cli, resolved: &settings::Resolved, started: Instant) -> Resul
         Command::Cp(args) => copy::run(&args, &cli.global, resolved.command_matches(), started),
         Command::Ls(args) => look::list(&args),
         Command::Stat(args) => look::stat(&args),
+        Command::Cat(args) => cat::run(&args),
         Command::Hash(args) => hash::run(&args),
         Command::Node(args) => match args.command {
             NodeCommand::Add { name, link } => nodes::add(&name, &link),

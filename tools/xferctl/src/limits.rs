@@ -52,5 +52,10 @@ pub(crate) const SCRAPE_SAMPLES_MAX: usize = 65_536;
 /// Time that a node has to tell them.
 pub(crate) const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Bytes that `cat` asks for at once: what comes in one round trip.
+pub(crate) const CAT_PIECE_LEN: u64 = xfer_client::limits::RANGE_CALL_LEN_MAX;
+/// Pieces of a file that `cat` has asked for and not written yet.
+pub(crate) const CAT_PIECES_AHEAD: usize = 4;
+
 const _: () = assert!(CHUNK_LOG2_MIN < CHUNK_LOG2_MAX && CHUNK_LOG2_MAX < u64::BITS);
 const _: () = assert!(RATE_SAMPLES_MAX as u128 > RATE_WINDOW.as_millis() / BAR_INTERVAL.as_millis());

@@ -43,6 +43,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ),
     ("xferctl-ls", &[("All of a tree, for a program", "xferctl ls -r --json n1:/set")]),
     ("xferctl-stat", &[("With the digest of the content", "xferctl stat --digest n1:/big")]),
+    ("xferctl-cat", &[("The second 4 KiB of a file", "xferctl cat --offset 4KiB --length 4KiB n1:/big")]),
     ("xferctl-hash", &[("Compare both ends", "xferctl hash ./big n1:/big")]),
     ("xferctl-node-add", &[("Keep the link out of the list of processes", "xferctl node add n1 @link.txt")]),
     (
@@ -151,7 +152,7 @@ const FIGURES: Terms = &[
 const AUDIT: Terms = &[
     (
         "--audit FILE",
-        "A JSON object a line, for each transfer that ended or was refused. A file is appended to and made anew when it was moved away, so \
+        "A JSON object a line, for each transfer that ended or was refused and for each call that read ranges of files. A file is appended to and made anew when it was moved away, so \
          that whatever rotates it needs no signal; with `-` the lines go to standard output, where journald takes them.",
     ),
     ("type, schema, ts", "`audit`, `xfer/1`, the time of the line: RFC 3339, UTC."),
@@ -159,7 +160,10 @@ const AUDIT: Terms = &[
         "result",
         "`done`; `partial`: some files failed; `failed`; `cancelled` by either end's user; `refused`: there was no transfer.",
     ),
-    ("task", "The transfer's name at the node; null when it was refused."),
+    (
+        "task",
+        "The transfer's name at the node; null when it was refused, and of ranges that came with a call.",
+    ),
     ("node", "The node: the fingerprint of its certificate, as links have it."),
     (
         "peer, credential",

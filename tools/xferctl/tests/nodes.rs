@@ -64,6 +64,34 @@ fn files_are_described_and_hashed_where_they_are() {
 }
 
 #[test]
+fn content_is_written_whole_and_in_part() {
+    let home = Home::new();
+    let root = root(&home);
+    let node = home.serve(&root);
+    let long: Vec<u8> = (0..40_000_000_u32).map(|at| (at / 999 + at % 7) as u8).collect();
+    std::fs::write(root.join("long"), &long).unwrap();
+    let cat = |words: &[&str]| {
+        let ran = home.run(&[&["cat"], words].concat());
+        (ran.code, ran.stdout)
+    };
+    let (f, far) = (node.at("f"), node.at("long"));
+    assert_eq!(cat(&[&f, &node.at("d/g"), &f]), (0, b"abcabc".to_vec()));
+    assert_eq!(cat(&["--offset", "1", "--length", "1", &f]), (0, b"b".to_vec()));
+    assert_eq!(cat(&["--offset", "3", &f]), (0, Vec::new()));
+    assert_eq!(cat(&["--length", "0", &f]), (0, Vec::new()));
+    assert_eq!(
+        cat(&["--offset", "9223372036854775807", "--length", "9223372036854775807", &f]),
+        (0, Vec::new())
+    );
+    assert!(cat(&[&far]) == (0, long.clone()));
+    assert!(cat(&["--offset", "5", "--length", "20MiB", &far]) == (0, long[5..5 + (20 << 20)].to_vec()));
+    assert_eq!(cat(&[&f, &node.at("no")]), (16, b"abc".to_vec()));
+    assert_eq!(cat(&[&node.at("no")]).0, 4);
+    assert_eq!(cat(&[&node.at("d/../f")]).0, 6);
+    assert_eq!(cat(&["here"]).0, 2);
+}
+
+#[test]
 fn failures_have_their_codes() {
     let home = Home::new();
     let node = home.serve(&root(&home));

@@ -23,6 +23,12 @@ impl AsFd for File {
     }
 }
 
+impl From<File> for std::fs::File {
+    fn from(file: File) -> Self {
+        std::fs::File::from(file.fd)
+    }
+}
+
 /// An offset as the system takes it.
 fn signed(offset: u64) -> io::Result<i64> {
     i64::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))

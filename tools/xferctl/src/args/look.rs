@@ -1,5 +1,6 @@
 //! Options of the commands that look and of those that keep the tool's own records.
 
+use crate::units;
 use clap::{Args, Subcommand};
 use std::ffi::OsString;
 
@@ -30,6 +31,20 @@ pub(crate) struct StatArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// What to describe: NODE:PATH or LINK/PATH
+    #[arg(required = true, value_name = "LOCATION")]
+    pub(crate) locations: Vec<OsString>,
+}
+
+/// Write content of a node's files to standard output.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CatArgs {
+    /// Begin at this byte of each file
+    #[arg(long, value_name = "SIZE", value_parser = units::size, default_value = "0")]
+    pub(crate) offset: u64,
+    /// At most this much of each file [default: all]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) length: Option<u64>,
+    /// What to write: NODE:PATH or LINK/PATH
     #[arg(required = true, value_name = "LOCATION")]
     pub(crate) locations: Vec<OsString>,
 }

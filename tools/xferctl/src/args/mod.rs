@@ -16,7 +16,8 @@ pub(crate) use copy::{
 };
 pub(crate) use ebpf::{EbpfArgs, EbpfAttachArgs, EbpfCommand, EbpfDetachArgs, EbpfLookArgs, TopArgs};
 pub(crate) use look::{
-    ConfigArgs, ConfigCommand, DoctorArgs, HashArgs, ListArgs, NodeArgs, NodeCommand, ShowArgs, StatArgs,
+    CatArgs, ConfigArgs, ConfigCommand, DoctorArgs, HashArgs, ListArgs, NodeArgs, NodeCommand, ShowArgs,
+    StatArgs,
 };
 pub(crate) use serve::{CapArgs, ListenArgs, PollArg, ServeArgs, WorkerArgs};
 
@@ -120,6 +121,9 @@ pub(crate) enum Command {
     /// Describe files of a node
     #[command(after_help = exit_codes_help())]
     Stat(StatArgs),
+    /// Write files of a node, or a range of each, to standard output, verified
+    #[command(after_help = exit_codes_help())]
+    Cat(CatArgs),
     /// Print BLAKE3 digests as b3sum does; those of a node's files are computed there
     #[command(after_help = exit_codes_help())]
     Hash(HashArgs),
