@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::bench;
 use crate::coverage;
+use crate::dist;
 use crate::faults;
 use crate::fuzz;
 use crate::loom;
@@ -97,6 +98,11 @@ const JOBS: &[Job] = &[
         run: wan,
     },
     Job {
+        name: "dist",
+        about: "packages as users get them: made, then each installed, tried and removed in a root of its own",
+        run: packages,
+    },
+    Job {
         name: "floods",
         about: "a transfer beside forged packets and a node under a handshake flood, or as `floods CASE...`",
         run: floods,
@@ -179,6 +185,13 @@ fn floods(args: &[String]) -> Outcome {
     let mut options = vec!["--ignored", "--nocapture"];
     options.extend(args.iter().map(String::as_str));
     test::in_lab(&["--release", "--test", "hostile"], &options)
+}
+
+fn packages(args: &[String]) -> Outcome {
+    if !args.is_empty() {
+        return Err(Failure::usage("long dist takes no arguments"));
+    }
+    dist::run(&["--check".to_owned()])
 }
 
 fn deny(args: &[String]) -> Outcome {

@@ -8,6 +8,7 @@ mod ci;
 mod counts;
 mod coverage;
 mod demo;
+mod dist;
 mod ebpf;
 mod faults;
 mod fuzz;
@@ -82,6 +83,12 @@ const VERBS: &[Verb] = &[
         usage: "wheel [--debug]",
         about: "the Python package with the library that it carries: one wheel for every Python 3",
         run: python::run,
+    },
+    Verb {
+        name: "dist",
+        usage: "dist [--check]",
+        about: "Debian package, tarball, wheel and bill of materials; --check installs, tries and removes each (root)",
+        run: dist::run,
     },
     Verb {
         name: "lab",

@@ -4,15 +4,18 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::setup;
-use crate::step::{Doing, Failure, Outcome, Step};
+use crate::step::{Doing, Failure, Outcome, Step, output};
 use crate::workspace;
 
 /// The package.
 const PACKAGE: &str = "bindings/python";
 /// What is installed to build and to test it, by exact versions.
 const REQUIREMENTS: &str = "tests/requirements.txt";
+/// The Python that is there wherever the Debian package is.
+const DEBIANS: &str = "/usr/bin/python3";
 
 /// Where things are.
 struct Places {
@@ -36,6 +39,30 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let bytes = fs::metadata(&wheel).doing(format_args!("look at {}", wheel.display()))?.len();
     println!("{} {bytes} bytes", wheel.display());
     Ok(())
+}
+
+/// The wheel as users get it.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn wheel() -> Outcome<PathBuf> {
+    build(&places()?, "release")
+}
+
+/// Fetches what the wheel needs for Debian's own Python into a folder, from which it installs without a network.
+///
+/// # Errors
+/// There is no such Python, or the registry of Python packages is not to be had.
+pub(crate) fn fetch_needs(dir: &Path) -> Outcome {
+    let words = ["-c", "import sys; print('%d.%d' % sys.version_info[:2])"];
+    let version = output(Command::new(DEBIANS).args(words))?;
+    places()?
+        .program("what the wheel needs", "pip")
+        .args(["download", "--quiet", "--only-binary=:all:", "--python-version", &version])
+        .args(["--implementation", "cp", "--constraint", REQUIREMENTS, "--dest"])
+        .args([dir])
+        .args(["cffi"])
+        .run()
 }
 
 /// Types and tests of the package, as it is installed from its wheel.
