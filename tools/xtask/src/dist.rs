@@ -84,10 +84,10 @@ fn make() -> Outcome<(Source, Packages)> {
     };
     empty(&source.out)?;
     fs::create_dir_all(&source.work).doing(format_args!("make {}", source.work.display()))?;
+    // All three leave a `libxfer.a`: the last is the one that is packed.
+    let wheel = copy_into(&python::wheel()?, &source.out)?;
     let engine = engine_only(&source)?;
     build(true)?;
-    let wheel = python::wheel()?;
-    let wheel = copy_into(&wheel, &source.out)?;
     let crates = crates::shipped()?;
     let bill = source.out.join(format!("xfer-{VERSION}.cdx.json"));
     let text = sbom::render(&crates, VERSION, &source.commit, &timestamp(source.epoch)?);

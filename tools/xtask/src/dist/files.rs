@@ -163,9 +163,7 @@ fn service(prefix: &Path, home: &str) -> Outcome {
 
 /// A unit's text for another place than `/usr`.
 fn at_home(unit: &str, home: &str) -> String {
-    ["bin/", "share/", "lib/"].iter().fold(unit.to_owned(), |text, folder| {
-        text.replace(&format!("/usr/{folder}"), &format!("{home}/{folder}"))
-    })
+    unit.replace("/usr/bin/", &format!("{home}/bin/"))
 }
 
 fn documents(dir: &Path, extras: &Extras) -> Outcome {
