@@ -19,7 +19,7 @@ use std::process::Command;
 use crate::install;
 use crate::python;
 use crate::setup;
-use crate::step::{Doing, Failure, Outcome, Step, output};
+use crate::step::{Doing, Failure, Outcome, output};
 use crate::workspace;
 
 use files::Layout;
@@ -84,10 +84,10 @@ fn make() -> Outcome<(Source, Packages)> {
     };
     empty(&source.out)?;
     fs::create_dir_all(&source.work).doing(format_args!("make {}", source.work.display()))?;
-    // All three leave a `libxfer.a`: the last is the one that is packed.
-    let wheel = copy_into(&python::wheel()?, &source.out)?;
+    // The last to leave a `libxfer.a` is the one that is packed.
     let engine = engine_only(&source)?;
-    build(true)?;
+    workspace::programs_and_libraries("release", true)?;
+    let wheel = copy_into(&python::wheel()?, &source.out)?;
     let crates = crates::shipped()?;
     let bill = source.out.join(format!("xfer-{VERSION}.cdx.json"));
     let text = sbom::render(&crates, VERSION, &source.commit, &timestamp(source.epoch)?);
@@ -109,16 +109,9 @@ fn make() -> Outcome<(Source, Packages)> {
     Ok((source, packages))
 }
 
-/// Programs and libraries in one call of cargo, so that what they share is compiled once.
-fn build(client: bool) -> Outcome {
-    let features: &[&str] = if client { &["--features", "libxfer/client"] } else { &[] };
-    let words = ["build", "--locked", "--release", "--package", "xferctl", "--package", "libxfer"];
-    Step::cargo("xferctl and libxfer", words).args(features).run()
-}
-
 /// Sizes of the libraries without the client of nodes: name and bytes.
 fn engine_only(source: &Source) -> Outcome<Vec<(&'static str, u64)>> {
-    build(false)?;
+    workspace::programs_and_libraries("release", false)?;
     let prefix = source.work.join("engine");
     install::place(&source.release, &prefix, "lib")?;
     files::strip(&prefix.join("lib/libxfer.a"), "--strip-debug")?;

@@ -63,8 +63,12 @@ fn install(wanted: &Wanted) -> Outcome {
     let features: &[&str] = if wanted.client { &["--features", "client"] } else { &[] };
     let words = ["build", "--locked", "--package", "libxfer", "--profile", wanted.profile];
     Step::cargo("libxfer", words).args(features).run()?;
-    let built = workspace::target_dir()?.join(if wanted.profile == "dev" { "debug" } else { wanted.profile });
-    place(&built, &wanted.prefix, "lib")
+    place(&built(wanted.profile)?, &wanted.prefix, "lib")
+}
+
+/// Where cargo leaves what it builds.
+fn built(profile: &str) -> Outcome<PathBuf> {
+    Ok(workspace::target_dir()?.join(workspace::profile_folder(profile)))
 }
 
 /// Puts what programs need below `prefix`, the libraries into its folder `libraries`; `built` has the static one.
@@ -149,7 +153,8 @@ pub(crate) fn check() -> Outcome {
         fs::remove_dir_all(&home).doing(format_args!("empty {}", home.display()))?;
     }
     let prefix = home.join("first");
-    install(&Wanted { prefix: prefix.clone(), client: false, profile: "dev" })?;
+    workspace::programs_and_libraries("dev", false)?;
+    place(&built("dev")?, &prefix, "lib")?;
     let moved = home.join("moved");
     fs::rename(&prefix, &moved).doing(format_args!("move {}", prefix.display()))?;
     let source = workspace::root().join("ffi/examples/pair.cpp");

@@ -124,6 +124,9 @@ const VERBS: &[Verb] = &[
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if std::env::var_os(python::CARGO_VARIABLE).is_some() {
+        return finish(python::in_place_of_cargo(&args));
+    }
     let Some((name, rest)) = args.split_first() else {
         print_verbs();
         return ExitCode::SUCCESS;

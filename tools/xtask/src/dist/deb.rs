@@ -74,7 +74,7 @@ pub(super) fn pack(stage: &Path, out: &Path, epoch: u64) -> Outcome<PathBuf> {
     let architecture = output(Command::new("dpkg").arg("--print-architecture"))?;
     let deb = out.join(format!("{NAME}_{VERSION}-{REVISION}_{architecture}.deb"));
     Step::new("Debian package", "dpkg-deb")
-        .args(["--root-owner-group", "-Zxz", "--build"])
+        .args(["--root-owner-group", "-Zxz", "-z3", "--build"])
         .args([stage, &deb])
         .env("SOURCE_DATE_EPOCH", epoch.to_string())
         .run()?;
