@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 
 use crate::step::{Outcome, Step};
 
-use super::files::gzip;
-
 /// Packs the staged folder into `out`; returns where the tarball is.
 ///
 /// # Errors
@@ -20,6 +18,6 @@ pub(super) fn pack(stage: &Path, out: &Path, epoch: u64) -> Outcome<PathBuf> {
         .args(["-C".as_ref(), stage.parent().unwrap_or(stage).as_os_str()])
         .args(["-cf".as_ref(), tar.as_os_str(), name])
         .run()?;
-    gzip(&tar)?;
+    Step::new("tarball", "gzip").args(["-n6f"]).args([&tar]).run()?;
     Ok(tar.with_extension("tar.gz"))
 }
