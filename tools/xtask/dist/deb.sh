@@ -5,7 +5,7 @@ never dpkg -s xfer
 # Images for containers leave out manuals.
 dpkg -i --path-include='*' xfer_*.deb
 smoke /usr "$(dirname "$(dpkg -L xfer | grep '/libxfer\.so\.1$')")"
-if command -v systemd-sysusers >/dev/null; then
+if has systemd-sysusers; then
     getent passwd xfer >/dev/null
     echo "  the unit's user is there"
 fi

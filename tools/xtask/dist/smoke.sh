@@ -8,6 +8,11 @@ never() {
     fi
 }
 
+# has COMMAND: whether it is there; says what is not tried without it.
+has() {
+    command -v "$1" >/dev/null || { echo "  not tried: there is no $1 here"; return 1; }
+}
+
 # serve XFERCTL FOLDER: starts a node that serves FOLDER/served on the loopback; sets node and link.
 serve() {
     mkdir "$2/served"
@@ -37,11 +42,9 @@ smoke() {
     echo "  $(xferctl --version)"
     manuals
     completions
-    if command -v systemd-analyze >/dev/null; then
+    if has systemd-analyze; then
         systemd-analyze verify "$prefix/lib/systemd/system/xfer.service"
         echo "  the unit is verified"
-    else
-        echo "  the unit is not verified: there is no systemd-analyze"
     fi
     transfer
     programs
@@ -52,12 +55,10 @@ manuals() {
     for page in xferctl xferctl-serve xferctl-cp; do
         gzip -t "$prefix/share/man/man1/$page.1.gz"
     done
-    if command -v man >/dev/null; then
+    if has man; then
         test "$(man -w xferctl)" = "$prefix/share/man/man1/xferctl.1.gz"
         man xferctl-serve | grep -q -- --link-file
         echo "  manual pages are found and shown"
-    else
-        echo "  manual pages are there; not shown: there is no man"
     fi
 }
 
@@ -81,6 +82,7 @@ transfer() {
 
 # Programs by pkg-config, linked shared and static, move a file; one by CMake runs.
 programs() {
+    has cc && has pkg-config || return 0
     secret=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
     cc -o "$work/receive" "$examples/receive_file.c" $(pkg-config --cflags --libs xfer)
     cc -o "$work/send" "$examples/send_file.c" $(pkg-config --cflags xfer) "$libraries/libxfer.a" $(pkg-config --static --libs xfer | sed 's/-lxfer//')
@@ -95,6 +97,7 @@ programs() {
     wait $receiver
     cmp "$work/sent" "$work/received"
     echo "  programs by pkg-config moved a file"
+    has cmake && has c++ || return 0
     cmake -S /packages/work/trial/test -B "$work/cmake" -DXFER_TARGET=xfer::xfer -DXFER_SOURCE="$examples/pair.cpp" >/dev/null
     cmake --build "$work/cmake" >/dev/null
     "$work/cmake/program" >/dev/null

@@ -50,7 +50,7 @@ struct Packages {
     bill: PathBuf,
 }
 
-/// `dist [--check]`.
+/// `dist [--check [--root DIR]]`.
 ///
 /// # Errors
 /// Something cannot be built or packed; with `--check` also what was found wrong in an installed package.
@@ -58,18 +58,23 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
         [] => make().map(|_| ()),
-        ["--check"] => {
-            setup::ensure(setup::INSTALL)?;
-            setup::ensure(setup::LAB)?;
-            setup::check_namespaces()?;
-            let (source, packages) = make()?;
-            packed_again_is_the_same(&source, &packages)?;
-            trial::prepare(&source.work)?;
-            trial::enter(&source.out)
+        ["--check"] => check(Path::new("/")),
+        ["--check", "--root", system] => {
+            check(&fs::canonicalize(system).doing(format_args!("find {system}"))?)
         }
-        [TRY, out] => trial::run(Path::new(out)),
-        _ => Err(Failure::usage("usage: cargo xtask dist [--check]")),
+        [TRY, out, system] => trial::run(Path::new(out), Path::new(system)),
+        _ => Err(Failure::usage("usage: cargo xtask dist [--check [--root DIR]]")),
     }
+}
+
+fn check(system: &Path) -> Outcome {
+    setup::ensure(setup::INSTALL)?;
+    setup::ensure(setup::LAB)?;
+    setup::check_namespaces()?;
+    let (source, packages) = make()?;
+    packed_again_is_the_same(&source, &packages)?;
+    trial::prepare(&source.work)?;
+    trial::enter(&source.out, system)
 }
 
 fn make() -> Outcome<(Source, Packages)> {

@@ -99,7 +99,7 @@ const JOBS: &[Job] = &[
     },
     Job {
         name: "dist",
-        about: "packages as users get them: made, then each installed, tried and removed in a root of its own",
+        about: "packages as users get them: made, then each installed, tried and removed; or as `dist --root DIR` upon the system there",
         run: packages,
     },
     Job {
@@ -188,10 +188,9 @@ fn floods(args: &[String]) -> Outcome {
 }
 
 fn packages(args: &[String]) -> Outcome {
-    if !args.is_empty() {
-        return Err(Failure::usage("long dist takes no arguments"));
-    }
-    dist::run(&["--check".to_owned()])
+    let mut all = vec!["--check".to_owned()];
+    all.extend_from_slice(args);
+    dist::run(&all)
 }
 
 fn deny(args: &[String]) -> Outcome {

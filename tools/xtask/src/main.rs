@@ -86,8 +86,8 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "dist",
-        usage: "dist [--check]",
-        about: "Debian package, tarball, wheel and bill of materials; --check installs, tries and removes each (root)",
+        usage: "dist [--check [--root DIR]]",
+        about: "Debian package, tarball, wheel, bill of materials; --check installs, tries and removes each, upon this system or DIR's (root)",
         run: dist::run,
     },
     Verb {

@@ -1,9 +1,9 @@
 //! Trials: each package is installed, used and removed in a root of its own. In: the folder of packages. Out: what the scripts print, and a
 //! failure where something does not work or stays behind.
 //!
-//! A root is this machine's system below layers in memory: what is installed goes into the layers, so the machine is not touched and what
-//! stays behind is seen. It has its own processes, mounts and network, of which only the loopback is up. Not a fresh system: programs and
-//! libraries that this machine has are there.
+//! A root is this machine's system, or one that lies in a folder, below layers in memory: what is installed goes into the layers, so the
+//! system is not touched and what stays behind is seen. It has its own processes, mounts and network, of which only the loopback is up.
+//! What this machine has is there too; whether the packages ask for all that they need is seen on a bare Debian in a folder.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
@@ -70,7 +70,7 @@ pub(super) fn prepare(work: &Path) -> Outcome {
 ///
 /// # Errors
 /// There are no such namespaces here, or a trial failed.
-pub(super) fn enter(out: &Path) -> Outcome {
+pub(super) fn enter(out: &Path, system: &Path) -> Outcome {
     let exe = std::env::current_exe().doing("find the path of xtask")?;
     let mut words = setup::root_prefix()?;
     // Mounts are not to be seen outside; in a chroot, whose root is no mount point, that cannot be asked for.
@@ -79,7 +79,8 @@ pub(super) fn enter(out: &Path) -> Outcome {
     let namespaces =
         ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--propagation", propagation];
     words.extend(namespaces.map(str::to_owned));
-    words.extend([exe.display().to_string(), "dist".to_owned(), TRY.to_owned(), out.display().to_string()]);
+    words.extend([exe.display().to_string(), "dist".to_owned(), TRY.to_owned()]);
+    words.extend([out, system].map(|path| path.display().to_string()));
     Step::new("packages in clean roots", &words[0]).args(&words[1..]).run()
 }
 
@@ -89,15 +90,15 @@ fn probe(prefix: &[String], propagation: &str) -> bool {
     output(Command::new(&words[0]).args(&words[1..])).is_ok()
 }
 
-/// All trials of the packages in `out`, in the namespaces that [`enter`] made.
+/// All trials of the packages in `out` upon the system whose root is `system`, in the namespaces that [`enter`] made.
 ///
 /// # Errors
 /// A root cannot be made, or a trial failed.
-pub(super) fn run(out: &Path) -> Outcome {
+pub(super) fn run(out: &Path, system: &Path) -> Outcome {
     output(Command::new("ip").args(["link", "set", "lo", "up"]))?;
     for trial in TRIALS {
         let place = out.join("work/root");
-        let root = Root::make(&place, out)?;
+        let root = Root::make(&place, system, out)?;
         let done = root.run(trial).and_then(|()| root.is_as_before());
         let gone = root.unmount();
         done?;
@@ -111,13 +112,15 @@ pub(super) fn run(out: &Path) -> Outcome {
 struct Root {
     /// Where it is mounted: `root`, and the layers' `upper` and `work` beside it.
     place: PathBuf,
+    /// The root of the system below.
+    system: PathBuf,
 }
 
 impl Root {
-    fn make(place: &Path, packages: &Path) -> Outcome<Root> {
+    fn make(place: &Path, system: &Path, packages: &Path) -> Outcome<Root> {
         make(place)?;
         mount(&["-t", "tmpfs", "-o", "mode=755", "xfer-trial"], place)?;
-        let root = Root { place: place.to_path_buf() };
+        let root = Root { place: place.to_path_buf(), system: system.to_path_buf() };
         root.fill(packages).inspect_err(|_| drop(root.unmount()))?;
         Ok(root)
     }
@@ -127,7 +130,7 @@ impl Root {
             self.layer(name)?;
         }
         for name in MERGED {
-            let (from, to) = (Path::new("/").join(name), self.root().join(name));
+            let (from, to) = (self.system.join(name), self.root().join(name));
             if from.is_symlink() {
                 let target = fs::read_link(&from).doing(format_args!("read {}", from.display()))?;
                 symlink(target, &to).doing(format_args!("link {}", to.display()))?;
@@ -152,7 +155,12 @@ impl Root {
         for dir in [&to, &upper, &work] {
             make(dir)?;
         }
-        let layers = format!("lowerdir=/{name},upperdir={},workdir={}", upper.display(), work.display());
+        let layers = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            self.system.join(name).display(),
+            upper.display(),
+            work.display()
+        );
         mount(&["-t", "overlay", "-o", &layers, "overlay"], &to)
     }
 
@@ -183,7 +191,7 @@ impl Root {
         for name in LAYERED.into_iter().chain(MERGED) {
             let upper = self.place.join("upper").join(name);
             if upper.is_dir() {
-                differences(&upper, Path::new("/"), Path::new(name), &mut found)?;
+                differences(&upper, &self.system, Path::new(name), &mut found)?;
             }
         }
         for name in STAY_EMPTY {
