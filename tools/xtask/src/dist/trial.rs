@@ -103,7 +103,7 @@ pub(super) fn run(out: &Path, system: &Path) -> Outcome {
         let gone = root.unmount();
         done?;
         gone?;
-        println!("{trial}: installed, tried, removed; the root is as before");
+        println!("{trial}: the root is as before");
     }
     Ok(())
 }
