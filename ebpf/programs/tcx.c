@@ -6,6 +6,7 @@
 #include "kernel.h"
 #include "limits.h"
 #include "path.h"
+#include "ports.h"
 #include "wire.h"
 
 /* TCX_NEXT, and TC_ACT_UNSPEC where the program hangs on a qdisc: whoever comes next decides. */
@@ -25,13 +26,6 @@ struct settings {
 
 struct {
     UINT(type, MAP_ARRAY);
-    UINT(max_entries, PORT_WORDS);
-    TYPE(key, u32);
-    TYPE(value, u64);
-} ports SEC(".maps");
-
-struct {
-    UINT(type, MAP_ARRAY);
     UINT(max_entries, 1);
     TYPE(key, u32);
     TYPE(value, struct settings);
@@ -43,14 +37,6 @@ struct {
     TYPE(key, u32);
     TYPE(value, struct counts);
 } seen SEC(".maps");
-
-ALWAYS_INLINE int is_ours(u16 port)
-{
-    u32 word = port >> 6;
-    u64 *bits = map_lookup(&ports, &word);
-
-    return bits && *bits >> (port & 63) & 1;
-}
 
 /* Counts a datagram or train whose payload begins at `at`; what became of it. */
 ALWAYS_INLINE enum seen count(struct skb_context *ctx, u32 at, u16 point)

@@ -7,6 +7,7 @@
 #include "kernel.h"
 #include "limits.h"
 #include "path.h"
+#include "ports.h"
 #include "wire.h"
 
 /* As `Fate` in src/layout.rs. */
@@ -58,13 +59,6 @@ struct bucket {
 
 struct {
     UINT(type, MAP_ARRAY);
-    UINT(max_entries, PORT_WORDS);
-    TYPE(key, u32);
-    TYPE(value, u64);
-} ports SEC(".maps");
-
-struct {
-    UINT(type, MAP_ARRAY);
     UINT(max_entries, 1);
     TYPE(key, u32);
     TYPE(value, struct settings);
@@ -100,14 +94,6 @@ struct {
 } sockets SEC(".maps");
 
 #define COUNTED(action, fate) ({ counts->of[fate] += 1; action; })
-
-ALWAYS_INLINE int is_ours(u16 port)
-{
-    u32 word = port >> 6;
-    u64 *bits = map_lookup(&ports, &word);
-
-    return bits && *bits >> (port & 63) & 1;
-}
 
 /* Takes a token of the source; whether there was one. */
 ALWAYS_INLINE int may_shake(struct source *source, u64 now)

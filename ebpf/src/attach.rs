@@ -15,10 +15,11 @@ use aya::programs::links::FdLink;
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp, XdpMode as AyaMode};
 use aya::{Ebpf, EbpfLoader};
+use nix::libc::{EACCES, EBUSY, EEXIST, EPERM};
 
 use crate::census;
 use crate::clock::{idle_since, now_ns};
-use crate::error::{Doing, EACCES, EBUSY, EEXIST, EPERM, EbpfError};
+use crate::error::{Doing, EbpfError};
 use crate::interface::{self, XdpMode};
 use crate::layout::{Fates, PathRow, Point, Row};
 use crate::maps::XdpMaps;

@@ -8,11 +8,12 @@ use std::io;
 use aya::maps::{Map, MapData, MapError, MapInfo};
 use aya::programs::tc::{SchedClassifier, TcAttachType};
 use aya::programs::{ProgramInfo, loaded_programs};
+use nix::libc::EPERM;
 use nix::net::if_::if_nameindex;
 
 use crate::attach::PROGRAM;
 use crate::clock::now_ns;
-use crate::error::{Doing, EPERM, EbpfError};
+use crate::error::{Doing, EbpfError};
 use crate::interface::{self, XdpMode};
 use crate::layout::{Fates, PathRow, Point};
 use crate::limits::{BEAT_NS_MAX, INTERFACES_MAX, PROGRAMS_MAX};

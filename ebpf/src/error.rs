@@ -6,6 +6,7 @@ use aya::maps::MapError;
 use aya::pin::PinError;
 use aya::programs::ProgramError;
 use aya::programs::links::LinkError;
+use nix::libc::{EACCES, EPERM};
 
 /// A program could not be loaded, attached or reached.
 #[derive(Debug, thiserror::Error)]
@@ -203,14 +204,6 @@ fn lacks_rights(cause: &io::Error) -> bool {
     matches!(cause.raw_os_error(), Some(EPERM | EACCES)) && !crate::rights::missing().is_empty()
 }
 
-/// Error numbers, which are the same on all machines that this runs on.
-pub(crate) const EPERM: i32 = 1;
-pub(crate) const ENOENT: i32 = 2;
-pub(crate) const E2BIG: i32 = 7;
-pub(crate) const EACCES: i32 = 13;
-pub(crate) const EBUSY: i32 = 16;
-pub(crate) const EEXIST: i32 = 17;
-
 /// An error and its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -234,7 +227,7 @@ mod tests {
 
     #[test]
     fn errors_name_interface_and_cause() {
-        let error = DOING.system(io::Error::from_raw_os_error(EBUSY));
+        let error = DOING.system(io::Error::from_raw_os_error(16));
         assert!(error.to_string().starts_with("admit a connection on eth0: "), "{error}");
     }
 

@@ -3,8 +3,9 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, Queue, XskMap};
+use nix::libc::{E2BIG, ENOENT};
 
-use crate::error::{Doing, E2BIG, ENOENT, EbpfError};
+use crate::error::{Doing, EbpfError};
 use crate::layout::{
     FateWords, Fates, OrderWords, PathKey, PathRow, Point, ROW_ZERO, Row, RowWords, SettingsWords,
     order_last_ns, order_row,

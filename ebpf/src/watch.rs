@@ -12,9 +12,10 @@ use aya::programs::links::LinkOrder;
 use aya::programs::tc::{SchedClassifier, TcAttachOptions, TcAttachType};
 use aya::programs::{ProgramError, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
+use nix::libc::{EACCES, EPERM};
 
 use crate::clock::idle_since;
-use crate::error::{Doing, EACCES, EPERM, EbpfError};
+use crate::error::{Doing, EbpfError};
 use crate::interface;
 use crate::layout::{PathRow, Point, Row, Seen, SeenWords, sum};
 use crate::maps::{Paths, Ports};

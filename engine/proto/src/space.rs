@@ -146,6 +146,12 @@ impl Space {
         self.pieces(chunk).last().map_or(0, |piece| piece.chunk_offset + piece.len)
     }
 
+    /// Where `object` lies; `None` when no chunk has bytes of it or it was retired.
+    pub fn find(&self, object: u32) -> Option<&Placed> {
+        let at = self.placed.binary_search_by_key(&object, |placed| placed.object).ok()?;
+        self.placed.get(at)
+    }
+
     /// The chunks that hold bytes of `placed`.
     pub const fn chunks_of(&self, placed: &Placed) -> Range<u32> {
         let first = placed.start >> self.chunk_log2;

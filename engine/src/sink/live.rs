@@ -298,12 +298,11 @@ impl Sink for LiveSink {
             let table = self.table.try_lock().ok().filter(|table| !table.closed && !self.digests)?;
             table.open.get(&piece.object).cloned()?
         };
-        if !object.in_place.load(Ordering::Acquire)
-            || !object.arrived.try_lock().ok()?.add(u64::from(piece.len))
-        {
-            return object.in_place.load(Ordering::Acquire).then(Vec::new);
+        if !object.in_place.load(Ordering::Acquire) {
+            return None;
         }
-        Some(self.settle(&object).into_iter().collect())
+        let is_whole = object.arrived.try_lock().ok()?.add(u64::from(piece.len));
+        Some(if is_whole { self.settle(&object).into_iter().collect() } else { Vec::new() })
     }
 
     fn withdraw(&self, object: u32, error: Error) -> Vec<Ended> {

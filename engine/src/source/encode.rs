@@ -1,11 +1,11 @@
 //! Stage 2: plain bytes of a chunk to digests and stored bytes.
 
 use super::open::lock;
-use super::{ChunkPlan, Encoding};
+use super::{ChunkPlan, Encoding, Lent};
 use crate::codec::{Auto, Compression, Compressor, Extent, Sample, encode_extents};
 use crate::digest::{self, Digest};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use xfer_proto::space::Piece;
 use xfer_proto::wire::Codec;
@@ -81,9 +81,15 @@ impl Encoder {
         self.digests
     }
 
-    /// Whether stored bytes are the plain bytes.
-    pub(super) fn is_plain(&self) -> bool {
-        self.compression == Compression::None
+    /// Lends the chunk of `plan` out of `memory`, where it is one piece of it and its stored bytes are the plain bytes.
+    pub(super) fn lend(&self, plan: &ChunkPlan, memory: &Arc<dyn AsRef<[u8]> + Send + Sync>) -> Option<Lent> {
+        let [piece] = plan.pieces[..] else { return None };
+        let is_whole = piece.chunk_offset == 0 && piece.len == plan.plain_len;
+        (is_whole && self.compression == Compression::None).then(|| Lent {
+            memory: memory.clone(),
+            start: piece.object_offset as usize,
+            digests: self.digests,
+        })
     }
 
     /// The encoding of a chunk that is one hole; nothing is stored.

@@ -5,7 +5,7 @@ use super::object::{Content, Object, Roots};
 use super::open::{Descriptors, lock};
 use super::piece::{self, DataMap, Unread};
 use super::spec::{DigestCache, Identity, SourceSpec};
-use super::stream::{Stream, StreamError};
+use super::stream::{Stream, StreamChunk, StreamError};
 use super::walk::{self, Listed, Step, WalkSpec, Walker};
 use super::{ChunkPlan, Encoding, Listing, ReadChunk, Source, failure};
 use crate::digest::{self, Digest};
@@ -18,7 +18,7 @@ use std::time::Duration;
 use xfer_io::file::{File, FileError};
 use xfer_proto::limits::{INLINE_LEN_MAX, PAGE_ENTRIES_MAX};
 use xfer_proto::space::Piece;
-use xfer_proto::wire::{Attribute, Codec, Decision, Entry};
+use xfer_proto::wire::{Attribute, Decision, Entry};
 
 /// Files, directories and symlinks of one machine, or the bytes of a stream.
 pub struct FileSource {
@@ -165,31 +165,18 @@ impl FileSource {
         object: &Object,
         buffer: &mut [u8],
     ) -> ReadChunk {
-        let plain = &mut buffer[..plan.plain_len as usize];
-        let piece = plan.pieces[0];
-        let taken = stream.take(piece.object_offset, plain);
-        let len = match taken {
-            Ok(len) => len as u32,
-            Err(error) => {
-                plain.fill(0);
-                let encoding = self.encoder.encode(plan, None, 0, buffer);
-                let error = object.withdraw(stream_error(&error, object, &piece));
-                return ReadChunk { encoding, withdrawn: vec![(piece.object, error)] };
+        match stream.read(plan, &self.encoder, buffer) {
+            StreamChunk::End => ReadChunk::plain(0, Vec::new()),
+            StreamChunk::Bytes(plan, encoding) => {
+                self.note(&plan, 0, &encoding, &[Some(object)]);
+                ReadChunk { encoding, withdrawn: Vec::new() }
             }
-        };
-        if len == 0 {
-            let encoding = Encoding { codec: Codec::Plain, stored_len: 0, digests: Vec::new() };
-            return ReadChunk { encoding, withdrawn: Vec::new() };
+            StreamChunk::Lost(error, encoding) => {
+                let piece = &plan.pieces[0];
+                let error = object.withdraw(stream_error(&error, object, piece));
+                ReadChunk { encoding, withdrawn: vec![(piece.object, error)] }
+            }
         }
-        let object_size = stream.size().unwrap_or(piece.object_size);
-        let plan = ChunkPlan {
-            chunk: plan.chunk,
-            plain_len: len,
-            pieces: vec![Piece { len, object_size, ..piece }],
-        };
-        let encoding = self.encoder.encode(&plan, None, 0, buffer);
-        self.note(&plan, 0, &encoding, &[Some(object)]);
-        ReadChunk { encoding, withdrawn: Vec::new() }
     }
 
     /// Lists the digest too, when it is asked for and the file can be read; one that cannot is found out when it is needed.

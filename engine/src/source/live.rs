@@ -7,7 +7,7 @@ use super::encode::Encoder;
 use super::endless::entry;
 use super::object::Roots;
 use super::open::lock;
-use super::stream::{Stream, StreamError};
+use super::stream::{Stream, StreamChunk, StreamError};
 use super::{ChunkPlan, Lent, Listing, Now, ReadChunk, Source};
 use crate::codec::Compression;
 use crate::digest::{self, Digest};
@@ -204,28 +204,17 @@ impl LiveSource {
         object: &Listed,
         buffer: &mut [u8],
     ) -> ReadChunk {
-        let taken = stream.take(piece.object_offset, &mut buffer[..plan.plain_len as usize]);
-        let error = match taken {
-            Ok(0) => return ReadChunk::plain(0, Vec::new()),
-            Ok(count) => {
-                let len = count as u32;
-                let object_size = stream.size().unwrap_or(piece.object_size);
-                let pieces = vec![Piece { len, object_size, ..*piece }];
-                let plan = ChunkPlan { chunk: plan.chunk, plain_len: len, pieces };
-                let encoding = self.encoder.encode(&plan, None, 0, buffer);
+        match stream.read(plan, &self.encoder, buffer) {
+            StreamChunk::End => ReadChunk::plain(0, Vec::new()),
+            StreamChunk::Bytes(plan, encoding) => {
                 self.note(&plan, 0, &encoding.digests, buffer.len());
-                return ReadChunk { encoding, withdrawn: Vec::new() };
+                ReadChunk { encoding, withdrawn: Vec::new() }
             }
-            Err(StreamError::Failed(error)) => failed(&error, piece),
-            Err(StreamError::Gone) => {
-                let gone = Error::new(Class::Digest, "a stream cannot be read again");
-                gone.on(Side::Source).at(piece.object_offset)
+            StreamChunk::Lost(error, encoding) => {
+                let error = object.withdrawn.get_or_init(|| stream_error(&error, piece)).clone();
+                ReadChunk { encoding, withdrawn: vec![(piece.object, error)] }
             }
-        };
-        let error = object.withdrawn.get_or_init(|| error).clone();
-        buffer[..plan.plain_len as usize].fill(0);
-        let encoding = self.encoder.encode(plan, None, 0, buffer);
-        ReadChunk { encoding, withdrawn: vec![(piece.object, error)] }
+        }
     }
 
     fn note(&self, plan: &ChunkPlan, attempt: u8, digests: &[Digest], chunk_bytes: usize) {
@@ -265,6 +254,16 @@ fn failed(error: &io::Error, piece: &Piece) -> Error {
     match error.raw_os_error() {
         Some(errno) => told.because_of_errno(errno),
         None => told.because(error),
+    }
+}
+
+fn stream_error(error: &StreamError, piece: &Piece) -> Error {
+    match error {
+        StreamError::Failed(error) => failed(error, piece),
+        StreamError::Gone => {
+            let gone = Error::new(Class::Digest, "a stream cannot be read again");
+            gone.on(Side::Source).at(piece.object_offset)
+        }
     }
 }
 
@@ -356,15 +355,10 @@ impl Source for LiveSource {
     }
 
     fn lend(&self, plan: &ChunkPlan) -> Option<Lent> {
-        let [piece] = plan.pieces[..] else { return None };
-        let listed = self.get(piece.object)?;
-        let Content::Memory(memory) = &listed.content else { return None };
-        let is_whole = piece.chunk_offset == 0 && piece.len == plan.plain_len;
-        (is_whole && self.encoder.is_plain()).then(|| Lent {
-            memory: memory.clone(),
-            start: piece.object_offset as usize,
-            digests: self.encoder.digests(),
-        })
+        match &self.get(plan.pieces.first()?.object)?.content {
+            Content::Memory(memory) => self.encoder.lend(plan, memory),
+            _ => None,
+        }
     }
 
     fn digest(&self, plan: &ChunkPlan, attempt: u8, chunk_bytes: usize, bytes: &[u8]) -> Vec<Digest> {

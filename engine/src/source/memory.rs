@@ -139,14 +139,8 @@ impl Source for MemorySource {
     }
 
     fn lend(&self, plan: &ChunkPlan) -> Option<Lent> {
-        let [piece] = plan.pieces[..] else { return None };
-        let object = self.objects.get(piece.object as usize)?;
-        let is_whole = piece.chunk_offset == 0 && piece.len == plan.plain_len;
-        (is_whole && self.encoder.is_plain()).then(|| Lent {
-            memory: object.bytes.clone(),
-            start: piece.object_offset as usize,
-            digests: self.encoder.digests(),
-        })
+        let object = self.objects.get(plan.pieces.first()?.object as usize)?;
+        self.encoder.lend(plan, &object.bytes)
     }
 
     fn digest(&self, plan: &ChunkPlan, attempt: u8, chunk_bytes: usize, bytes: &[u8]) -> Vec<Digest> {

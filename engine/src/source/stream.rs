@@ -1,9 +1,12 @@
 //! The open object: bytes that come as they come, read once and in order.
 
+use super::encode::Encoder;
 use super::open::lock;
+use super::{ChunkPlan, Encoding};
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
+use xfer_proto::space::Piece;
 
 /// Stands for a size that is not known yet.
 const NOT_ENDED: u64 = u64::MAX;
@@ -32,6 +35,16 @@ pub(super) enum StreamError {
     Failed(io::Error),
 }
 
+/// What a chunk of a stream came to.
+pub(super) enum StreamChunk {
+    /// The stream ended before it.
+    End,
+    /// Its bytes: as many as there were.
+    Bytes(ChunkPlan, Encoding),
+    /// Zeros instead of its bytes.
+    Lost(StreamError, Encoding),
+}
+
 impl Stream {
     pub(super) fn new(reader: Box<dyn Read + Send>) -> Self {
         Stream {
@@ -46,9 +59,30 @@ impl Stream {
         Some(self.size.load(Ordering::Acquire)).filter(|size| *size != NOT_ENDED)
     }
 
+    /// Reads and encodes a chunk of one piece, this stream's. Its plain bytes come at the start of `buffer`.
+    pub(super) fn read(&self, plan: &ChunkPlan, encoder: &Encoder, buffer: &mut [u8]) -> StreamChunk {
+        let piece = plan.pieces[0];
+        let plain = &mut buffer[..plan.plain_len as usize];
+        match self.take(piece.object_offset, plain) {
+            Ok(0) => StreamChunk::End,
+            Ok(count) => {
+                let len = count as u32;
+                let object_size = self.size().unwrap_or(piece.object_size);
+                let pieces = vec![Piece { len, object_size, ..piece }];
+                let plan = ChunkPlan { chunk: plan.chunk, plain_len: len, pieces };
+                let encoding = encoder.encode(&plan, None, 0, buffer);
+                StreamChunk::Bytes(plan, encoding)
+            }
+            Err(error) => {
+                plain.fill(0);
+                StreamChunk::Lost(error, encoder.encode(plan, None, 0, buffer))
+            }
+        }
+    }
+
     /// Fills `out` with the bytes at `offset`; fewer at the end, none behind it. Waits until all before them were taken. Knows
     /// whether the stream ended there when it returns.
-    pub(super) fn take(&self, offset: u64, out: &mut [u8]) -> Result<usize, StreamError> {
+    fn take(&self, offset: u64, out: &mut [u8]) -> Result<usize, StreamError> {
         let mut inner = lock(&self.inner);
         while inner.next < offset && self.size().is_none() && !inner.broken {
             inner = self.turn.wait(inner).unwrap_or_else(PoisonError::into_inner);

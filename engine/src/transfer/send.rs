@@ -456,6 +456,16 @@ impl Sending {
         cx.connection.send(&Message::Withdraw { transfer: TRANSFER, object, error });
     }
 
+    /// The receiver has failed an object: what it has not accepted of it need not come.
+    fn withdraw_rest(&mut self, cx: &mut Context<'_>, object: u32, error: &Error) {
+        let placed = self.space.as_ref().and_then(|space| Some(space.chunks_of(space.find(object)?)));
+        let base = cx.connection.outgoing(TRANSFER).map_or(0, |outgoing| outgoing.base());
+        if placed.is_some_and(|chunks| base < chunks.end) {
+            self.withdraw(cx, object, error);
+        }
+        self.open = self.open.filter(|open| *open != object);
+    }
+
     fn accepted(&mut self, cx: &mut Context<'_>, chunk: u32) {
         self.buffers.remove(chunk);
         self.rejects.remove(&chunk);
@@ -508,7 +518,9 @@ impl Sending {
                 known.reused = reused.min(known.size);
             }
             DoneStatus::Failed(error) => {
-                let end = failed(object, known.name.clone(), known.is_directory, Error::from_wire(&error));
+                let error = Error::from_wire(&error);
+                let end = failed(object, known.name.clone(), known.is_directory, error.clone());
+                self.withdraw_rest(cx, object, &error);
                 self.forget(object);
                 file_ended(cx.totals, cx.events, end);
             }

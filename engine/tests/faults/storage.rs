@@ -227,6 +227,25 @@ fn a_bad_place_is_named_to_the_byte() {
     }
 }
 
+/// The sender is told while most of the file is neither granted nor read: it must not leave the receiver waiting for the rest.
+#[test]
+fn a_long_file_that_cannot_be_received_ends_at_its_first_chunk() {
+    let engines = Engines::new();
+    let field = Field::empty();
+    field.put("long", 1, 300 * 65_536);
+    field.put("short", 2, 5_000);
+    field.destination.add(Rule::new(Verb::Create, Fault::Errno(libc::EACCES)).on(".part"));
+    let copied = field.copy(&engines);
+    for told in [&copied.sender, &copied.receiver] {
+        let errors = told.errors();
+        let [error] = errors[..] else { panic!("{copied:#?}") };
+        assert_eq!(error.errno, Some(libc::EACCES), "{error:?}");
+    }
+    assert!(!field.to.path().join("long").exists());
+    assert_eq!(fs::read(field.to.path().join("short")).expect("a file").len(), 5_000);
+    field.completes(&engines, "a long file");
+}
+
 #[test]
 fn calls_that_fall_short_or_are_interrupted_are_gone_on_with() {
     let engines = Engines::new();

@@ -101,7 +101,9 @@ impl Bench {
         let here = self.served.path(if self.up { "here/f" } else { "here" });
         let (here, there) = (Location::Local(here), self.served.there(if self.up { "" } else { "f" }));
         let (from, to) = if self.up { (here, there) } else { (there, here) };
-        copy(&CopyRequest::new(vec![from], to), &mut |_| ()).unwrap()
+        let mut request = CopyRequest::new(vec![from], to);
+        request.options.patience.retries = Some(0);
+        copy(&request, &mut |_| ()).unwrap()
     }
 }
 

@@ -258,10 +258,13 @@ fn a_node_whose_log_nobody_reads_serves_and_tells_later_what_is_lost() {
     for i in 0..3_000 {
         home.file(&format!("root/d/{i}"), "");
     }
-    let mut node = home.serve(&home.path("root"));
+    let root = home.path("root");
+    let mut node = home.serve_with(&["--root", root.to_str().unwrap(), "--audit", "-"].map(OsStr::new));
     let all = home.path("all");
     home.run(&["cp".as_ref(), "-r".as_ref(), OsStr::new(&node.at("d")), all.as_os_str()]).code(0);
     assert_eq!(fs::read_dir(&all).unwrap().count(), 3_000);
+    // Its audit follows its files' lines.
+    assert_eq!(node.next_line()["result"], "done");
     let stderr = node.read_stderr();
     home.run(&["cp".as_ref(), OsStr::new(&node.at("d/0")), home.path("one").as_os_str()]).code(0);
     node.signal("TERM");

@@ -34,8 +34,9 @@ use crate::limits::{CAPABILITY_NOTES_MAX, XDP_BURSTS_A_LOOK, XDP_INTERFACES_MAX}
 use crate::queue::{Capabilities, Counters, Flushed, Meta, Queue, SendFailure, Transmit, ZeroCopy};
 use crate::udp::UdpQueue;
 use crate::wake::{Interest, Poller};
-use hop::{Hop, Hops};
+use hop::Hops;
 pub use interface::XdpInterface;
+use packet::Head;
 pub use port::{XdpConfig, XdpPort};
 pub use socket::available;
 pub use xfer_ebpf::{Attached, EbpfError, Fates, XdpMode, adopt, attach};
@@ -159,8 +160,8 @@ impl XdpQueue {
         }
     }
 
-    /// The way of a frame by AF_XDP, and the port that it takes.
-    fn way(&mut self, transmit: &Transmit) -> Option<(usize, Hop)> {
+    /// The port that a frame takes by AF_XDP, and its packets' headers.
+    fn way(&mut self, transmit: &Transmit) -> Option<(usize, Head)> {
         if self.ports.is_empty() {
             return None;
         }
@@ -169,7 +170,7 @@ impl XdpQueue {
         let index = self.ports.iter().position(|port| port.interface().index == hop.interface)?;
         let port = &mut self.ports[index];
         let head = port.head(&hop, self.udp.local_addr().port(), transmit);
-        port.takes(&head, &hop, transmit).then_some((index, hop))
+        port.takes(&head, &hop, transmit).then_some((index, head))
     }
 
     /// The next burst of the ports, each in its turn.
@@ -232,12 +233,10 @@ impl Queue for XdpQueue {
     }
 
     fn commit(&mut self, transmit: Transmit) {
-        let Some((index, hop)) = self.way(&transmit) else { return self.udp.commit(transmit) };
-        let port = &mut self.ports[index];
-        let head = port.head(&hop, self.udp.local_addr().port(), &transmit);
+        let Some((index, head)) = self.way(&transmit) else { return self.udp.commit(transmit) };
         // The frame stays reserved: what was written in it is not the kernel's.
         let frame = self.udp.reserve().expect("a frame was committed that was not reserved");
-        port.send(&head, &frame[..transmit.len], port::segment(&transmit), &mut self.pending);
+        self.ports[index].send(&head, &frame[..transmit.len], port::segment(&transmit), &mut self.pending);
     }
 
     fn queued(&self) -> usize {

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::queue::Ecn;
 
-const ETHERNET_BYTES: usize = 14;
+pub(super) const ETHERNET_BYTES: usize = 14;
 const IPV4_BYTES: usize = 20;
 const IPV6_BYTES: usize = 40;
 const UDP_BYTES: usize = 8;
@@ -101,29 +101,11 @@ impl Head {
         match &self.addresses {
             Addresses::V4 { source, destination } => {
                 ethernet[12..].copy_from_slice(&ETHERTYPE_IPV4);
-                // Version 4, five words; no identification, do not fragment.
-                ip.copy_from_slice(&[
-                    0x45,
-                    mark,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0x40,
-                    0,
-                    HOPS,
-                    PROTOCOL_UDP,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                ]);
+                ip.fill(0);
+                // Version 4, five words.
+                ip[..2].copy_from_slice(&[0x45, mark]);
+                // No identification, do not fragment.
+                ip[6..10].copy_from_slice(&[0x40, 0, HOPS, PROTOCOL_UDP]);
                 ip[2..4].copy_from_slice(&((IPV4_BYTES + udp_len) as u16).to_be_bytes());
                 ip[12..16].copy_from_slice(&source.octets());
                 ip[16..20].copy_from_slice(&destination.octets());

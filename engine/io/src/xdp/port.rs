@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::channel::{Channel, Sizes};
 use super::hop::Hop;
 use super::interface::XdpInterface;
-use super::packet::{Head, parse};
+use super::packet::{ETHERNET_BYTES, Head, parse};
 use super::socket::{Binding, Unbound, XdpSocket, statistics};
 use super::stall::Stall;
 use super::umem::Umem;
@@ -80,7 +80,7 @@ impl XdpPort {
             interface: interface.index,
             queue: *queue,
             zero_copy: config.zero_copy,
-            several_frames: interface.mtu as usize + 14 + XDP_HEADROOM > frame_bytes,
+            several_frames: packet_bytes(interface.mtu) > frame_bytes,
             busy_poll_us: config.busy_poll_us,
         };
         let (socket, mut obtained) = unbound.bind(binding).map_err(fail("bind an AF_XDP socket to"))?;
@@ -261,9 +261,13 @@ pub(super) fn segment(transmit: &Transmit) -> usize {
     if transmit.segment == 0 { transmit.len } else { transmit.segment }
 }
 
+/// Bytes of a packet of that MTU with all that goes before it.
+fn packet_bytes(mtu: u32) -> usize {
+    XDP_HEADROOM + ETHERNET_BYTES + mtu as usize
+}
+
 /// The smallest frame that a packet of that MTU fits in with all that goes before it; the largest where none does.
 fn frame_bytes(mtu: u32) -> usize {
-    let packet = mtu as usize + 14 + XDP_HEADROOM;
     let [small, large] = XDP_FRAME_BYTES;
-    if packet <= small { small } else { large }
+    if packet_bytes(mtu) <= small { small } else { large }
 }

@@ -3,10 +3,14 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tempfile::TempDir;
 use xfer_client::{Link, Location, Remote};
 use xfer_engine::EngineConfig;
 use xfer_node::{Caps, Node, NodeConfig, Roots};
+
+/// A transfer that stands still is told, and not tried for an hour.
+const STALL: Duration = Duration::from_secs(60);
 
 /// The settings of a node that serves `roots` and keeps its state in `dir`.
 pub(crate) fn config(dir: &Path, roots: Roots) -> NodeConfig {
@@ -18,7 +22,7 @@ pub(crate) fn config(dir: &Path, roots: Roots) -> NodeConfig {
         allow_plain: false,
         allow_unverified: false,
         state_dir: dir.join("state"),
-        caps: Caps::default(),
+        caps: Caps { stall: STALL, ..Caps::default() },
         audit: None,
         metrics: None,
         watch_network: false,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -99,12 +99,10 @@ impl Home {
         words.extend(options);
         let mut child = self.spawn(&words);
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
+        let ready = next_line(&mut stdout);
         assert_eq!(ready["type"], "ready");
         assert_eq!(ready["schema"], "xfer/1");
-        Node { child, link: ready["link"].as_str().unwrap().to_owned(), ready }
+        Node { child, stdout, link: ready["link"].as_str().unwrap().to_owned(), ready }
     }
 }
 
@@ -152,9 +150,16 @@ impl Ran {
     }
 }
 
+fn next_line(stdout: &mut impl BufRead) -> Value {
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"))
+}
+
 /// A node that runs.
 pub(crate) struct Node {
     child: Child,
+    stdout: BufReader<ChildStdout>,
     pub(crate) link: String,
     /// The line by which it told that it serves.
     pub(crate) ready: Value,
@@ -178,6 +183,11 @@ impl Node {
 
     pub(crate) fn signal(&self, name: &str) {
         signal(&self.child, name);
+    }
+
+    /// What it prints next, once it does.
+    pub(crate) fn next_line(&mut self) -> Value {
+        next_line(&mut self.stdout)
     }
 
     /// Reads stderr from here on to its end; before, nobody does.
