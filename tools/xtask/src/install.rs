@@ -1,5 +1,5 @@
 //! `install`: libxfer as C programs find it. In: the static library that cargo builds. Out: header, static and shared library, pkg-config and
-//! CMake files under one prefix, which may be moved as a whole.
+//! CMake files under one prefix, which may be moved as a whole. `dist` places the same in its packages.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,7 +14,7 @@ use crate::workspace;
 /// The version script: the names that the shared library exports, and since which interface.
 const MAP: &str = "ffi/xfer.map";
 /// What programs that were linked with the shared library ask for.
-const SONAME: &str = "libxfer.so.1";
+pub(crate) const SONAME: &str = "libxfer.so.1";
 /// Libraries of the system that the static library needs.
 const SYSTEM_LIBRARIES: [&str; 4] = ["-lgcc_s", "-lm", "-lpthread", "-ldl"];
 
@@ -64,8 +64,20 @@ fn install(wanted: &Wanted) -> Outcome {
     let features: &[&str] = if wanted.client { &["--features", "client"] } else { &[] };
     let words = ["build", "--locked", "--package", "libxfer", "--profile", wanted.profile];
     Step::cargo("libxfer", words).args(features).run()?;
-    let built = workspace::target_dir()?.join(if wanted.profile == "dev" { "debug" } else { wanted.profile });
-    let [lib, include] = ["lib", "include"].map(|name| wanted.prefix.join(name));
+    place(&built(wanted.profile)?, &wanted.prefix, "lib")
+}
+
+/// Where cargo leaves what it builds.
+fn built(profile: &str) -> Outcome<PathBuf> {
+    Ok(workspace::target_dir()?.join(workspace::profile_folder(profile)))
+}
+
+/// Puts what programs need below `prefix`, the libraries into its folder `libraries`; `built` has the static one.
+///
+/// # Errors
+/// A file cannot be read or written, or the shared library cannot be linked.
+pub(crate) fn place(built: &Path, prefix: &Path, libraries: &str) -> Outcome {
+    let [lib, include] = [libraries, "include"].map(|name| prefix.join(name));
     let (pc, cmake) = (lib.join("pkgconfig"), lib.join("cmake/xfer"));
     for dir in [&include, &pc, &cmake] {
         fs::create_dir_all(dir).doing(format_args!("make {}", dir.display()))?;
@@ -79,7 +91,6 @@ fn install(wanted: &Wanted) -> Outcome {
         fs::copy(&from, &to).doing(format_args!("copy {} to {}", from.display(), to.display()))?;
     }
     link(&lib)?;
-    let version = env!("CARGO_PKG_VERSION");
     for (name, to) in [
         ("xfer.pc.in", pc.join("xfer.pc")),
         ("xfer-config.cmake.in", cmake.join("xfer-config.cmake")),
@@ -87,10 +98,19 @@ fn install(wanted: &Wanted) -> Outcome {
     ] {
         let from = root.join("ffi/package").join(name);
         let text = fs::read_to_string(&from).doing(format_args!("read {}", from.display()))?;
-        let text = text.replace("@VERSION@", version).replace("@LIBRARIES@", &SYSTEM_LIBRARIES.join(" "));
-        fs::write(&to, text).doing(format_args!("write {}", to.display()))?;
+        fs::write(&to, fill(&text, libraries)).doing(format_args!("write {}", to.display()))?;
     }
     Ok(())
+}
+
+/// A template's text for libraries in that folder of the prefix.
+fn fill(template: &str, libraries: &str) -> String {
+    let up = vec![".."; 1 + libraries.split('/').count()].join("/");
+    template
+        .replace("@VERSION@", env!("CARGO_PKG_VERSION"))
+        .replace("@LIBRARIES@", &SYSTEM_LIBRARIES.join(" "))
+        .replace("@LIB@", libraries)
+        .replace("@UP@", &up)
 }
 
 /// Links the shared library of the static one. Cargo's own has no symbol versions: its linker script takes no second one.
@@ -132,7 +152,8 @@ pub(crate) fn check() -> Outcome {
     let home = workspace::target_dir()?.join("install-check");
     folder::remove(&home)?;
     let prefix = home.join("first");
-    install(&Wanted { prefix: prefix.clone(), client: false, profile: "dev" })?;
+    workspace::programs_and_libraries("dev", false)?;
+    place(&built("dev")?, &prefix, "lib")?;
     let moved = home.join("moved");
     fs::rename(&prefix, &moved).doing(format_args!("move {}", prefix.display()))?;
     let source = workspace::root().join("ffi/examples/pair.cpp");
@@ -180,6 +201,12 @@ mod tests {
         for wrong in [&[][..], &["--prefix"], &["--prefix", "/p", "more"]] {
             assert_eq!(words(wrong).err().unwrap().code(), 2);
         }
+    }
+
+    #[test]
+    fn templates_know_how_deep_the_libraries_are() {
+        assert_eq!(fill("@LIB@ @UP@", "lib"), "lib ../..");
+        assert_eq!(fill("@LIB@ @UP@", "lib/x86_64-linux-gnu"), "lib/x86_64-linux-gnu ../../..");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::bench;
 use crate::coverage;
+use crate::dist;
 use crate::faults;
 use crate::fuzz;
 use crate::loom;
@@ -97,6 +98,11 @@ const JOBS: &[Job] = &[
         run: wan,
     },
     Job {
+        name: "dist",
+        about: "packages as users get them: made, then each installed, tried and removed; or as `dist --root DIR` upon the system there",
+        run: packages,
+    },
+    Job {
         name: "floods",
         about: "a transfer beside forged packets and a node under a handshake flood, or as `floods CASE...`",
         run: floods,
@@ -179,6 +185,12 @@ fn floods(args: &[String]) -> Outcome {
     let mut options = vec!["--ignored", "--nocapture"];
     options.extend(args.iter().map(String::as_str));
     test::in_lab(&["--release", "--test", "hostile"], &options)
+}
+
+fn packages(args: &[String]) -> Outcome {
+    let mut all = vec!["--check".to_owned()];
+    all.extend_from_slice(args);
+    dist::run(&all)
 }
 
 fn deny(args: &[String]) -> Outcome {

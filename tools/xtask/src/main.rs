@@ -8,6 +8,7 @@ mod ci;
 mod counts;
 mod coverage;
 mod demo;
+mod dist;
 mod ebpf;
 mod faults;
 mod folder;
@@ -85,6 +86,12 @@ const VERBS: &[Verb] = &[
         run: python::run,
     },
     Verb {
+        name: "dist",
+        usage: "dist [--check [--root DIR]]",
+        about: "Debian package, tarball, wheel, bill of materials; --check installs, tries and removes each, upon this system or DIR's (root)",
+        run: dist::run,
+    },
+    Verb {
         name: "lab",
         usage: "lab ARGS...",
         about: "build and run the lab: up, exec, set, cut, restore, info, down (root)",
@@ -118,6 +125,9 @@ const VERBS: &[Verb] = &[
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if std::env::var_os(python::CARGO_VARIABLE).is_some() {
+        return finish(python::in_place_of_cargo(&args));
+    }
     let Some((name, rest)) = args.split_first() else {
         print_verbs();
         return ExitCode::SUCCESS;

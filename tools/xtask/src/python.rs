@@ -4,16 +4,21 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::folder;
 use crate::setup;
-use crate::step::{Doing, Failure, Outcome, Step};
+use crate::step::{Doing, Failure, Outcome, Step, output};
 use crate::workspace;
 
 /// The package.
 const PACKAGE: &str = "bindings/python";
 /// What is installed to build and to test it, by exact versions.
 const REQUIREMENTS: &str = "tests/requirements.txt";
+/// Set for maturin, which calls this program as cargo: the cargo to call.
+pub(crate) const CARGO_VARIABLE: &str = "XTASK_CARGO";
+/// The Python that is there wherever the Debian package is.
+const DEBIANS: &str = "/usr/bin/python3";
 
 /// Where things are.
 struct Places {
@@ -39,6 +44,30 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     Ok(())
 }
 
+/// The wheel as users get it.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn wheel() -> Outcome<PathBuf> {
+    build(&places()?, "release")
+}
+
+/// Fetches what the wheel needs for Debian's own Python into a folder, from which it installs without a network.
+///
+/// # Errors
+/// There is no such Python, or the registry of Python packages is not to be had.
+pub(crate) fn fetch_needs(dir: &Path) -> Outcome {
+    let words = ["-c", "import sys; print('%d.%d' % sys.version_info[:2])"];
+    let version = output(Command::new(DEBIANS).args(words))?;
+    places()?
+        .program("what the wheel needs", "pip")
+        .args(["download", "--quiet", "--only-binary=:all:", "--python-version", &version])
+        .args(["--implementation", "cp", "--constraint", REQUIREMENTS, "--dest"])
+        .args([dir])
+        .args(["cffi"])
+        .run()
+}
+
 /// Types and tests of the package, as it is installed from its wheel.
 ///
 /// # Errors
@@ -51,7 +80,7 @@ pub(crate) fn test() -> Outcome {
         .args(["install", "--quiet", "--no-deps", "--force-reinstall"])
         .args([&wheel])
         .run()?;
-    Step::cargo("a node for Python", ["build", "--locked", "--package", "xferctl"]).run()?;
+    workspace::programs_and_libraries("dev", true)?;
     let cache = |name| places.environment.join(name).display().to_string();
     places.program("types of Python", "mypy").args([format!("--cache-dir={}", cache("mypy"))]).run()?;
     places
@@ -93,14 +122,41 @@ fn build(places: &Places, profile: &str) -> Outcome<PathBuf> {
         .args([&workspace::root().join("include/xfer.h"), &declarations])
         .run()?;
     folder::remove(&places.wheels)?;
+    let exe = std::env::current_exe().doing("find the path of xtask")?;
     places
         .program("wheel", "maturin")
+        .env("CARGO", exe)
+        .env(CARGO_VARIABLE, workspace::cargo())
         .args(["build", "--profile", profile, "--interpreter"])
         .args([&places.environment.join("bin/python")])
         .args(["--out"])
         .args([&places.wheels])
         .run()?;
     only_wheel(&places.wheels)
+}
+
+/// What maturin calls in cargo's place, with the words that are for `cargo rustc`. Cargo unites the features of the packages that it is told
+/// to build: of libxfer alone, as maturin tells it, the engine and half of its dependencies would be compiled another time. Prints
+/// cargo's messages, which name a library without symbols where maturin asked for one.
+///
+/// # Errors
+/// The build fails, or a file cannot be written.
+pub(crate) fn in_place_of_cargo(args: &[String]) -> Outcome {
+    let mut words = args.iter().skip_while(|arg| *arg != "--profile").skip(1);
+    let profile = words.next().ok_or_else(|| Failure::new("maturin names no profile"))?;
+    let mut command = workspace::libraries(profile, true);
+    command.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
+    let out = command.env_remove(CARGO_VARIABLE).output().doing("start cargo")?;
+    let mut messages = String::from_utf8(out.stdout).doing("messages of cargo")?;
+    if out.status.success() && args.iter().any(|arg| arg == "strip=symbols") {
+        let built = workspace::target_dir()?.join(workspace::profile_folder(profile));
+        let (whole, stripped) = (built.join("libxfer.so"), places()?.environment.join("libxfer.so"));
+        output(Command::new("strip").args(["--strip-all", "-o"]).args([&stripped, &whole]))?;
+        let quoted = |path: &Path| format!("\"{}\"", path.display());
+        messages = messages.replace(&quoted(&whole), &quoted(&stripped));
+    }
+    print!("{messages}");
+    if out.status.success() { Ok(()) } else { Err(Failure::new("cargo could not build libxfer")) }
 }
 
 /// The one wheel in a folder.

@@ -52,6 +52,14 @@ pub(crate) const INSTALL: &[Need] = &[
     Need { probe: Probe::Program("pkg-config"), package: "pkg-config" },
 ];
 
+/// What makes the packages.
+pub(crate) const DIST: &[Need] = &[
+    Need { probe: Probe::Program("dpkg-deb"), package: "dpkg" },
+    Need { probe: Probe::Program("readelf"), package: "binutils" },
+    Need { probe: Probe::Program("strip"), package: "binutils" },
+    Need { probe: Probe::Program("xz"), package: "xz-utils" },
+];
+
 /// What compares the shared library's interface with the committed one, and looks on while C programs run.
 pub(crate) const ABI: &[Need] = &[
     Need { probe: Probe::Program("abidiff"), package: "abigail-tools" },

@@ -17,6 +17,36 @@ pub(crate) fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
+/// The words by which cargo builds the tool and libxfer. Always both, with the same features of what they share, so that none of it is
+/// compiled twice in a profile.
+fn shared(profile: &str, client: bool) -> Vec<&str> {
+    let mut words =
+        vec!["build", "--locked", "--profile", profile, "--package", "xferctl", "--package", "libxfer"];
+    words.extend(if client { ["--features", "libxfer/client"].as_slice() } else { &[] });
+    words
+}
+
+/// A cargo that builds the libraries of [`programs_and_libraries`] alone.
+pub(crate) fn libraries(profile: &str, client: bool) -> Command {
+    let cargo = std::env::var_os(crate::python::CARGO_VARIABLE).unwrap_or_else(cargo);
+    let mut command = Command::new(cargo);
+    command.current_dir(root()).args(shared(profile, client)).arg("--lib");
+    command
+}
+
+/// Builds xferctl and libxfer, with or without its client.
+///
+/// # Errors
+/// The build failed.
+pub(crate) fn programs_and_libraries(profile: &str, client: bool) -> Outcome {
+    Step::cargo("xferctl and libxfer", shared(profile, client)).run()
+}
+
+/// The folder of a profile below the target folder.
+pub(crate) fn profile_folder(profile: &str) -> &str {
+    if profile == "dev" { "debug" } else { profile }
+}
+
 /// The target folder this program was built into: `target/debug/xtask` lies two levels below it.
 ///
 /// # Errors
