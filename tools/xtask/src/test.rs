@@ -33,8 +33,8 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     tidy::run(&[])?;
     setup::ensure(setup::ABI)?;
     workspace_tests(filter)?;
-    client_library(filter)?;
     if filter.is_none() {
+        bare_library()?;
         python::test()?;
     }
     network_simulation(filter)?;
@@ -56,17 +56,15 @@ fn ebpf_tests(filter: Option<&str>) -> Outcome {
 fn workspace_tests(filter: Option<&str>) -> Outcome {
     let seeds = std::env::var(sim::SEEDS_VARIABLE).unwrap_or_else(|_| sim::SEEDS.to_string());
     Step::cargo("workspace tests", ["test", "--workspace", "--no-fail-fast"])
-        .args(["--exclude", "xfer-lab", "--exclude", "xfer-ebpf"])
+        .args(["--exclude", "xfer-lab", "--exclude", "xfer-ebpf", "--features", "libxfer/client"])
         .args(filter)
         .env(sim::SEEDS_VARIABLE, seeds)
         .run()
 }
 
-/// libxfer with the client of nodes, which the workspace builds without.
-fn client_library(filter: Option<&str>) -> Outcome {
-    Step::cargo("libxfer with its client", ["test", "-p", "libxfer", "--features", "client"])
-        .args(filter)
-        .run()
+/// libxfer without the client of nodes, which its tests have.
+fn bare_library() -> Outcome {
+    Step::cargo("libxfer without its client", ["check", "--locked", "-p", "libxfer"]).run()
 }
 
 /// The protocol over modelled wires against its committed figures: a minute of processor time, in the release profile only.
