@@ -2,7 +2,8 @@
 
 use crate::book::Book;
 use crate::client::Entry;
-use crate::ranges::{FileRange, Gathering};
+use crate::ranges::FileRange;
+use crate::ranges::call::Gathering;
 use crate::{cache, offer, pb, status, transfer};
 use prost::Message;
 use std::path::Path;

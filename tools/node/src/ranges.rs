@@ -248,8 +248,10 @@ mod tests {
         pb::FileRange { path: path.to_vec(), offset, length }
     }
 
-    /// Content and end of each range.
-    fn read(roots: &OpenRoots, ranges: &[pb::FileRange]) -> (Answered, Vec<(Vec<u8>, Option<pb::RangeEnd>)>) {
+    /// Content and end of a range.
+    type Told = (Vec<u8>, Option<pb::RangeEnd>);
+
+    fn read(roots: &OpenRoots, ranges: &[pb::FileRange]) -> (Answered, Vec<Told>) {
         let mut read = vec![(Vec::new(), None); ranges.len()];
         let answered = answer(roots, ranges, &mut |part| {
             let (content, end) = &mut read[part.range as usize];

@@ -5,13 +5,11 @@
 //! is a download through an engine: more round trips, and all paths.
 
 mod access;
-mod call;
+pub(crate) mod call;
 mod fetch;
 mod queue;
 
 pub use access::Access;
-#[cfg(feature = "fuzz")]
-pub(crate) use call::Gathering;
 pub use queue::{Done, RangeQueue};
 
 use crate::pb;

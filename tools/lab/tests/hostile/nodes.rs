@@ -48,6 +48,7 @@ fn fake(host: &Host, spoken: Spoken) -> Fake {
         }],
         version: 1,
         renamed: false,
+        range: None,
     };
     let fingerprint = URL_SAFE_NO_PAD.encode(impostor.fingerprint());
     let link = format!(
