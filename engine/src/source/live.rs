@@ -442,9 +442,9 @@ mod tests {
     fn a_file_that_changed_is_withdrawn_with_the_next_chunk_that_is_read() {
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, &[7; 300]).unwrap();
-        let source = LiveSource::new(1, Compression::None, true);
+        let source = LiveSource::new(1, Compression::None, false);
         let content = LiveContent::File(file.try_clone().unwrap(), 100, 200);
-        assert!(source.push(LiveObject::new(b"f", content, true).unwrap()).is_ok());
+        assert!(source.push(LiveObject::new(b"f", content, false).unwrap()).is_ok());
         assert!(matches!(source.list_now(0), Now::Ready(Ok(_))));
         let read = |object_offset| {
             let piece = Piece { object: 0, object_offset, chunk_offset: 0, len: 100, object_size: 200 };
