@@ -16,6 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::folder;
 use crate::install;
 use crate::python;
 use crate::setup;
@@ -87,7 +88,7 @@ fn make() -> Outcome<(Source, Packages)> {
         commit: workspace::commit()?,
         epoch: epoch()?,
     };
-    empty(&source.out)?;
+    folder::empty(&source.out)?;
     fs::create_dir_all(&source.work).doing(format_args!("make {}", source.work.display()))?;
     // The last to leave a `libxfer.a` is the one that is packed.
     let engine = engine_only(&source)?;
@@ -165,13 +166,6 @@ fn epoch() -> Outcome<u64> {
 /// A time as RFC 3339 has it.
 fn timestamp(epoch: u64) -> Outcome<String> {
     output(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ", "-d", &format!("@{epoch}")]))
-}
-
-fn empty(dir: &Path) -> Outcome {
-    if dir.exists() {
-        fs::remove_dir_all(dir).doing(format_args!("empty {}", dir.display()))?;
-    }
-    fs::create_dir_all(dir).doing(format_args!("make {}", dir.display()))
 }
 
 fn copy_into(file: &Path, dir: &Path) -> Outcome<PathBuf> {
