@@ -207,12 +207,18 @@ int main(int argc, char **argv)
     }
     int count = argc > 1 ? atoi(argv[1]) : slow ? 3 : 30;
     again_and_again(count);
-    long before = resident();
-    again_and_again(count);
-    long grown = resident() - before;
-    fprintf(stderr, "%ld KiB more after %d engines and connections\n", grown / 1024, count);
+    /* What leaks does so each time; what the allocator keeps for threads that come and go does not. */
+    long grown = LEN;
+    for (int i = 0; i < 5 && grown >= LEN; i++) {
+        long before = resident();
+        again_and_again(count);
+        grown = resident() - before;
+        fprintf(stderr, "%ld KiB more after %d engines and connections\n", grown / 1024, count);
+        if (slow)
+            break;
+    }
 #ifndef __SANITIZE_ADDRESS__
-    EXPECT(slow || grown < 8 * LEN, 1);
+    EXPECT(slow || grown < LEN, 1);
 #endif
     puts("ok");
     return 0;
