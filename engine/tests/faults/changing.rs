@@ -90,19 +90,18 @@ fn looks(engines: &Engines) -> u64 {
     looks.load(Ordering::Relaxed)
 }
 
-/// Copies while the file changes.
-fn copied(field: &Field, engines: &Engines, change: Change, instant: Instant, looks: u64) -> Copied {
+/// Copies while the file changes; `None` where it did not: how often a file is looked at depends on how many threads open it.
+fn copied(field: &Field, engines: &Engines, change: Change, instant: Instant) -> Option<Copied> {
     let top = field.from.path().to_path_buf();
     let made = Fault::First(Arc::new(move || change.make(&top)));
     let rule = match instant {
         Instant::BeforeOpen => Rule::new(Verb::Open, made),
         Instant::Between(chunks) => Rule::new(Verb::Read, made).after(chunks),
-        Instant::AfterLast => Rule::new(Verb::Stat, made).after(looks - 1),
+        Instant::AfterLast => Rule::new(Verb::Stat, made).after(looks(engines) - 1),
     };
     field.source.add(rule.on("/large").times(1));
     let copied = field.copy(engines);
-    assert_eq!(field.source.struck(), 1, "{change:?} {instant:?} did not happen");
-    copied
+    (field.source.struck() == 1).then_some(copied)
 }
 
 /// The error says what happened, at which end, to what.
@@ -128,11 +127,16 @@ fn is_told(error: &Error, change: Change, instant: Instant) {
     }
 }
 
-fn changes(engines: &Engines, change: Change, instant: Instant, looks: u64) {
+fn changes(engines: &Engines, change: Change, instant: Instant) {
     let case = format!("{change:?} {instant:?}");
-    let field = field();
-    let listed = contents(field.from.path());
-    let copied = copied(&field, engines, change, instant, looks);
+    let (field, listed, copied) = (0..20)
+        .find_map(|_| {
+            let field = field();
+            let listed = contents(field.from.path());
+            let copied = copied(&field, engines, change, instant)?;
+            Some((field, listed, copied))
+        })
+        .unwrap_or_else(|| panic!("{case} did not happen"));
     let errors = copied.sender.errors();
     let [error] = errors[..] else { panic!("{case}: {copied:#?}") };
     is_told(error, change, instant);
@@ -166,10 +170,9 @@ fn changes(engines: &Engines, change: Change, instant: Instant, looks: u64) {
 #[test]
 fn whatever_happens_to_a_file_while_it_is_sent_it_is_named_and_not_mixed() {
     let engines = Engines::new();
-    let looks = looks(&engines);
     for change in CHANGES {
         for instant in INSTANTS {
-            changes(&engines, change, instant, looks);
+            changes(&engines, change, instant);
         }
     }
 }
@@ -202,7 +205,7 @@ fn a_file_that_changes_while_a_second_run_goes_on_is_not_mixed_with_the_first() 
         field.destination.add(Rule::new(Verb::Write, Fault::Errno(libc::EIO)).on(".part").after(4));
         assert!(field.copy(&engines).receiver.outcome.error.is_some());
         field.destination.clear();
-        let again = copied(&field, &engines, change, Instant::Between(0), 0);
+        let again = copied(&field, &engines, change, Instant::Between(0)).expect("it changed");
         let errors = again.sender.errors();
         let [error] = errors[..] else { panic!("{change:?}: {again:#?}") };
         is_told(error, change, Instant::Between(0));
