@@ -133,7 +133,9 @@ impl<'a> Opened<'a> {
             }
         };
         let told = |e| tree::error(&e, spelled);
-        let file = served.root.open_read(&name).map_err(told)?;
+        // The root itself: a directory like any other.
+        let name = if name.is_empty() { b"." } else { &name[..] };
+        let file = served.root.open_read(name).map_err(told)?;
         let stat = file.stat().map_err(told)?;
         Ok(Opened { path: spelled, base: path.base().to_vec(), file, stat })
     }
@@ -298,7 +300,7 @@ mod tests {
     #[test]
     fn one_that_fails_leaves_the_others() {
         let (_dir, roots) = roots();
-        let wrong: [(&[u8], Class); 10] = [
+        let wrong: [(&[u8], Class); 11] = [
             (b"no", Class::NoSource),
             (b"out", Class::Refused),
             (b"..", Class::Refused),
@@ -309,11 +311,12 @@ mod tests {
             (b"f/.", Class::Usage),
             (b"f/f", Class::NoSource),
             (b"d", Class::Other),
+            (b"", Class::Other),
         ];
         let asked: Vec<_> =
             wrong.iter().flat_map(|(path, _)| [range(path, 0, 9), range(b"f", 1, 2)]).collect();
         let (answered, read) = read(&roots, &asked);
-        assert_eq!((answered.failed, answered.ranges, answered.bytes), (10, 10, 20));
+        assert_eq!((answered.failed, answered.ranges, answered.bytes), (11, 11, 22));
         for (pair, (path, class)) in read.chunks(2).zip(wrong) {
             let error = pair[0].1.as_ref().unwrap().error.as_ref().unwrap();
             let told = Class::from_exit_code(error.exit_code as u8);
