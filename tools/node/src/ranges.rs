@@ -133,9 +133,7 @@ impl<'a> Opened<'a> {
             }
         };
         let told = |e| tree::error(&e, spelled);
-        // The root itself: a directory like any other.
-        let name = if name.is_empty() { b"." } else { &name[..] };
-        let file = served.root.open_read(name).map_err(told)?;
+        let file = served.root.open_read(&name).map_err(told)?;
         let stat = file.stat().map_err(told)?;
         Ok(Opened { path: spelled, base: path.base().to_vec(), file, stat })
     }
@@ -321,6 +319,8 @@ mod tests {
             let error = pair[0].1.as_ref().unwrap().error.as_ref().unwrap();
             let told = Class::from_exit_code(error.exit_code as u8);
             assert!(told == class || class == Class::Other, "{}: {error:?}", path.escape_ascii());
+            let directory = [&b"d"[..], b""].contains(&path);
+            assert_eq!(error.errno == 21, directory, "{}: {error:?}", path.escape_ascii());
             assert!(pair[0].0.is_empty());
             assert_eq!(pair[1].0, [1, 2]);
         }

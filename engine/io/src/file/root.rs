@@ -162,6 +162,9 @@ impl Root {
     /// Opens a regular file for reading, symlinks inside the root followed. A directory fails with `EISDIR`, a
     /// FIFO, socket or device with `ENXIO`; none of them blocks.
     pub fn open_read(&self, name: &[u8]) -> Result<File, FileError> {
+        if name.is_empty() {
+            return Err(self.fail("open", name)(io::Error::from_raw_os_error(libc::EISDIR)));
+        }
         let fd = self.open_at("open", name, libc::O_RDONLY | UNBLOCKED, 0, Follow::Inside)?;
         self.regular(fd, name)
     }
