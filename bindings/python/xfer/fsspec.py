@@ -17,7 +17,7 @@ from typing import Any
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from ._ranges import same
-from .client import Client, Entry, File
+from .client import Client, Entry
 
 #: A link with what follows: token and fingerprint of 32 bytes each, in base64, and addresses.
 _LINK = re.compile(r"(xfer://[\w-]{43}\.[\w-]{43}@[^/]+)(?:/(.*))?", re.DOTALL)
@@ -173,7 +173,7 @@ class XferFileSystem(AbstractFileSystem):  # type: ignore[misc]
             mode = "wb"
         if mode == "wb":
             self._make_parent(path)
-        return File(self.client, path, mode)
+        return self.client.open(path, mode)
 
     def _make_parent(self, path: str) -> None:
         parent = self._parent(path)
