@@ -90,7 +90,7 @@ fn looks(engines: &Engines) -> u64 {
     looks.load(Ordering::Relaxed)
 }
 
-/// Copies while the file changes; `None` where it did not: how often a file is looked at depends on how many threads open it.
+/// Copies while the file changes; `None` where its last look did not come: how often a file is looked at depends on how many threads open it.
 fn copied(field: &Field, engines: &Engines, change: Change, instant: Instant) -> Option<Copied> {
     let top = field.from.path().to_path_buf();
     let made = Fault::First(Arc::new(move || change.make(&top)));
@@ -101,7 +101,9 @@ fn copied(field: &Field, engines: &Engines, change: Change, instant: Instant) ->
     };
     field.source.add(rule.on("/large").times(1));
     let copied = field.copy(engines);
-    (field.source.struck() == 1).then_some(copied)
+    let happened = field.source.struck() == 1;
+    assert!(happened || matches!(instant, Instant::AfterLast), "{change:?} {instant:?} did not happen");
+    happened.then_some(copied)
 }
 
 /// The error says what happened, at which end, to what.

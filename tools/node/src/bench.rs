@@ -8,7 +8,7 @@ use crate::registry::{New, Record, State};
 use crate::tickets::Shared;
 use crate::{spawn::Counted, status};
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tonic::{Code, Request, Response, Status};
@@ -119,8 +119,7 @@ impl BenchService for Bench {
         &self,
         request: Request<pb::CreateBenchRequest>,
     ) -> Result<Response<pb::CreateTransferResponse>, Status> {
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-        let peer = peer.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        let peer = Peer::of(&request);
         let (shared, benches, counted) = (self.shared.clone(), self.benches()?, Counted::of(&request));
         let request = request.into_inner();
         counted.blocking(move || benches.create(&shared, request, peer)).await.map(Response::new)
